@@ -1,0 +1,1 @@
+//! From model coefficients to a direction in latent space.

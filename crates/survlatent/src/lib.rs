@@ -1,0 +1,1 @@
+//! From portrait photographs to prognosis.

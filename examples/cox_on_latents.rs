@@ -1,0 +1,3 @@
+//! The main idea on real patients.
+
+fn main() {}

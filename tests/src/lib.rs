@@ -1,0 +1,1 @@
+//! Golden-data helpers shared by the workspace tests.
