@@ -159,9 +159,9 @@ impl<'a> Covariates<'a> {
     }
 
     fn gather_columns_into(&self, rows: &[u32], out: &mut [f64]) {
-        let m = rows.len();
         // Blocks of columns, so that a row-major source is read line by line.
         const BLOCK: usize = 16;
+        let m = rows.len();
         for j0 in (0..self.p).step_by(BLOCK) {
             let j1 = (j0 + BLOCK).min(self.p);
             for (k, &i) in rows.iter().enumerate() {

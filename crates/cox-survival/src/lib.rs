@@ -1,10 +1,14 @@
 //! Cox models for survival data.
 
 mod covariates;
+mod cox;
 mod error;
 mod sort;
 mod surv;
 
 pub use covariates::Covariates;
+pub use cox::Ties;
+pub use cox::baseline::BaselineHazard;
+pub use cox::fit::{CoxFit, CoxPh, Warning};
 pub use error::{Error, Result};
 pub use surv::{Surv, SurvBuilder};
