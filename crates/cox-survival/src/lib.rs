@@ -10,5 +10,6 @@ pub use covariates::Covariates;
 pub use cox::Ties;
 pub use cox::baseline::BaselineHazard;
 pub use cox::fit::{CoxFit, CoxPh, Warning};
+pub use cox::path::{CoxPath, PathFit, SparseColumn};
 pub use error::{Error, Result};
 pub use surv::{Surv, SurvBuilder};
