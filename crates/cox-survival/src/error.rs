@@ -70,6 +70,12 @@ pub enum Error {
         /// Rows given.
         n: usize,
     },
+    /// More rows than row numbers can count.
+    #[error("{n} rows are too many, at most {} can be used", u32::MAX)]
+    TooManyRows {
+        /// Rows given.
+        n: usize,
+    },
     /// No event with a positive weight.
     #[error("there is no event: every row is censored (or has weight 0)")]
     NoEvents,
@@ -100,6 +106,22 @@ pub enum Error {
         column: String,
         /// The columns it is made of.
         with: Vec<String>,
+    },
+    /// Values so large that their mean or variance overflows.
+    #[error("column `{column}`: values are too large, their variance overflows; rescale it")]
+    Overflow {
+        /// Column name.
+        column: String,
+    },
+    /// At least as many columns as an unpenalised fit can carry.
+    #[error(
+        "{columns} columns, but only {rows} rows: an unpenalised fit is not determined, use the penalised path"
+    )]
+    TooManyColumns {
+        /// Columns given.
+        columns: usize,
+        /// Rows given.
+        rows: usize,
     },
     /// A setting outside its range.
     #[error("{name} = {value}: {expected}")]

@@ -163,11 +163,13 @@ impl Surv {
         surv.finish()
     }
 
-    /// The same rows without strata and weights kept as they are: for statistics that treat
-    /// groups as labels of their own.
-    pub(crate) fn finish(mut self) -> Result<Self> {
+    /// Counts and sorts what was checked.
+    fn finish(mut self) -> Result<Self> {
         if self.n() < 2 {
             return Err(Error::TooFewRows { n: self.n() });
+        }
+        if self.n() >= u32::MAX as usize {
+            return Err(Error::TooManyRows { n: self.n() });
         }
         self.n_events = self.event.iter().filter(|&&e| e).count();
         self.sorted = Sorted::new(&self);

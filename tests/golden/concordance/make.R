@@ -1,6 +1,6 @@
 # Golden concordances. Run in this folder: Rscript make.R
 suppressMessages({library(survival); library(jsonlite)})
-read <- function(name) read.csv(paste0(name, ".csv"))
+read <- function(name) read.csv(paste0("../survival/data/", name, ".csv"))
 veteran <- read("veteran"); lung <- read("lung"); ovarian <- read("ovarian"); synth <- read("synth_ties")
 cases <- list()
 

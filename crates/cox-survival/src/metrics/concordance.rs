@@ -13,7 +13,10 @@ use crate::error::{Error, Result, check_length};
 /// Counts are weighted by case weights and time weights. Prints the index, its standard error and
 /// the counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the index has the name of the whole")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the index has the name of the whole"
+)]
 pub struct Concordance {
     concordance: f64,
     concordant: f64,
