@@ -13,5 +13,5 @@ pub use cox::baseline::BaselineHazard;
 pub use cox::fit::{CoxFit, CoxPh, Warning};
 pub use cox::path::{CoxPath, PathFit, SparseColumn};
 pub use error::{Error, Result};
-pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, concordance};
+pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, Uno, concordance, uno};
 pub use surv::{Surv, SurvBuilder};
