@@ -1,1 +1,3 @@
 //! Golden-data helpers shared by the workspace tests.
+
+pub mod golden;
