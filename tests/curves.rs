@@ -1,7 +1,7 @@
 //! Kaplan-Meier, Nelson-Aalen, Fleming-Harrington and log-rank against R's `survival`
 //! (`golden/curves/make.R`).
 
-use cox_survival::{ConfType, KaplanMeier, KmCurve, Surv};
+use cox_survival::{ConfType, Error, HazardType, KaplanMeier, KmCurve, LogRank, NelsonAalen, Surv};
 use serde_json::Value;
 use survlatent_tests::golden::{json, number, numbers};
 
@@ -217,4 +217,105 @@ fn the_robust_variance_is_that_of_r() {
         compared += 1;
     });
     assert_eq!(compared, 3);
+}
+
+#[test]
+fn cumulative_hazards_are_those_of_r() {
+    each_case(|name, case| {
+        let surv = surv(&case["data"], None);
+        let types = [
+            ("1", HazardType::NelsonAalen),
+            ("2", HazardType::FlemingHarrington),
+        ];
+        for (key, hazard_type) in types {
+            let fit = NelsonAalen::new()
+                .hazard_type(hazard_type)
+                .fit(&surv)
+                .expect("fit");
+            let (curve, want) = (&fit.curves[0], &case["fh"][key][0]);
+            let what = format!("{name} ctype {key}");
+            all_same(&curve.time, &want["time"], &format!("{what} time"));
+            all_same(&curve.cumhaz, &want["cumhaz"], &format!("{what} cumhaz"));
+            all_same(
+                &curve.std_err,
+                &want["std_chaz"],
+                &format!("{what} std.chaz"),
+            );
+            all_same(&curve.std_err, &want["std_err"], &format!("{what} std.err"));
+            all_same(&curve.surv, &want["surv"], &format!("{what} surv"));
+            all_same(&curve.surv_lower, &want["lower"], &format!("{what} lower"));
+            all_same(&curve.surv_upper, &want["upper"], &format!("{what} upper"));
+        }
+    });
+}
+
+#[test]
+fn log_rank_tests_are_those_of_r() {
+    let (mut compared, mut singular) = (0, 0);
+    each_case(|name, case| {
+        let Some(tests) = case.get("logrank") else {
+            return;
+        };
+        let data = &case["data"];
+        let group = labels(data, "group").expect("group");
+        let strata = labels(data, "strata");
+        for want in tests.as_array().expect("tests") {
+            let rho = number(&want["rho"]).expect("rho");
+            let stratified = want["stratified"].as_bool().expect("flag");
+            let surv = surv(data, strata.as_deref().filter(|_| stratified));
+            let what = format!("{name} rho {rho} stratified {stratified}");
+            let found = LogRank::new().rho(rho).test(&surv, &group);
+            if want.get("singular").is_some() {
+                assert!(matches!(found, Err(Error::Undefined { .. })), "{what}");
+                singular += 1;
+                continue;
+            }
+            let found = found.unwrap_or_else(|e| panic!("{what}: {e}"));
+            let observed: Vec<f64> = found.groups.iter().map(|g| g.observed).collect();
+            let expected: Vec<f64> = found.groups.iter().map(|g| g.expected).collect();
+            all_same(&observed, &want["observed"], &format!("{what} observed"));
+            all_same(&expected, &want["expected"], &format!("{what} expected"));
+            if data.get("weights").is_none() {
+                let n: Vec<f64> = found.groups.iter().map(|g| g.n as f64).collect();
+                all_same(&n, &want["n"], &format!("{what} n"));
+            }
+            for (g, row) in found.variance.iter().enumerate() {
+                all_same(row, &want["var"][g], &format!("{what} variance"));
+            }
+            let single = |key: &str, value: f64| {
+                same(Some(value), number(&want[key]), &format!("{what} {key}"));
+            };
+            single("chisq", found.chi_squared);
+            single("df", found.df as f64);
+            single("p", found.p_value);
+            compared += 1;
+        }
+    });
+    assert!(
+        compared > 40 && singular == 3,
+        "{compared} tests, {singular} singular"
+    );
+}
+
+#[test]
+fn the_log_rank_test_with_entry_is_the_exact_score_test() {
+    let mut compared = 0;
+    each_case(|name, case| {
+        let Some(tests) = case.get("score") else {
+            return;
+        };
+        let data = &case["data"];
+        let group = labels(data, "group").expect("group");
+        let strata = labels(data, "strata");
+        for want in tests.as_array().expect("tests") {
+            let stratified = want["stratified"].as_bool().expect("flag");
+            let surv = surv(data, strata.as_deref().filter(|_| stratified));
+            let found = LogRank::new().test(&surv, &group).expect("defined");
+            same(Some(found.chi_squared), number(&want["chisq"]), name);
+            same(Some(found.df as f64), number(&want["df"]), name);
+            same(Some(found.p_value), number(&want["p"]), name);
+            compared += 1;
+        }
+    });
+    assert_eq!(compared, 2);
 }

@@ -1,10 +1,13 @@
 //! Cox models for survival data.
 
+mod compensated;
 mod confidence;
 mod covariates;
 mod error;
 mod kaplan_meier;
 mod life_table;
+mod logrank;
+mod nelson_aalen;
 mod sort;
 mod step;
 mod surv;
@@ -16,5 +19,7 @@ pub use confidence::ConfType;
 pub use covariates::Covariates;
 pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
+pub use logrank::{LogRank, LogRankGroup, LogRankTest};
+pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};

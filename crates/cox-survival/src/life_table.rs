@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use crate::compensated::Sum;
 use crate::error::{Result, check_length};
 use crate::sort;
-use crate::step::{StepFunction, Sum};
+use crate::step::StepFunction;
 use crate::surv::Surv;
 
 /// Rows of one curve, weight 0 left out.

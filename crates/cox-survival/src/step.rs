@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compensated::Sum;
 use crate::error::{Error, Result, check_finite, check_length};
 
 /// Two heights this close are one height when a curve is inverted (R's tolerance for quantiles).
@@ -112,33 +113,6 @@ impl StepFunction {
             .find(|&k| flat && self.y[k] < self.y[first])
             .map(|k| self.x[k]);
         Some((self.x[first], next))
-    }
-}
-
-/// Compensated (Neumaier) sum: a million terms lose no digits.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sum {
-    total: f64,
-    lost: f64,
-}
-
-impl Sum {
-    #[inline]
-    pub(crate) fn add(&mut self, term: f64) {
-        let total = self.total + term;
-        if total.is_finite() {
-            self.lost += if self.total.abs() >= term.abs() {
-                (self.total - total) + term
-            } else {
-                (term - total) + self.total
-            };
-        }
-        self.total = total;
-    }
-
-    #[inline]
-    pub(crate) fn value(self) -> f64 {
-        self.total + self.lost
     }
 }
 
