@@ -136,7 +136,9 @@ fn compare(key: &str, case: &Case, fits: &Value) {
             Some(se) => all_close(se, &numbers(&want["robust_se"]), TOLERANCE, &key),
             None => assert!(want["robust_se"].is_null()),
         }
-        let Some((c, se)) = got.concordance() else { continue };
+        let Some((c, se)) = got.concordance() else {
+            continue;
+        };
         close(
             c,
             want["concordance"].as_f64().unwrap(),

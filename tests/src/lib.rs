@@ -1,5 +1,7 @@
 //! Golden-data helpers shared by the workspace tests.
 
+pub mod golden_metrics;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -151,23 +151,14 @@ impl<'a> Covariates<'a> {
             .collect())
     }
 
-    /// Copies rows `rows` (in that order) into a new column-major vector.
-    pub fn gather_columns(&self, rows: &[u32]) -> Vec<f64> {
-        let mut out = vec![0.0; rows.len() * self.p];
-        self.gather_columns_into(rows, &mut out);
-        out
-    }
-
-    fn gather_columns_into(&self, rows: &[u32], out: &mut [f64]) {
-        // Blocks of columns, so that a row-major source is read line by line.
-        const BLOCK: usize = 16;
+    /// Copies rows `rows` (in that order) of as many columns as fit, from column `first` on,
+    /// into the column-major `out`.
+    pub(crate) fn gather_block(&self, rows: &[u32], first: usize, out: &mut [f64]) {
         let m = rows.len();
-        for j0 in (0..self.p).step_by(BLOCK) {
-            let j1 = (j0 + BLOCK).min(self.p);
-            for (k, &i) in rows.iter().enumerate() {
-                for j in j0..j1 {
-                    out[j * m + k] = self.get(i as usize, j);
-                }
+        let columns = out.len() / m;
+        for (k, &i) in rows.iter().enumerate() {
+            for j in 0..columns {
+                out[j * m + k] = self.get(i as usize, first + j);
             }
         }
     }

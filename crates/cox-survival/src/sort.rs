@@ -3,7 +3,7 @@
 
 /// Order-preserving map from a finite float to an unsigned integer; `-0.0` and `0.0` are one.
 #[inline]
-fn key(x: f64) -> u64 {
+pub(crate) fn key(x: f64) -> u64 {
     let bits = (x + 0.0).to_bits();
     if bits >> 63 == 1 {
         !bits

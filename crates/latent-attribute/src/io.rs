@@ -494,6 +494,13 @@ mod tests {
             set("space", narrow),
             Err(Error::Inconsistent { .. })
         ));
+        // A trace in a closed layer, too small to show in length or slope.
+        let error = tampered(|_, t| {
+            let mut unit = direction().unit().to_vec();
+            unit[2] = 1e-10;
+            replace(t, "unit", &[6], &unit);
+        });
+        assert!(matches!(error, Err(Error::Inconsistent { .. })));
         // Called weights, but not the model's.
         assert!(matches!(
             set("kind", "weights".into()),
@@ -513,18 +520,22 @@ mod tests {
             bytes.extend(header.as_bytes());
             HealthDirection::from_bytes(&bytes)
         };
-        let part = 1_u64 << 61;
-        let mut tensors: Vec<String> = (0..7_u64)
-            .map(|i| {
-                let (start, end) = (i * part, (i + 1) * part);
-                format!("\"t{i}\":{{\"dtype\":\"U8\",\"shape\":[{part}],\"data_offsets\":[{start},{end}]}}")
+        // Each tensor is as long as 64 bits can count in bits; together they end at 2^64 - 1 bytes.
+        let part = (1_u64 << 61) - 1;
+        let sizes = [part, part, part, part, part, part, part, part, 7];
+        let mut end = 0;
+        let tensors: Vec<String> = sizes
+            .iter()
+            .enumerate()
+            .map(|(i, size)| {
+                let start = end;
+                end += size;
+                format!(
+                    "\"t{i}\":{{\"dtype\":\"U8\",\"shape\":[{size}],\"data_offsets\":[{start},{end}]}}"
+                )
             })
             .collect();
-        let (start, rest) = (7 * part, part - 1);
-        tensors.push(format!(
-            "\"t7\":{{\"dtype\":\"U8\",\"shape\":[{rest}],\"data_offsets\":[{start},{}]}}",
-            u64::MAX
-        ));
+        assert_eq!(end, u64::MAX);
         assert!(matches!(
             file(&format!("{{{}}}", tensors.join(","))),
             Err(Error::NotSafetensors { .. })

@@ -12,6 +12,7 @@ use super::newton::{self, Factor};
 use super::robust;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result, check_length};
+use crate::metrics::concordance;
 use crate::surv::Surv;
 
 /// Settings of an unpenalised Cox model,
@@ -169,7 +170,7 @@ impl CoxPh {
         let diagonal = |v: &Mat<f64>| (0..p).map(|j| v[(j, j)].sqrt()).collect::<Vec<f64>>();
         let concordance = if self.concordance {
             let score = x.times(&coef)?;
-            in_sample_concordance(surv, &score, cluster)
+            in_sample_concordance(surv, &score, cluster)?
         } else {
             None
         };
@@ -212,11 +213,19 @@ fn flatten(v: &Mat<f64>) -> Vec<f64> {
 
 /// In-sample concordance with its standard error; none when no pair can be compared.
 fn in_sample_concordance(
-    _surv: &Surv,
-    _score: &[f64],
-    _cluster: Option<&[u32]>,
-) -> Option<(f64, f64)> {
-    None
+    surv: &Surv,
+    score: &[f64],
+    cluster: Option<&[u32]>,
+) -> Result<Option<(f64, f64)>> {
+    let mut found = match concordance(surv, score) {
+        Ok(found) => found,
+        Err(Error::Undefined { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if let Some(cluster) = cluster {
+        found = found.clustered(cluster)?;
+    }
+    Ok(found.std_error().map(|se| (found.concordance(), se)))
 }
 
 /// Something the user should know about a fit that is otherwise usable.

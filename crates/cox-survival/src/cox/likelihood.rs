@@ -205,6 +205,27 @@ impl<'a> Likelihood<'a> {
     }
 }
 
+impl Likelihood<'_> {
+    /// The log-likelihood of the saturated model, in which every event is certain to be next:
+    /// `-sum D ln D` over event times with event weight `D` (Breslow), less the share that
+    /// Efron's denominators save.
+    pub(crate) fn saturated(&self) -> f64 {
+        let mut total = 0.0;
+        for group in &self.sorted.groups {
+            let weight: f64 = group.events.clone().map(|i| self.weight(i)).sum();
+            let d = group.events.len() as f64;
+            total -= weight * weight.ln();
+            if self.ties == Ties::Efron {
+                let saved: f64 = (1..group.events.len())
+                    .map(|l| (1.0 - l as f64 / d).ln())
+                    .sum();
+                total -= weight / d * saved;
+            }
+        }
+        total
+    }
+}
+
 /// Terms of one group, and the weighted sum of the logarithms of its denominators.
 #[inline]
 fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTerms, f64) {

@@ -6,8 +6,9 @@ pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod likelihood;
 pub(crate) mod newton;
+pub(crate) mod path;
 pub(crate) mod robust;
-mod summary;
+pub(crate) mod summary;
 
 use serde::{Deserialize, Serialize};
 

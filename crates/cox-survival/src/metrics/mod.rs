@@ -1,0 +1,13 @@
+//! How well a risk score orders survival times.
+
+mod censoring;
+mod concordance;
+mod harrell;
+mod pairs;
+mod prefix_tree;
+mod rank;
+mod time_weight;
+
+pub use concordance::{Concordance, ConcordanceDifference};
+pub use harrell::{Harrell, concordance};
+pub use time_weight::TimeWeight;
