@@ -1,5 +1,6 @@
 //! A CSV table with typed columns that remembers the line of every row.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::error::{Error, Header, Place, Result};
@@ -29,6 +30,8 @@ const NO_LEVEL: u32 = u32::MAX;
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<Column>,
+    /// Name -> place among the columns.
+    index: HashMap<String, usize>,
     /// Row -> line of the file.
     lines: Vec<u64>,
 }
@@ -168,7 +171,7 @@ impl Table {
         if !next(&mut reader, &mut record)? {
             return Err(Error::EmptyTable { what: "header" });
         }
-        let names = header(&record, lines_read.line_of(&record))?;
+        let (names, index) = header(&record, lines_read.line_of(&record))?;
         let mut lines = Vec::new();
         // All cells as text, row after row; the end of each cell in `ends`.
         let (mut text, mut ends) = (String::new(), Vec::new());
@@ -206,7 +209,11 @@ impl Table {
                 cells: Cells::new((0..lines.len()).map(|i| cell(i, j))),
             })
             .collect();
-        Ok(Self { columns, lines })
+        Ok(Self {
+            columns,
+            index,
+            lines,
+        })
     }
 
     /// Number of data rows.
@@ -224,10 +231,10 @@ impl Table {
     /// # Errors
     /// [`Error::UnknownColumn`] with the nearest name there is.
     pub fn column(&self, name: &str) -> Result<&Column> {
-        self.columns
-            .iter()
-            .find(|column| column.name == name)
-            .ok_or_else(|| self.unknown(name))
+        match self.index.get(name) {
+            Some(&j) => Ok(&self.columns[j]),
+            None => Err(self.unknown(name)),
+        }
     }
 
     /// A numeric column; NaN where a cell is missing.
@@ -407,9 +414,10 @@ impl<'a> LineCounter<'a> {
     }
 }
 
-fn header(record: &csv::ByteRecord, line: u64) -> Result<Vec<String>> {
+/// Column names in order, and the place of each.
+fn header(record: &csv::ByteRecord, line: u64) -> Result<(Vec<String>, HashMap<String, usize>)> {
     let mut names: Vec<String> = Vec::with_capacity(record.len());
-    let mut seen = std::collections::HashMap::new();
+    let mut seen = HashMap::new();
     for (second, cell) in record.iter().enumerate() {
         let name = std::str::from_utf8(cell).map_err(|_| Error::NotText { line })?;
         let name = name.trim().to_owned();
@@ -422,7 +430,7 @@ fn header(record: &csv::ByteRecord, line: u64) -> Result<Vec<String>> {
         }
         names.push(name);
     }
-    Ok(names)
+    Ok((names, seen))
 }
 
 #[cfg(test)]

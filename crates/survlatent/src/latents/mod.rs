@@ -20,6 +20,7 @@ mod table;
 use std::path::Path;
 
 use cox_survival::Covariates;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Place, Result};
 
@@ -33,7 +34,8 @@ use crate::error::{Error, Place, Result};
 /// assert_eq!(latents.ids().unwrap(), ["P7", "P9"]);
 /// # Ok::<(), survlatent::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LatentsReader {
     array: Option<String>,
 }
