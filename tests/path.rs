@@ -1,6 +1,6 @@
 //! `CoxPath` against glmnet 4.1-6 run at thresh = 1e-14.
 
-use cox_survival::{Covariates, CoxPath, PathFit, Surv};
+use cox_survival::{Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv};
 use serde_json::Value;
 use survlatent_tests::{close, csv, json, numbers};
 
@@ -143,4 +143,50 @@ fn agrees_with_glmnet_on_weights_strata_and_entry() {
         &path.n_lambda(30).fit(&surv, &x).unwrap(),
         &golden,
     );
+}
+
+#[test]
+fn cross_validation_agrees_with_cv_glmnet() {
+    let golden = json("survival/results/glmnet_paths.json");
+    let set = Set::read();
+    let (surv, x) = (set.surv(), set.covariates(50));
+    let labels: Vec<usize> = set.table["foldid"].iter().map(|&f| f as usize).collect();
+    let folds = Folds::given(&labels).unwrap();
+    let cases = [
+        (
+            "A/cv_alpha0.95/deviance/groupedTRUE",
+            CvMeasure::Deviance { grouped: true },
+        ),
+        (
+            "A/cv_alpha0.95/deviance/groupedFALSE",
+            CvMeasure::Deviance { grouped: false },
+        ),
+        ("A/cv_alpha0.95/C", CvMeasure::Concordance),
+    ];
+    for (key, measure) in cases {
+        let want = &golden[key];
+        let cv = CrossValidation::new(CoxPath::new().alpha(0.95).n_lambda(50))
+            .measure(measure)
+            .fit(&surv, &x, &folds)
+            .unwrap();
+        // glmnet ran at thresh = 1e-12 here; the lambdas carry its single-precision exponent.
+        for (k, (got, want)) in cv.cvm().iter().zip(numbers(&want["cvm"])).enumerate() {
+            close(*got, want, 1e-5, &format!("{key} cvm[{k}]"));
+        }
+        for (k, (got, want)) in cv.cvsd().iter().zip(numbers(&want["cvsd"])).enumerate() {
+            close(*got, want, 1e-4, &format!("{key} cvsd[{k}]"));
+        }
+        close(
+            cv.lambda_min(),
+            want["lambda_min"].as_f64().unwrap(),
+            2e-7,
+            key,
+        );
+        close(
+            cv.lambda_1se(),
+            want["lambda_1se"].as_f64().unwrap(),
+            2e-7,
+            key,
+        );
+    }
 }

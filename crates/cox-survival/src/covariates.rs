@@ -1,5 +1,7 @@
 //! A borrowed view of the covariate matrix, in whatever order it lies in memory.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +31,9 @@ pub struct Covariates<'a> {
     p: usize,
     row_stride: usize,
     column_stride: usize,
-    names: Option<Vec<String>>,
+    names: Option<Arc<[String]>>,
+    /// View row -> row in memory, when the view is a selection.
+    rows: Option<Arc<[u32]>>,
 }
 
 impl<'a> Covariates<'a> {
@@ -43,6 +47,7 @@ impl<'a> Covariates<'a> {
             row_stride: p,
             column_stride: 1,
             names: None,
+            rows: None,
         })
     }
 
@@ -56,6 +61,7 @@ impl<'a> Covariates<'a> {
             row_stride: 1,
             column_stride: n,
             names: None,
+            rows: None,
         })
     }
 
@@ -69,6 +75,7 @@ impl<'a> Covariates<'a> {
             row_stride: p,
             column_stride: 1,
             names: None,
+            rows: None,
         })
     }
 
@@ -82,6 +89,7 @@ impl<'a> Covariates<'a> {
             row_stride: 1,
             column_stride: n,
             names: None,
+            rows: None,
         })
     }
 
@@ -92,7 +100,7 @@ impl<'a> Covariates<'a> {
     ) -> Result<Self> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         crate::error::check_length("names", names.len(), self.p)?;
-        self.names = Some(names);
+        self.names = Some(names.into());
         Ok(self)
     }
 
@@ -130,11 +138,32 @@ impl<'a> Covariates<'a> {
             self.n,
             self.p
         );
-        let at = i * self.row_stride + j * self.column_stride;
+        let at = self.memory_row(i) * self.row_stride + j * self.column_stride;
         match self.values {
             Values::F64(v) => v[at],
             Values::F32(v) => f64::from(v[at]),
         }
+    }
+
+    #[inline]
+    fn memory_row(&self, i: usize) -> usize {
+        self.rows.as_ref().map_or(i, |rows| rows[i] as usize)
+    }
+
+    /// A view of the rows `rows`, in that order; a row may be named several times. Nothing but
+    /// the row numbers is copied.
+    pub fn select(&self, rows: &[usize]) -> Result<Self> {
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.n) {
+            return Err(Error::Setting {
+                name: "row",
+                value: row.to_string(),
+                expected: "must be below the number of rows",
+            });
+        }
+        let mut view = self.clone();
+        view.n = rows.len();
+        view.rows = Some(rows.iter().map(|&i| self.memory_row(i) as u32).collect());
+        Ok(view)
     }
 
     /// Column `j` as a new vector.
@@ -145,21 +174,29 @@ impl<'a> Covariates<'a> {
     /// Linear predictor `x' beta` of every row.
     pub fn times(&self, beta: &[f64]) -> Result<Vec<f64>> {
         crate::error::check_length("beta", beta.len(), self.p)?;
-        let used: Vec<usize> = (0..self.p).filter(|&j| beta[j].abs() > 0.0).collect();
-        Ok((0..self.n)
-            .map(|i| used.iter().map(|&j| self.get(i, j) * beta[j]).sum())
-            .collect())
+        let mut eta = vec![0.0; self.n];
+        let rows: Vec<u32> = (0..self.n as u32).collect();
+        let mut column = vec![0.0; self.n];
+        for j in (0..self.p).filter(|&j| beta[j].abs() > 0.0) {
+            self.gather_block(&rows, j, &mut column);
+            for (e, v) in eta.iter_mut().zip(&column) {
+                *e += beta[j] * v;
+            }
+        }
+        Ok(eta)
     }
 
     /// Copies rows `rows` (in that order) of as many columns as fit, from column `first` on,
     /// into the column-major `out`.
     pub(crate) fn gather_block(&self, rows: &[u32], first: usize, out: &mut [f64]) {
-        let m = rows.len();
-        let columns = out.len() / m;
-        for (k, &i) in rows.iter().enumerate() {
-            for j in 0..columns {
-                out[j * m + k] = self.get(i as usize, first + j);
-            }
+        let rows: Vec<usize> = rows
+            .iter()
+            .map(|&i| self.memory_row(i as usize) * self.row_stride)
+            .collect();
+        let first = first * self.column_stride;
+        match self.values {
+            Values::F64(v) => gather(&v[first..], &rows, self.column_stride, out),
+            Values::F32(v) => gather(&v[first..], &rows, self.column_stride, out),
         }
     }
 
@@ -169,6 +206,22 @@ impl<'a> Covariates<'a> {
             return Err(Error::NoColumns);
         }
         crate::error::check_length("covariates (rows)", self.n, n)?;
+        if self.rows.is_some() {
+            // A selection is of a matrix whose other rows do not matter here.
+            for j in 0..self.p {
+                for row in 0..self.n {
+                    let value = self.get(row, j);
+                    if !value.is_finite() {
+                        return Err(Error::NotFinite {
+                            column: self.name(j),
+                            row,
+                            value,
+                        });
+                    }
+                }
+            }
+            return Ok(());
+        }
         let bad = match self.values {
             Values::F64(v) => v.iter().position(|v| !v.is_finite()),
             Values::F32(v) => v.iter().position(|v| !v.is_finite()),
@@ -202,6 +255,30 @@ impl<'a> From<&'a nalgebra::DMatrix<f64>> for Covariates<'a> {
             row_stride: 1,
             column_stride: n,
             names: None,
+            rows: None,
+        }
+    }
+}
+
+/// `out[j * rows + k] = source[rows[k] + j * stride]`, reading along the direction in which the
+/// source is contiguous.
+fn gather<T: Copy + Into<f64>>(source: &[T], rows: &[usize], stride: usize, out: &mut [f64]) {
+    let m = rows.len();
+    if m == 0 {
+        return;
+    }
+    if stride == 1 {
+        let columns = out.len() / m;
+        for (k, &start) in rows.iter().enumerate() {
+            for (j, &value) in source[start..start + columns].iter().enumerate() {
+                out[j * m + k] = value.into();
+            }
+        }
+    } else {
+        for (j, out) in out.chunks_exact_mut(m).enumerate() {
+            for (out, &start) in out.iter_mut().zip(rows) {
+                *out = source[start + j * stride].into();
+            }
         }
     }
 }

@@ -59,12 +59,7 @@ impl Gram {
     }
 
     /// Takes the weights of the likelihood as it stands and rebuilds for the features `set`.
-    pub(super) fn freeze(
-        &mut self,
-        problem: &Problem,
-        likelihood: &Likelihood<'_>,
-        set: Vec<usize>,
-    ) {
+    pub(super) fn freeze(&mut self, problem: &Problem, likelihood: &Likelihood<'_>, set: &[usize]) {
         for &j in &self.set {
             self.place[j] = ABSENT;
         }
@@ -82,7 +77,7 @@ impl Gram {
             .iter()
             .map(|z| if z[2] > 0.0 { 2 } else { 1 })
             .sum();
-        self.append(problem, likelihood, &set);
+        self.append(problem, likelihood, set);
     }
 
     /// Adds features under the frozen weights.
@@ -165,8 +160,8 @@ impl Gram {
             let (mut next, mut left) = (stratum.positions.start, stratum.positions.start);
             for g in stratum.groups.clone() {
                 let group = &sorted.groups[g];
-                for i in next..group.upto {
-                    s1 += self.risk[i] * z[i];
+                for (r, z) in self.risk[next..group.upto].iter().zip(&z[next..group.upto]) {
+                    s1 += r * z;
                 }
                 next = group.upto;
                 if let Some(entry) = &sorted.entry {

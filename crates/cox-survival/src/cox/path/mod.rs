@@ -125,6 +125,11 @@ impl CoxPath {
         self
     }
 
+    /// The mixing parameter.
+    pub(crate) fn mixing(&self) -> f64 {
+        self.alpha
+    }
+
     /// Fits the whole path.
     ///
     /// A constant column gets coefficient 0. Cost per lambda: `n p` for the check of all

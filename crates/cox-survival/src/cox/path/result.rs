@@ -121,17 +121,42 @@ impl PathFit {
             });
         }
         let p = self.names.len();
-        let k = self.lambda.partition_point(|&l| l > lambda);
-        if k == 0 {
-            return Ok(self.beta[0].dense(p));
-        }
-        if k == self.lambda.len() {
-            return Ok(self.beta[k - 1].dense(p));
-        }
-        let (above, below) = (self.lambda[k - 1], self.lambda[k]);
-        let share = (above - lambda) / (above - below);
-        let (a, b) = (self.beta[k - 1].dense(p), self.beta[k].dense(p));
+        let (k, share) = self.between(lambda);
+        let (a, b) = (
+            self.beta[k].dense(p),
+            self.beta[(k + 1).min(self.beta.len() - 1)].dense(p),
+        );
         Ok(a.iter().zip(&b).map(|(a, b)| a + share * (b - a)).collect())
+    }
+
+    /// The lambda at or above `lambda`, and how far towards the next one it lies.
+    fn between(&self, lambda: f64) -> (usize, f64) {
+        match self.lambda.partition_point(|&l| l > lambda) {
+            0 => (0, 0.0),
+            k if k == self.lambda.len() => (k - 1, 0.0),
+            k => {
+                let (above, below) = (self.lambda[k - 1], self.lambda[k]);
+                (k - 1, (above - lambda) / (above - below))
+            }
+        }
+    }
+
+    /// Linear predictors of new rows at other lambdas, interpolated like [`PathFit::coef_at`].
+    pub(crate) fn predict_along(
+        &self,
+        x: &Covariates<'_>,
+        lambda: &[f64],
+    ) -> Result<Vec<Vec<f64>>> {
+        let eta = self.predict_all(x)?;
+        let last = eta.len() - 1;
+        Ok(lambda
+            .iter()
+            .map(|&l| {
+                let (k, share) = self.between(l);
+                let (a, b) = (&eta[k], &eta[(k + 1).min(last)]);
+                a.iter().zip(b).map(|(a, b)| a + share * (b - a)).collect()
+            })
+            .collect())
     }
 
     /// Linear predictor of new rows at the `k`-th lambda.
@@ -145,6 +170,31 @@ impl PathFit {
             });
         }
         x.times(&self.beta[k].dense(x.p()))
+    }
+
+    /// Linear predictors of new rows at every lambda, each column of `x` read once.
+    pub(crate) fn predict_all(&self, x: &Covariates<'_>) -> Result<Vec<Vec<f64>>> {
+        check_length("covariates (columns)", x.p(), self.names.len())?;
+        let mut uses: Vec<Vec<(u32, f64)>> = vec![Vec::new(); x.p()];
+        for (k, beta) in self.beta.iter().enumerate() {
+            for (&j, &b) in beta.index.iter().zip(&beta.value) {
+                uses[j as usize].push((k as u32, b));
+            }
+        }
+        let rows: Vec<u32> = (0..x.n() as u32).collect();
+        let mut column = vec![0.0; x.n()];
+        let mut eta = vec![vec![0.0; x.n()]; self.lambda.len()];
+        for (j, uses) in uses.iter().enumerate().filter(|(_, uses)| !uses.is_empty()) {
+            x.gather_block(&rows, j, &mut column);
+            pulp::Arch::new().dispatch(|| {
+                for &(k, b) in uses {
+                    for (e, v) in eta[k as usize].iter_mut().zip(&column) {
+                        *e += b * v;
+                    }
+                }
+            });
+        }
+        Ok(eta)
     }
 }
 

@@ -62,7 +62,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             quadratic: Quadratic::default(),
         };
         let set: Vec<usize> = (0..problem.p).filter(|&j| solver.always(j)).collect();
-        solver.gram.freeze(problem, solver.likelihood, set);
+        solver.gram.freeze(problem, solver.likelihood, &set);
         solver.full_gradient();
         solver
     }
@@ -253,7 +253,7 @@ impl<'a, 'b> Solver<'a, 'b> {
                 self.beta[j].abs() > 0.0 || self.gradient[j].abs() >= 0.999 * self.l1(j, lambda)
             })
             .collect();
-        self.gram.freeze(self.problem, self.likelihood, keep);
+        self.gram.freeze(self.problem, self.likelihood, &keep);
         self.version += 1;
         self.fresh = true;
     }

@@ -1,0 +1,5 @@
+//! Estimating how a model does on patients it has not seen.
+
+pub(crate) mod cross_validation;
+pub(crate) mod folds;
+pub(crate) mod nested;
