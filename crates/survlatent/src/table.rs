@@ -89,12 +89,12 @@ impl Labels {
         let mut levels: Vec<&str> = cells.iter().flatten().copied().collect();
         levels.sort_unstable();
         levels.dedup();
-        let code = |cell: &Option<&str>| match cell {
-            Some(cell) => levels.binary_search(cell).map_or(NO_LEVEL, |k| k as u32),
+        let code = |cell: Option<&str>| match cell {
+            Some(cell) => levels.binary_search(&cell).map_or(NO_LEVEL, |k| k as u32),
             None => NO_LEVEL,
         };
         Self {
-            codes: cells.iter().map(code).collect(),
+            codes: cells.iter().copied().map(code).collect(),
             levels: levels.iter().map(ToString::to_string).collect(),
         }
     }
