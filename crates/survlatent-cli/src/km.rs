@@ -4,7 +4,9 @@ use std::fmt;
 
 use clap::Args;
 use serde::Serialize;
-use survlatent::cox_survival::{ConfType, KaplanMeier, KmCurve, KmFit, LogRank, LogRankTest};
+use survlatent::cox_survival::{
+    ConfType, Error, KaplanMeier, KmCurve, KmFit, LogRank, LogRankTest,
+};
 
 use crate::data::Outcome;
 use crate::failure::Failure;
@@ -77,12 +79,17 @@ impl Km {
             },
             Some(groups) => {
                 let labels = groups.labels();
-                let several = groups.names().len() > 1;
+                let test = match LogRank::new().test(cohort.surv(), &labels) {
+                    Ok(test) => Some(test),
+                    Err(error @ (Error::TooFewGroups { .. } | Error::Undefined { .. })) => {
+                        report::note(&format!("no log-rank test: {error}"));
+                        None
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 Curves {
                     fit: settings.fit_by(cohort.surv(), &labels)?,
-                    test: several
-                        .then(|| LogRank::new().test(cohort.surv(), &labels))
-                        .transpose()?,
+                    test,
                 }
             }
         };

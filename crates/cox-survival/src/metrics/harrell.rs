@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::concordance::Concordance;
-use super::pairs::{Pairs, Shares};
-use super::prefix_tree::Tally;
+use super::pairs::Pairs;
 use super::time_weight::{TimeWeight, pair_weights};
 use crate::error::{Error, Result, check_finite, check_length};
 use crate::surv::Surv;
@@ -111,10 +110,14 @@ impl Harrell {
         };
         let surv = clamped.as_ref().unwrap_or(surv);
         let pairs = Pairs::new(surv, score, self.sign());
-        match surv.weights() {
-            None => self.evaluate(surv, &pairs, |_| 1u32),
-            Some(w) => self.evaluate(surv, &pairs, |p| w[surv.sorted.order[p] as usize]),
-        }
+        let v = self.pair_weights(surv, |p| surv.weight(surv.sorted.order[p] as usize))?;
+        let (v, shares) = (v.as_deref(), !self.point_only);
+        let counted = match surv.weights() {
+            None => pairs.evaluate(|_| 1u32, v, shares),
+            Some(w) => pairs.evaluate(|p| w[surv.sorted.order[p] as usize], v, shares),
+        }?;
+        let dfbeta = shares.then(|| counted.dfbeta(surv));
+        Ok(Concordance::new(surv.n(), &counted.totals, dfbeta, None))
     }
 
     pub(super) fn sign(&self) -> f64 {
@@ -136,55 +139,6 @@ impl Harrell {
             });
         }
         pair_weights(surv, weight, self.time_weight, latest)
-    }
-
-    fn evaluate<T: Tally>(
-        &self,
-        surv: &Surv,
-        pairs: &Pairs,
-        weight: impl Fn(usize) -> T + Sync,
-    ) -> Result<Concordance> {
-        let pair_weights = self.pair_weights(surv, |p| weight(p).to_f64())?;
-        let n = surv.n();
-        let mut own: Shares = vec![];
-        let mut others: Shares = vec![];
-        if !self.point_only {
-            own.resize(n, (0.0, 0.0));
-            others.resize(n, (0.0, 0.0));
-        }
-        let point_only = self.point_only;
-        let forward = || match (&pair_weights, point_only) {
-            (None, true) => pairs.count(&weight, |_| 1.0, |_, _, _| ()),
-            (Some(v), true) => pairs.count(&weight, |g| v[g], |_, _, _| ()),
-            (None, false) => pairs.count(&weight, |_| 1.0, |p, c, m| own[p] = (c, m)),
-            (Some(v), false) => pairs.count(&weight, |g| v[g], |p, c, m| own[p] = (c, m)),
-        };
-        let backward = || match (&pair_weights, point_only) {
-            (_, true) => (),
-            (None, false) => pairs.count_at_risk(|p, _| weight(p), &mut others),
-            (Some(v), false) => {
-                pairs.count_at_risk(|p, g| weight(p).to_f64() * v[g], &mut others);
-            }
-        };
-        let (totals, ()) = rayon::join(forward, backward);
-        let comparable = totals.comparable();
-        if comparable <= 0.0 {
-            return Err(Error::Undefined {
-                what: "the concordance",
-                reason: "no two patients are comparable",
-            });
-        }
-        let c = totals.concordance();
-        let dfbeta = (!point_only).then(|| {
-            let mut dfbeta = vec![0.0; n];
-            for (p, &row) in surv.sorted.order.iter().enumerate() {
-                let concordant = own[p].0 + others[p].0;
-                let all = own[p].1 + others[p].1;
-                dfbeta[row as usize] = weight(p).to_f64() * (concordant - c * all) / comparable;
-            }
-            dfbeta
-        });
-        Ok(Concordance::new(n, &totals, dfbeta))
     }
 }
 
