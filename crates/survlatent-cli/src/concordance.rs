@@ -85,7 +85,6 @@ struct Json {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names of the contract")]
 struct UnoJson {
     uno: f64,
     uno_std_error: Option<f64>,

@@ -6,7 +6,7 @@ use survlatent::Cohort;
 use survlatent::cox_survival::{CoxFit, CoxPh, Error, Ties};
 
 use crate::cox_path::PathFlags;
-use crate::data::{Features, Outcome};
+use crate::data::{FeatureFlags, Outcome};
 use crate::failure::Failure;
 use crate::{report, value};
 
@@ -28,7 +28,7 @@ pub(crate) struct Cox {
     #[arg(long, value_name = "COL")]
     cluster: Option<String>,
     #[command(flatten)]
-    features: Features,
+    features: FeatureFlags,
     /// Treatment of tied event times: efron or breslow (default: efron; breslow with --path)
     #[arg(long, value_name = "METHOD", value_parser = ["efron", "breslow"], hide_possible_values = true)]
     ties: Option<String>,

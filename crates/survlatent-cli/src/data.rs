@@ -53,7 +53,7 @@ impl Outcome {
 
 /// The features: flags of verbs that fit a model.
 #[derive(Args)]
-pub(crate) struct Features {
+pub(crate) struct FeatureFlags {
     /// Feature columns, in this order (default: every other numeric column)
     ///
     /// A column in which no cell is a number is categorical: one 0/1 column per level but the
@@ -75,7 +75,7 @@ pub(crate) struct Features {
     features_array: Option<String>,
 }
 
-impl Features {
+impl FeatureFlags {
     /// Reads the cohort with its features.
     pub(crate) fn cohort(&self, outcome: &Outcome, roles: Roles) -> Result<Cohort, Failure> {
         let mut roles = roles.categorical(&self.categorical);

@@ -30,7 +30,7 @@ use crate::failure::Failure;
     version,
     after_help = EXAMPLES,
     arg_required_else_help = true,
-    max_term_width = 100
+    term_width = 100
 )]
 struct Cli {
     /// Threads to use (default: all cores); results do not depend on it
@@ -59,7 +59,7 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
-    Cox(cox::Cox),
+    Cox(Box<cox::Cox>),
     Concordance(concordance::Concordance),
     Km(km::Km),
 }
