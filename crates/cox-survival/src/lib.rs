@@ -33,6 +33,9 @@ pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, Uno, 
 pub use progress::{Observer, Progress};
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};
+pub use validation::bootstrap::{Bootstrap, BootstrapInterval, IntervalKind};
 pub use validation::cross_validation::{CrossValidation, CvFit, CvMeasure};
 pub use validation::folds::Folds;
 pub use validation::nested::{Chosen, LambdaRule, NestedCv, NestedFit};
+pub use validation::permutation::{Permutation, PermutationNull};
+pub use validation::resampling::Resampling;

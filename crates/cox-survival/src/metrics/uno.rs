@@ -49,6 +49,10 @@ pub fn uno(surv: &Surv, score: &[f64], tau: f64) -> Result<Concordance> {
 /// Medicine 30, 2011, equation 6.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, off by default"
+)]
 pub struct Uno {
     protective: bool,
     tau: Option<f64>,
