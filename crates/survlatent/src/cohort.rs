@@ -4,7 +4,7 @@ use std::fmt;
 
 use cox_survival::{Covariates, Surv};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, first_of};
 use crate::latents::Latents;
 use crate::table::{Labels, Table};
 
@@ -71,13 +71,13 @@ impl fmt::Display for Notice {
                     .iter()
                     .map(|(name, count)| format!("`{name}`: {count}"))
                     .collect();
-                let counts = shortened(&counts);
+                let counts = first_of(&counts);
                 write!(f, "{rows} row(s) with missing values dropped ({counts})")
             }
             Self::TextLeftOut { columns } => write!(
                 f,
                 "text columns left out of the features: {}; name them to use them",
-                shortened(&quoted(columns))
+                first_of(&quoted(columns))
             ),
             Self::UnnamedLeftOut => f.write_str("a column without a name is left out"),
             Self::IdIsFeature => f.write_str(
@@ -87,7 +87,7 @@ impl fmt::Display for Notice {
             Self::Replaced { columns } => write!(
                 f,
                 "columns of the table replaced by the feature file's: {}",
-                shortened(&quoted(columns))
+                first_of(&quoted(columns))
             ),
             Self::PairedById => {
                 f.write_str("rows of the feature file are paired with the table's by `id`")
@@ -98,15 +98,6 @@ impl fmt::Display for Notice {
 
 fn quoted(names: &[String]) -> Vec<String> {
     names.iter().map(|name| format!("`{name}`")).collect()
-}
-
-fn shortened(items: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let mut text = items[..items.len().min(SHOWN)].join(", ");
-    if items.len() > SHOWN {
-        text += &format!(" and {} more", items.len() - SHOWN);
-    }
-    text
 }
 
 impl Cohort {

@@ -82,7 +82,7 @@ pub enum Error {
         second: usize,
     },
     /// A column that is not in the table.
-    #[error("there is no column `{name}`{}", hint(nearest.as_deref(), header))]
+    #[error("there is no column `{name}`{}", hint(nearest.as_deref(), *header))]
     UnknownColumn {
         /// The name asked for.
         name: String,
@@ -274,7 +274,7 @@ impl Error {
     }
 }
 
-fn hint(nearest: Option<&str>, header: &Header) -> String {
+fn hint(nearest: Option<&str>, header: Header) -> String {
     match (header, nearest) {
         (Header::Semicolon, _) => {
             "; the header has semicolons, but cells are separated by commas".into()
@@ -286,17 +286,22 @@ fn hint(nearest: Option<&str>, header: &Header) -> String {
 }
 
 fn counts(columns: &[(String, usize)]) -> String {
-    const SHOWN: usize = 8;
-    let mut text = columns
+    let counts: Vec<String> = columns
         .iter()
-        .take(SHOWN)
         .map(|(name, count)| format!("`{name}`: {count}"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if columns.len() > SHOWN {
-        text += &format!(" and {} more columns", columns.len() - SHOWN);
+        .collect();
+    first_of(&counts)
+}
+
+/// The first few of many items, and how many more there are.
+pub(crate) fn first_of(items: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let text = items[..items.len().min(SHOWN)].join(", ");
+    if items.len() > SHOWN {
+        format!("{text} and {} more", items.len() - SHOWN)
+    } else {
+        text
     }
-    text
 }
 
 fn chosen(wanted: Option<&str>) -> String {
@@ -310,17 +315,8 @@ fn names(found: &[String]) -> String {
     if found.is_empty() {
         return "no array".into();
     }
-    const SHOWN: usize = 12;
-    let mut text = found
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if found.len() > SHOWN {
-        text += &format!(" and {} more", found.len() - SHOWN);
-    }
-    text
+    let quoted: Vec<String> = found.iter().map(|name| format!("`{name}`")).collect();
+    first_of(&quoted)
 }
 
 #[cfg(test)]

@@ -334,7 +334,7 @@ impl Roles {
         &self,
         table: &Table,
         plan: &[Feature],
-    ) -> Result<(Vec<usize>, Vec<(String, usize)>)> {
+    ) -> Result<(Vec<usize>, MissingCounts)> {
         let mut names: Vec<&String> = self.taken();
         names.extend(plan.iter().filter_map(Feature::column));
         let mut complete = vec![true; table.n()];
@@ -367,6 +367,9 @@ impl Roles {
         Ok((rows, counts))
     }
 }
+
+/// Columns with their numbers of missing values.
+type MissingCounts = Vec<(String, usize)>;
 
 /// Where a feature comes from.
 enum Feature {

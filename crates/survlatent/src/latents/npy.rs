@@ -1,4 +1,4 @@
-//! One NumPy array. Format: numpy's `lib/format` documentation, versions 1.0 to 3.0.
+//! One `NumPy` array. Format: numpy's `lib/format` documentation, versions 1.0 to 3.0.
 
 use super::{Array, Element, Values, size};
 use crate::error::{Error, Result};

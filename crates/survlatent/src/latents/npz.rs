@@ -1,4 +1,4 @@
-//! A zip archive of NumPy arrays.
+//! A zip archive of `NumPy` arrays.
 
 use std::io::{Cursor, Read};
 

@@ -63,7 +63,7 @@ fn numpy_arrays_of_both_orders() {
     ))
     .unwrap();
     assert_eq!(f.values(), &Values::F64(SIX.map(f64::from).to_vec()));
-    assert_eq!(c.covariates().unwrap().get(1, 2), 6.5);
+    assert_eq!(c.covariates().unwrap().column(2), [3.0, 6.5]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn layered_latents_are_flattened_layer_by_layer() {
     assert_eq!(c, f);
     assert_eq!((c.p(), c.layers()), (12, Some(3)));
     let j = c.names().iter().position(|n| n == "layer2.1").unwrap();
-    assert_eq!(c.get(1, j), 121.0);
+    assert_eq!(c.covariates().unwrap().column(j), [21.0, 121.0]);
 }
 
 #[test]
