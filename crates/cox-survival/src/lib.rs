@@ -8,6 +8,8 @@ mod kaplan_meier;
 mod life_table;
 mod logrank;
 mod nelson_aalen;
+#[cfg(feature = "plot")]
+mod plot;
 mod sort;
 mod step;
 mod surv;
@@ -21,5 +23,7 @@ pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};
 pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
+#[cfg(feature = "plot")]
+pub use plot::{ForestPlot, ForestRow, KmPlot, svg_to_png};
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};
