@@ -74,11 +74,14 @@ impl Design {
         eta.par_chunks_mut(ROWS)
             .zip(self.rows.par_chunks(ROWS * p))
             .for_each(|(eta, rows)| {
-                pulp::Arch::new().dispatch(|| {
-                    for (e, row) in eta.iter_mut().zip(rows.chunks_exact(p)) {
-                        *e = dot(row, beta);
-                    }
-                });
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for (e, row) in eta.iter_mut().zip(rows.chunks_exact(p)) {
+                            *e = dot(row, beta);
+                        }
+                    },
+                );
             });
     }
 }

@@ -166,11 +166,14 @@ fn tail(part: &Part, design: &Design, likelihood: &Likelihood<'_>) -> (bool, Vec
             sum.fill(0.0);
             reset = true;
         }
-        Step::Rows(from, to) => pulp::Arch::new().dispatch(|| {
-            for i in from..to {
-                add(&mut sum, likelihood.risk[i], row(i));
-            }
-        }),
+        Step::Rows(from, to) => pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in from..to {
+                    add(&mut sum, likelihood.risk[i], row(i));
+                }
+            },
+        ),
         Step::Leave(i) => add(&mut sum, -likelihood.risk[i], row(i)),
         Step::Group(_) => {}
     });
@@ -193,19 +196,22 @@ fn piece(
     let row = |i: usize| &design.rows[i * p..(i + 1) * p];
     walk(part, likelihood, &mut |step| match step {
         Step::NewStratum => s1.fill(0.0),
-        Step::Rows(from, to) => pulp::Arch::new().dispatch(|| {
-            for i in from..to {
-                let x = row(i);
-                add(&mut s1, likelihood.risk[i], x);
-                add(&mut score, likelihood.residual[i], x);
-                let root = likelihood.curvature[i].max(0.0).sqrt();
-                if root > 0.0 {
-                    for (b, x) in plus.next(&mut matrix).iter_mut().zip(x) {
-                        *b = root * x;
+        Step::Rows(from, to) => pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in from..to {
+                    let x = row(i);
+                    add(&mut s1, likelihood.risk[i], x);
+                    add(&mut score, likelihood.residual[i], x);
+                    let root = likelihood.curvature[i].max(0.0).sqrt();
+                    if root > 0.0 {
+                        for (b, x) in plus.next(&mut matrix).iter_mut().zip(x) {
+                            *b = root * x;
+                        }
                     }
                 }
-            }
-        }),
+            },
+        ),
         Step::Leave(i) => add(&mut s1, -likelihood.risk[i], row(i)),
         Step::Group(g) => {
             let terms = &likelihood.groups[g];

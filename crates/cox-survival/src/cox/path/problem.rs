@@ -73,16 +73,22 @@ impl Problem {
         let inverse = 1.0 / self.total;
         let one = |j: usize| dot(self.column(j), residual) * inverse;
         if which.len() * self.n < 1 << 16 {
-            pulp::Arch::new().dispatch(|| {
-                for &j in which {
-                    gradient[j] = one(j);
-                }
-            });
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for &j in which {
+                        gradient[j] = one(j);
+                    }
+                },
+            );
         } else {
             let values: Vec<f64> = which
                 .par_chunks(COLUMNS)
                 .flat_map_iter(|which| {
-                    pulp::Arch::new().dispatch(|| which.iter().map(|&j| one(j)).collect::<Vec<_>>())
+                    pulp::Arch::new().dispatch(
+                        #[inline(always)]
+                        || which.iter().map(|&j| one(j)).collect::<Vec<_>>(),
+                    )
                 })
                 .collect();
             for (&j, value) in which.iter().zip(values) {
@@ -93,13 +99,16 @@ impl Problem {
 
     /// `eta += sum_j change_j z_j`.
     pub(super) fn add_to(&self, eta: &mut [f64], changes: &[(usize, f64)]) {
-        pulp::Arch::new().dispatch(|| {
-            for &(j, change) in changes {
-                for (e, z) in eta.iter_mut().zip(self.column(j)) {
-                    *e += change * z;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for &(j, change) in changes {
+                    for (e, z) in eta.iter_mut().zip(self.column(j)) {
+                        *e += change * z;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use faer::{Col, Mat, Side};
 use super::gram::Gram;
 
 const MAX_ROUNDS: usize = 60;
-const SWEEPS: usize = 4;
+const SWEEPS: usize = 3;
 
 /// The model's penalties, by place in the working set.
 pub(super) struct Penalty<'a> {
@@ -40,8 +40,11 @@ impl Quadratic {
         penalty: &Penalty<'_>,
         key: (u64, u64),
     ) {
-        for _ in 0..MAX_ROUNDS {
-            sweeps(gram, q, b, penalty);
+        for round in 0..MAX_ROUNDS {
+            // Successive models of one lambda share their support: try to land on it at once.
+            if round > 0 || self.key != Some(key) {
+                sweeps(gram, q, b, penalty);
+            }
             if self.finish(gram, q, b, penalty, key) && settled(q, b, penalty) {
                 return;
             }
@@ -88,27 +91,87 @@ impl Quadratic {
             q[c] - penalty.l2[c] * b[c] - penalty.l1[c] * sign(c)
         });
         let step = factor.solve(rhs);
-        let mut size = 1.0;
-        let mut crossing = None;
+        // Where a sign would change the coefficient stops at zero.
+        let mut whole = true;
+        let mut first = 1.0f64;
+        let mut d: Vec<f64> = Vec::with_capacity(support.len());
         for (k, &c) in support.iter().enumerate() {
-            if penalty.l1[c] > 0.0 && b[c] * (b[c] + step[k]) <= 0.0 {
-                let reach = -b[c] / step[k];
-                if reach < size {
-                    (size, crossing) = (reach, Some(c));
-                }
+            let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step[k]) <= 0.0;
+            if crosses {
+                first = first.min(-b[c] / step[k]);
+                whole = false;
+            }
+            d.push(if crosses { -b[c] } else { step[k] });
+        }
+        let mut kd = vec![0.0; b.len()];
+        combine(gram, support, &d, &mut kd);
+        if !whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
+            // Stopping some and not others need not descend; going as far as the first does.
+            for (k, d) in d.iter_mut().enumerate() {
+                *d = first * step[k];
+            }
+            kd.fill(0.0);
+            combine(gram, support, &d, &mut kd);
+        }
+        for (&c, d) in support.iter().zip(&d) {
+            b[c] += d;
+        }
+        for (q, kd) in q.iter_mut().zip(&kd) {
+            *q -= kd;
+        }
+        whole
+    }
+}
+
+/// `out += sum_k d_k K_k` over the support's columns.
+fn combine(gram: &Gram, support: &[usize], d: &[f64], out: &mut [f64]) {
+    pulp::Arch::new().dispatch(Combine {
+        gram,
+        support,
+        d,
+        out,
+    });
+}
+
+struct Combine<'a> {
+    gram: &'a Gram,
+    support: &'a [usize],
+    d: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl pulp::WithSimd for Combine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        for (&c, &d) in self.support.iter().zip(self.d) {
+            for (o, k) in self.out.iter_mut().zip(self.gram.column(c)) {
+                *o += d * k;
             }
         }
-        for (k, &c) in support.iter().enumerate() {
-            let d = size * step[k];
-            b[c] += d;
-            subtract(q, d, gram.column(c));
-        }
-        if let Some(c) = crossing {
-            let rest = std::mem::replace(&mut b[c], 0.0);
-            subtract(q, -rest, gram.column(c));
-        }
-        crossing.is_none()
     }
+}
+
+/// Change of the model's value along `d` on the support, with `kd = K d`.
+fn change(
+    q: &[f64],
+    kd: &[f64],
+    b: &[f64],
+    support: &[usize],
+    d: &[f64],
+    penalty: &Penalty<'_>,
+) -> f64 {
+    support
+        .iter()
+        .zip(d)
+        .map(|(&c, &d)| {
+            let next = b[c] + d;
+            d * (0.5 * kd[c] - q[c])
+                + penalty.l1[c] * (next.abs() - b[c].abs())
+                + 0.5 * penalty.l2[c] * (next * next - b[c] * b[c])
+        })
+        .sum()
 }
 
 /// Whether no coefficient that is zero wants to leave it.
@@ -133,32 +196,64 @@ fn factorise(gram: &Gram, support: &[usize], l2: &[f64]) -> Option<Llt<f64>> {
 
 /// Coordinate descent: one sweep over all, then over the support until signs stand still.
 fn sweeps(gram: &Gram, q: &mut [f64], b: &mut [f64], penalty: &Penalty<'_>) {
-    pulp::Arch::new().dispatch(|| {
-        let mut list: Vec<usize> = (0..b.len()).collect();
-        for sweep in 0..SWEEPS {
-            let mut moved = false;
-            for &c in &list {
-                let column = gram.column(c);
-                let curvature = column[c] + penalty.l2[c];
-                if curvature <= 0.0 {
-                    continue;
-                }
-                let target = q[c] + column[c] * b[c];
-                let next = shrink(target, penalty.l1[c]) / curvature;
-                let d = next - b[c];
-                if d.abs() > 0.0 {
-                    moved |= (next > 0.0) != (b[c] > 0.0) || (next < 0.0) != (b[c] < 0.0);
-                    b[c] = next;
-                    subtract(q, d, column);
-                }
+    let mut list: Vec<usize> = (0..b.len()).collect();
+    for sweep in 0..SWEEPS {
+        let moved = pulp::Arch::new().dispatch(Sweep {
+            gram,
+            q,
+            b,
+            penalty,
+            list: &list,
+        });
+        if sweep == 0 {
+            list.retain(|&c| b[c].abs() > 0.0);
+        } else if !moved {
+            break;
+        }
+    }
+}
+
+struct Sweep<'a> {
+    gram: &'a Gram,
+    q: &'a mut [f64],
+    b: &'a mut [f64],
+    penalty: &'a Penalty<'a>,
+    list: &'a [usize],
+}
+
+impl pulp::WithSimd for Sweep<'_> {
+    /// Whether a coefficient changed its sign, left zero or became zero.
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> bool {
+        let Self {
+            gram,
+            q,
+            b,
+            penalty,
+            list,
+        } = self;
+        let mut moved = false;
+        for &c in list {
+            let column = gram.column(c);
+            let curvature = column[c] + penalty.l2[c];
+            if curvature <= 0.0 {
+                continue;
             }
-            if sweep == 0 {
-                list.retain(|&c| b[c].abs() > 0.0);
-            } else if !moved {
-                break;
+            let target = q[c] + column[c] * b[c];
+            let next = shrink(target, penalty.l1[c]) / curvature;
+            let d = next - b[c];
+            if d.abs() > 0.0 {
+                moved |= (next > 0.0) != (b[c] > 0.0) || (next < 0.0) != (b[c] < 0.0);
+                b[c] = next;
+                for (q, k) in q.iter_mut().zip(column) {
+                    *q -= d * k;
+                }
             }
         }
-    });
+        moved
+    }
 }
 
 #[inline(always)]
@@ -169,12 +264,5 @@ fn shrink(x: f64, by: f64) -> f64 {
         x + by
     } else {
         0.0
-    }
-}
-
-#[inline(always)]
-fn subtract(q: &mut [f64], factor: f64, column: &[f64]) {
-    for (q, k) in q.iter_mut().zip(column) {
-        *q -= factor * k;
     }
 }

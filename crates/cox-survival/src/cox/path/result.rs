@@ -186,13 +186,16 @@ impl PathFit {
         let mut eta = vec![vec![0.0; x.n()]; self.lambda.len()];
         for (j, uses) in uses.iter().enumerate().filter(|(_, uses)| !uses.is_empty()) {
             x.gather_block(&rows, j, &mut column);
-            pulp::Arch::new().dispatch(|| {
-                for &(k, b) in uses {
-                    for (e, v) in eta[k as usize].iter_mut().zip(&column) {
-                        *e += b * v;
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for &(k, b) in uses {
+                        for (e, v) in eta[k as usize].iter_mut().zip(&column) {
+                            *e += b * v;
+                        }
                     }
-                }
-            });
+                },
+            );
         }
         Ok(eta)
     }
