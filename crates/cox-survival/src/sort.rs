@@ -3,7 +3,7 @@
 
 /// Order-preserving map from a finite float to an unsigned integer; `-0.0` and `0.0` are one.
 #[inline]
-pub(crate) fn key(x: f64) -> u64 {
+fn key(x: f64) -> u64 {
     let bits = (x + 0.0).to_bits();
     if bits >> 63 == 1 {
         !bits
@@ -12,45 +12,66 @@ pub(crate) fn key(x: f64) -> u64 {
     }
 }
 
+/// The half of a word that holds a place.
+const PLACE: u64 = 0xffff_ffff;
+
 /// Lowest bit and width of the digits by which cells are sorted.
 const DIGITS: [(u32, u32); 3] = [(32, 11), (43, 11), (54, 10)];
 
-/// Places of `keys` in ascending order of the keys, equal keys in order of place.
+/// Words `cell | place` of `keys`, ascending by key, equal keys by place.
 ///
 /// The range of the keys is cut into 2^32 cells; a cell and a place make one word, and three
 /// passes sort the words by cell. Only where different keys share a cell are they compared:
 /// `O(n)` for keys spread over many more cells than there are keys, `O(n log n)` at worst.
-pub(crate) fn order(keys: &[u64]) -> Vec<u32> {
-    let mut places: Vec<u32> = (0..keys.len() as u32).collect();
-    if keys.len() < 256 {
-        places.sort_by_key(|&i| keys[i as usize]);
-        return places;
-    }
+fn words(keys: &[u64]) -> Vec<u64> {
     let (mut low, mut high) = (u64::MAX, 0);
     for &k in keys {
         low = low.min(k);
         high = high.max(k);
     }
-    if low == high {
-        return places;
+    let shift = (high - low.min(high)).leading_zeros().min(63);
+    let cell = |k: u64| ((k - low) << shift) & !PLACE;
+    let mut words: Vec<u64> = keys.iter().zip(0u64..).map(|(&k, i)| cell(k) | i).collect();
+    if words.len() < 256 {
+        words.sort_unstable();
+    } else {
+        radix_sort(&mut words);
     }
-    let shift = (high - low).leading_zeros();
-    let cell = |k: u64| ((k - low) << shift) & !0xffff_ffff;
-    let mut items: Vec<u64> = keys.iter().zip(0u64..).map(|(&k, i)| cell(k) | i).collect();
-    radix_sort(&mut items);
-    for (place, &item) in places.iter_mut().zip(&items) {
-        *place = item as u32;
-    }
-    let mut start = 0;
-    for run in items.chunk_by(|a, b| a >> 32 == b >> 32) {
-        let shared = &mut places[start..start + run.len()];
-        start += run.len();
-        let full = |&i: &u32| keys[i as usize];
-        if run.len() > 1 && !shared.is_sorted_by_key(full) {
-            shared.sort_by_key(full);
+    let key = |word: &u64| keys[(word & PLACE) as usize];
+    for shared in words.chunk_by_mut(|a, b| a >> 32 == b >> 32) {
+        if shared.len() > 1 && !shared.is_sorted_by_key(key) {
+            shared.sort_by_key(key);
         }
     }
-    places
+    words
+}
+
+/// Places of `keys` in ascending order of the keys, equal keys in order of place.
+fn order(keys: &[u64]) -> Vec<u32> {
+    words(keys).into_iter().map(|word| word as u32).collect()
+}
+
+/// Ranks from 0 of `values`, equal values sharing one, into `rank`; returns the number of
+/// distinct values.
+pub(crate) fn dense_ranks(values: impl ExactSizeIterator<Item = f64>, rank: &mut [u32]) -> usize {
+    let keys: Vec<u64> = values.map(key).collect();
+    let mut distinct = 0u32;
+    for shared in words(&keys).chunk_by(|a, b| a >> 32 == b >> 32) {
+        if let [word] = shared {
+            rank[(word & PLACE) as usize] = distinct;
+        } else {
+            let key = |word: u64| keys[(word & PLACE) as usize];
+            let mut previous = key(shared[0]);
+            for &word in shared {
+                let k = key(word);
+                distinct += u32::from(k != previous);
+                previous = k;
+                rank[(word & PLACE) as usize] = distinct;
+            }
+        }
+        distinct += 1;
+    }
+    distinct as usize
 }
 
 fn radix_sort(items: &mut Vec<u64>) {
@@ -102,7 +123,28 @@ pub(crate) fn descending(index: &mut Vec<u32>, values: &[f64]) {
 mod tests {
     use proptest::prelude::*;
 
+    fn by_definition(values: &[f64]) -> (Vec<u32>, usize) {
+        let mut levels: Vec<f64> = values.iter().map(|v| v + 0.0).collect();
+        levels.sort_by(f64::total_cmp);
+        levels.dedup_by(|a, b| a.total_cmp(b).is_eq());
+        let rank = |v: &f64| levels.partition_point(|l| l < v) as u32;
+        (values.iter().map(rank).collect(), levels.len())
+    }
+
     proptest! {
+        #[test]
+        fn dense_ranks_agree_with_the_definition(values in prop_oneof![
+            prop::collection::vec(-3.0..3.0f64, 1..900),
+            prop::collection::vec((0..7i32).prop_map(f64::from), 1..900),
+            // One far value leaves the others in few cells.
+            prop::collection::vec(
+                prop_oneof![Just(0.0), Just(-0.0), Just(1e300), 1.0..1.000_000_1f64], 1..900),
+        ]) {
+            let mut rank = vec![0; values.len()];
+            let distinct = super::dense_ranks(values.iter().copied(), &mut rank);
+            prop_assert_eq!((rank, distinct), by_definition(&values));
+        }
+
         #[test]
         fn agrees_with_the_standard_sort(
             values in prop::collection::vec(
