@@ -166,6 +166,12 @@ pub enum Error {
     /// The observer asked to stop.
     #[error("stopped on request")]
     Interrupted,
+    /// A picture that cannot be drawn.
+    #[error("the picture cannot be drawn: {reason}")]
+    Picture {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Shorthand for results of this crate.

@@ -10,6 +10,8 @@ mod life_table;
 mod logrank;
 mod metrics;
 mod nelson_aalen;
+#[cfg(feature = "plot")]
+mod plot;
 mod progress;
 mod sort;
 mod step;
@@ -30,6 +32,8 @@ pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};
 pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, Uno, concordance, uno};
+#[cfg(feature = "plot")]
+pub use plot::{ForestPlot, ForestRow, KmPlot, svg_to_png};
 pub use progress::{Observer, Progress};
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};

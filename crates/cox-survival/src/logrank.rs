@@ -299,6 +299,13 @@ pub struct LogRankGroup {
     pub expected: f64,
 }
 
+impl LogRankTest {
+    /// The `rho` of the test, 0 for the log-rank test.
+    pub fn rho(&self) -> f64 {
+        self.settings.rho
+    }
+}
+
 impl fmt::Display for LogRankTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = ["", "N", "Observed", "Expected", "(O-E)^2/E", "(O-E)^2/V"];
