@@ -30,8 +30,8 @@ pub use cox::path::{CoxPath, PathFit, SparseColumn};
 pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};
-pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, Uno, concordance, uno};
+pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 #[cfg(feature = "plot")]
 pub use plot::{ForestPlot, ForestRow, KmPlot, svg_to_png};
 pub use progress::{Observer, Progress};
