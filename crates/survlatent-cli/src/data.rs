@@ -46,6 +46,11 @@ impl Outcome {
         roles
     }
 
+    /// Name of the column of times.
+    pub(crate) fn time(&self) -> &str {
+        &self.time
+    }
+
     pub(crate) fn read(&self) -> Result<Table, Failure> {
         Ok(Table::read(&self.table)?)
     }

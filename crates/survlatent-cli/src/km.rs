@@ -1,11 +1,13 @@
 //! `survlatent km`: Kaplan-Meier curves.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use survlatent::OutputFile;
 use survlatent::cox_survival::{
-    ConfType, Error, KaplanMeier, KmCurve, KmFit, LogRank, LogRankTest,
+    ConfType, Error, KaplanMeier, KmCurve, KmFit, KmPlot, LogRank, LogRankTest,
 };
 
 use crate::data::Outcome;
@@ -33,7 +35,28 @@ pub(crate) struct Km {
     /// Level of the confidence limits
     #[arg(long, value_name = "L", default_value = "0.95", value_parser = value::inside)]
     level: f64,
+    /// Draw the curves with their numbers at risk: an SVG file, or PNG by the extension .png
+    #[arg(long, value_name = "FILE.svg", value_parser = picture)]
+    plot: Option<PathBuf>,
 }
+
+/// A file whose extension says what kind of picture it is.
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if is(&path, "svg") || is(&path, "png") {
+        Ok(path)
+    } else {
+        Err("the file must end in .svg or .png".to_owned())
+    }
+}
+
+fn is(path: &Path, extension: &str) -> bool {
+    path.extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
+/// Pixels of a PNG to a unit of the picture.
+const PNG_SCALE: f64 = 2.0;
 
 const JSON: &str = "\
 JSON:
@@ -42,7 +65,8 @@ JSON:
   logrank {chisq, df, p} with two groups or more, else null; dropped_rows
   std_err is that of log S, as R's survfit has it.
 
-Example:
+Examples:
+  survlatent km lung.csv --time time --event status --by sex --plot lung.svg
   survlatent km lung.csv --time time --event status --by sex --conf-type log-log --json";
 
 /// Curves and the test between them.
@@ -63,6 +87,8 @@ impl fmt::Display for Curves {
 
 impl Km {
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        // Before any work: a folder that cannot be written to.
+        let picture = self.plot.as_ref().map(OutputFile::create).transpose()?;
         let roles = self
             .outcome
             .roles()
@@ -93,6 +119,10 @@ impl Km {
                 }
             }
         };
+        if let Some(file) = picture {
+            let content = self.draw(&curves, is(file.path(), "png"))?;
+            file.write(&content)?;
+        }
         let json = self.outcome.json.then(|| Json {
             strata: curves.fit.curves.iter().map(Curve::new).collect(),
             logrank: curves.test.as_ref().map(|test| Test {
@@ -103,6 +133,18 @@ impl Km {
             dropped_rows: cohort.dropped_rows(),
         });
         report::result(json.as_ref(), &curves)
+    }
+
+    fn draw(&self, curves: &Curves, png: bool) -> Result<Vec<u8>, Failure> {
+        let mut plot = KmPlot::new().x_label(self.outcome.time());
+        if let Some(test) = &curves.test {
+            plot = plot.log_rank(test);
+        }
+        Ok(if png {
+            plot.png(&curves.fit.curves, PNG_SCALE)?
+        } else {
+            plot.svg(&curves.fit.curves)?.into_bytes()
+        })
     }
 }
 

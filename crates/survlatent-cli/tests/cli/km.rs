@@ -1,6 +1,6 @@
 //! `km` against R's `survfit` and `survdiff`.
 
-use crate::support::{agrees, data, golden, golden_json, run, run_on};
+use crate::support::{agrees, data, golden, golden_json, run, run_in, run_on};
 
 /// Relative agreement with R.
 const TOLERANCE: f64 = 1e-9;
@@ -66,4 +66,54 @@ fn one_group_has_a_curve_but_no_test() {
     assert!(json["logrank"].is_null());
     assert_eq!(json["strata"][0]["name"], "g=a");
     assert!(run.stderr.contains("no log-rank test"), "{}", run.stderr);
+}
+
+#[test]
+fn plots_are_svg_or_png_by_extension() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |file: &str| {
+        let line = format!(
+            "km {} --time time --event status --by trt --plot {file}",
+            data("veteran")
+        );
+        let run = run_in(folder.path(), &line);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        std::fs::read(folder.path().join(file)).unwrap()
+    };
+    let svg = String::from_utf8(draw("km.svg")).unwrap();
+    assert!(svg.contains("<svg") && svg.contains("trt=1") && svg.contains("</svg>"));
+    assert!(draw("km.PNG").starts_with(b"\x89PNG"));
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "nothing else"
+    );
+}
+
+#[test]
+fn a_failed_run_leaves_no_picture_and_keeps_an_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("old.svg"), "old").unwrap();
+    for file in ["old.svg", "new.svg"] {
+        let line = format!(
+            "km {} --time time --event age --plot {file}",
+            data("veteran")
+        );
+        run_in(folder.path(), &line).fails(1, &["`age`"]);
+    }
+    assert_eq!(
+        std::fs::read(folder.path().join("old.svg")).unwrap(),
+        b"old"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let nowhere = format!(
+        "km {} --time time --event status --plot no/such/a.svg",
+        data("veteran")
+    );
+    run_in(folder.path(), &nowhere).fails(1, &["no/such"]);
+    let other = format!(
+        "km {} --time time --event status --plot a.pdf",
+        data("veteran")
+    );
+    run_in(folder.path(), &other).fails(2, &[".svg or .png"]);
 }
