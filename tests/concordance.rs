@@ -1,7 +1,7 @@
-//! Harrell's C and its variance against R's `concordance`.
+//! Harrell's C and its variance against R's `concordance`, Uno's against scikit-survival.
 
-use cox_survival::{Concordance, Harrell, Surv, TimeWeight};
-use survlatent_tests::golden_metrics::{ConcordanceCase, concordances};
+use cox_survival::{Concordance, Harrell, Surv, TimeWeight, Uno};
+use survlatent_tests::golden_metrics::{ConcordanceCase, concordances, unos};
 
 const TOLERANCE: f64 = 1e-9;
 
@@ -107,4 +107,61 @@ fn two_scores_on_the_same_patients_agree_with_r() {
     );
     let variance = case.var[0][0] + case.var[1][1] - 2.0 * case.var[0][1];
     close("compare", "se", test.std_error, variance.sqrt(), 0.0);
+}
+
+#[test]
+fn uno_agrees_with_scikit_survival() {
+    let golden = unos();
+    assert!(golden.cases.len() >= 8);
+    for (name, case) in &golden.cases {
+        let all = Surv::new(&case.time, &case.event).unwrap();
+        let part = |rows: &[usize]| -> (Surv, Vec<f64>) {
+            let score = rows.iter().map(|&i| case.score[i]).collect();
+            (all.subset(rows).unwrap(), score)
+        };
+        let ((train, train_score), (test, score)) = (part(&case.train), part(&case.test));
+        let uno = Uno::new().censoring_at_event();
+        let whole = uno.fit_with_training(&test, &score, &train).unwrap();
+        close(name, "uno", whole.concordance(), case.uno, 0.0);
+        let uno = uno.tau(case.tau);
+        let cut = uno.fit_with_training(&test, &score, &train).unwrap();
+        close(name, "uno to tau", cut.concordance(), case.uno_tau, 0.0);
+        let same = uno.fit(&train, &train_score).unwrap();
+        close(
+            name,
+            "uno, same rows",
+            same.concordance(),
+            case.uno_tau_same,
+            0.0,
+        );
+    }
+}
+
+#[test]
+fn uno_with_the_censoring_known_is_what_r_reports() {
+    let golden = concordances();
+    let mut seen = 0;
+    for (name, case) in &golden.cases {
+        if case.timewt != "n/G2" || case.ymin.is_some() {
+            continue;
+        }
+        let event: Vec<bool> = case.event.iter().map(|&e| e == 1).collect();
+        let one = vec![1; case.time.len()];
+        let surv = Surv::builder(&case.time, &event)
+            .weights(case.weights.as_ref().unwrap_or(&vec![1.0; case.time.len()]))
+            .strata(case.strata.as_ref().unwrap_or(&one))
+            .build()
+            .unwrap();
+        let uno = Uno::new()
+            .known_censoring()
+            .tau(case.ymax.unwrap_or(f64::INFINITY));
+        let mut c = uno.fit(&surv, &case.score).unwrap();
+        if let Some(cluster) = &case.cluster {
+            c = c.clustered(cluster).unwrap();
+        }
+        close(name, "concordance", c.concordance(), case.concordance, 0.0);
+        close(name, "var", c.variance().unwrap(), case.var, 0.0);
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen}");
 }

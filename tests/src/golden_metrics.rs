@@ -1,7 +1,5 @@
 //! Golden cases of the metrics.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 
 /// All concordance cases made by R.
@@ -53,13 +51,45 @@ pub struct Comparison {
     pub var: [[f64; 2]; 2],
 }
 
+/// All Uno cases made by scikit-survival.
+#[derive(Debug, Deserialize)]
+pub struct Unos {
+    /// By name.
+    pub cases: std::collections::BTreeMap<String, UnoCase>,
+}
+
+/// One data set split in two, and its IPCW concordances.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the generator script")]
+pub struct UnoCase {
+    pub time: Vec<f64>,
+    pub event: Vec<bool>,
+    pub score: Vec<f64>,
+    pub train: Vec<usize>,
+    pub test: Vec<usize>,
+    pub tau: f64,
+    pub uno: f64,
+    pub uno_tau: f64,
+    pub uno_tau_same: f64,
+}
+
 /// Reads `golden/concordance/concordance.json`.
 ///
 /// # Panics
 /// If the file cannot be read.
 pub fn concordances() -> Concordances {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/concordance/concordance.json");
-    let text = std::fs::read_to_string(path).expect("the golden file is in the repository");
-    serde_json::from_str(&text).expect("the golden file is as make.R writes it")
+    read("concordance/concordance.json")
+}
+
+/// Reads `golden/uno/uno.json`.
+///
+/// # Panics
+/// If the file cannot be read.
+pub fn unos() -> Unos {
+    read("uno/uno.json")
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &str) -> T {
+    let text = std::fs::read_to_string(crate::golden(path)).expect("the file is in the repository");
+    serde_json::from_str(&text).expect("the file is as its script writes it")
 }

@@ -1,5 +1,6 @@
 //! Golden-data helpers shared by the workspace tests.
 
+pub mod golden;
 pub mod golden_metrics;
 
 use std::collections::BTreeMap;

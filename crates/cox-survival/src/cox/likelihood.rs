@@ -10,30 +10,9 @@
 //! belongs to the events, Efron's method uses the `d` denominators `S0_l = S0 - (l/d) E0`,
 //! `l = 0..d`, each with the mean weight of the events. Breslow's uses `S0` for all.
 
+use crate::compensated::Sum;
 use crate::cox::Ties;
 use crate::surv::{Sorted, Surv};
-
-/// A running sum that keeps its rounding error: left truncation subtracts what was added.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sum {
-    high: f64,
-    low: f64,
-}
-
-impl Sum {
-    #[inline]
-    pub(crate) fn add(&mut self, x: f64) {
-        let total = self.high + x;
-        let back = total - self.high;
-        self.low += (self.high - (total - back)) + (x - back);
-        self.high = total;
-    }
-
-    #[inline]
-    pub(crate) fn value(self) -> f64 {
-        self.high + self.low
-    }
-}
 
 /// What one event group contributes.
 #[derive(Debug, Clone, Copy, Default)]

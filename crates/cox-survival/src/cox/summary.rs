@@ -123,20 +123,11 @@ fn number(x: f64) -> String {
     }
 }
 
-/// First column left-aligned, the others right-aligned, two spaces between.
+/// Prints rows of which the first is the header.
 pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |k: usize| rows.iter().map(|r| r[k].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        for (k, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let pad = " ".repeat(width - cell.chars().count());
-            match k {
-                0 => write!(f, "{cell}{pad}")?,
-                _ => write!(f, "  {pad}{cell}")?,
-            }
-        }
-        writeln!(f)?;
-    }
-    Ok(())
+    let Some((header, rows)) = rows.split_first() else {
+        return Ok(());
+    };
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    crate::text_table::write(f, &header, rows)
 }

@@ -1,9 +1,10 @@
-//! The risk sets at all distinct times, censored ones included.
+//! The risk sets at all distinct times, censored ones included, and the censoring curve.
 
 use crate::surv::{Stratum, Surv};
 
 /// One distinct time of one stratum.
 pub(super) struct TimeBlock {
+    pub(super) time: f64,
     /// The event group at this time, if there is one.
     pub(super) group: Option<usize>,
     /// Weight at risk just before this time.
@@ -72,6 +73,7 @@ pub(super) fn time_blocks(
             }
         }
         blocks.push(TimeBlock {
+            time: now,
             group: has_events.then_some(group),
             at_risk: left,
             events,
@@ -81,4 +83,93 @@ pub(super) fn time_blocks(
         start = upto;
     }
     blocks
+}
+
+/// Kaplan-Meier curve of the censoring times of one stratum, `G(t) = P(censored after t)`.
+pub(super) struct CensoringCurve {
+    /// Distinct censoring times, ascending.
+    time: Vec<f64>,
+    /// `value[k]` is the curve after the first `k` of them.
+    value: Vec<f64>,
+    /// At each of them, the weight at risk of censoring and the weight censored.
+    at_risk: Vec<(f64, f64)>,
+}
+
+impl CensoringCurve {
+    /// Cost `O(n)`. `weight` is by position.
+    pub(super) fn new(surv: &Surv, weight: impl Fn(usize) -> f64, stratum: &Stratum) -> Self {
+        let mut curve = Self {
+            time: vec![],
+            value: vec![1.0],
+            at_risk: vec![],
+        };
+        let mut g = 1.0;
+        for block in time_blocks(surv, weight, stratum).iter().rev() {
+            if block.censored > 0.0 {
+                g *= block.censoring_factor();
+                curve.time.push(block.time);
+                curve.value.push(g);
+                curve
+                    .at_risk
+                    .push((block.at_risk_of_censoring(), block.censored));
+            }
+        }
+        curve
+    }
+
+    /// Number of steps.
+    pub(super) fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    /// How many censoring times lie before `time`, or at it as well.
+    pub(super) fn steps(&self, time: f64, at: bool) -> usize {
+        self.time
+            .partition_point(|&u| if at { u <= time } else { u < time })
+    }
+
+    /// The curve after so many of its steps.
+    pub(super) fn value(&self, steps: usize) -> f64 {
+        self.value[steps]
+    }
+
+    /// Derivatives of `sum_i q_i ln G_i` in the case weights of the rows behind the curve, where
+    /// `load[k]` is the sum of the `q_i` whose `G_i` is the curve after `k` steps. Returns, by
+    /// number of steps, the part of a row that stayed at risk through so many of them, and, by
+    /// step, the part of a row censored there.
+    ///
+    /// Step `u` is `ln(1 - c/R)`: the derivative in a weight at risk is `c / (R (R - c))`, less
+    /// `1 / (R - c)` for a row censored there.
+    pub(super) fn derivatives(&self, load: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let steps = self.time.len();
+        let mut after = vec![0.0; steps];
+        let mut sum = 0.0;
+        for k in (0..steps).rev() {
+            sum += load[k + 1];
+            after[k] = sum;
+        }
+        let mut stayed = vec![0.0; steps + 1];
+        let mut left = vec![0.0; steps];
+        for (k, &(risk, censored)) in self.at_risk.iter().enumerate() {
+            // Where the curve reaches 0 nothing that is used lies beyond.
+            let survivors = risk - censored;
+            let (gain, loss) = if self.value[k + 1] > 0.0 {
+                (
+                    after[k] * censored / (risk * survivors),
+                    after[k] / survivors,
+                )
+            } else {
+                (0.0, 0.0)
+            };
+            stayed[k + 1] = stayed[k] + gain;
+            left[k] = -loss;
+        }
+        (stayed, left)
+    }
+}
+
+impl AsRef<CensoringCurve> for CensoringCurve {
+    fn as_ref(&self) -> &CensoringCurve {
+        self
+    }
 }

@@ -28,11 +28,18 @@ pub struct Concordance {
     variance: Option<f64>,
     score_variance: f64,
     dfbeta: Option<Vec<f64>>,
+    /// Influences of the rows from which the censoring curve was estimated, if they are others.
+    training_dfbeta: Option<Vec<f64>>,
     cluster: Option<Vec<u32>>,
 }
 
 impl Concordance {
-    pub(super) fn new(n: usize, totals: &Totals, dfbeta: Option<Vec<f64>>) -> Self {
+    pub(super) fn new(
+        n: usize,
+        totals: &Totals,
+        dfbeta: Option<Vec<f64>>,
+        training_dfbeta: Option<Vec<f64>>,
+    ) -> Self {
         let comparable = totals.comparable();
         let mut out = Self {
             concordance: totals.concordance(),
@@ -45,9 +52,10 @@ impl Concordance {
             variance: None,
             score_variance: totals.information / (4.0 * comparable * comparable),
             dfbeta,
+            training_dfbeta,
             cluster: None,
         };
-        out.variance = out.dfbeta.as_ref().map(|d| out.covariance(d, d));
+        out.update_variance();
         out
     }
 
@@ -166,7 +174,7 @@ impl Concordance {
     pub fn clustered<L: Ord>(mut self, cluster: &[L]) -> Result<Self> {
         check_length("cluster", cluster.len(), self.n)?;
         self.cluster = Some(codes(cluster));
-        self.variance = self.dfbeta.as_ref().map(|d| self.covariance(d, d));
+        self.update_variance();
         Ok(self)
     }
 
@@ -174,22 +182,22 @@ impl Concordance {
     /// (and with the same clusters), differs.
     pub fn compare(&self, other: &Self) -> Result<ConcordanceDifference> {
         check_length("dfbeta of the other concordance", other.n, self.n)?;
-        let (Some(a), Some(b)) = (&self.dfbeta, &other.dfbeta) else {
+        if self.dfbeta.is_none() || other.dfbeta.is_none() {
             return Err(Error::Undefined {
                 what: "a comparison of concordances",
                 reason: "one was computed without its variance",
             });
-        };
-        if self.cluster != other.cluster {
+        }
+        let training = |c: &Self| c.training_dfbeta.as_ref().map(Vec::len);
+        if self.cluster != other.cluster || training(self) != training(other) {
             return Err(Error::Undefined {
                 what: "a comparison of concordances",
-                reason: "their clusters differ",
+                reason: "their clusters or their training data differ",
             });
         }
-        let covariance = self.covariance(a, b);
-        let (var_a, var_b) = (self.covariance(a, a), self.covariance(b, b));
-        let apart: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        let std_error = self.covariance(&apart, &apart).sqrt();
+        let covariance = self.covariance(other);
+        let (var_a, var_b) = (self.covariance(self), other.covariance(other));
+        let std_error = self.minus(other).sqrt();
         let difference = self.concordance - other.concordance;
         // Two scores with the same ranks differ by exactly nothing.
         let z = if difference.abs() > 0.0 {
@@ -208,21 +216,65 @@ impl Concordance {
         })
     }
 
-    /// `sum over clusters of (sum of a)(sum of b)`.
-    fn covariance(&self, a: &[f64], b: &[f64]) -> f64 {
-        match &self.cluster {
-            None => a.iter().zip(b).map(|(a, b)| a * b).sum(),
-            Some(cluster) => {
-                let groups = cluster.iter().max().map_or(0, |&c| c as usize + 1);
-                let mut sums = vec![(0.0, 0.0); groups];
-                for (&c, (a, b)) in cluster.iter().zip(a.iter().zip(b)) {
-                    sums[c as usize].0 += a;
-                    sums[c as usize].1 += b;
-                }
-                sums.iter().map(|(a, b)| a * b).sum()
-            }
-        }
+    fn update_variance(&mut self) {
+        self.variance = self.dfbeta.is_some().then(|| self.covariance(self));
     }
+
+    /// `sum over clusters of (sum of a)(sum of b)` of the influences, training rows one by one.
+    fn covariance(&self, other: &Self) -> f64 {
+        let clusters = self.cluster.as_deref();
+        products(
+            self.dfbeta.as_ref(),
+            other.dfbeta.as_ref(),
+            clusters,
+            |a, b| a * b,
+        ) + products(
+            self.training_dfbeta.as_ref(),
+            other.training_dfbeta.as_ref(),
+            None,
+            |a, b| a * b,
+        )
+    }
+
+    /// Variance of the difference; no digits are lost when the two are nearly the same.
+    fn minus(&self, other: &Self) -> f64 {
+        let squared = |a: f64, b: f64| (a - b) * (a - b);
+        let clusters = self.cluster.as_deref();
+        products(
+            self.dfbeta.as_ref(),
+            other.dfbeta.as_ref(),
+            clusters,
+            squared,
+        ) + products(
+            self.training_dfbeta.as_ref(),
+            other.training_dfbeta.as_ref(),
+            None,
+            squared,
+        )
+    }
+}
+
+/// `sum over clusters of of(sum of a, sum of b)`; without clusters every row is one.
+fn products(
+    a: Option<&Vec<f64>>,
+    b: Option<&Vec<f64>>,
+    cluster: Option<&[u32]>,
+    of: impl Fn(f64, f64) -> f64,
+) -> f64 {
+    let (Some(a), Some(b)) = (a, b) else {
+        return 0.0;
+    };
+    let rows = a.iter().zip(b);
+    let Some(cluster) = cluster else {
+        return rows.map(|(&a, &b)| of(a, b)).sum();
+    };
+    let clusters = cluster.iter().max().map_or(0, |&c| c as usize + 1);
+    let mut sums = vec![(0.0, 0.0); clusters];
+    for (&c, (a, b)) in cluster.iter().zip(rows) {
+        sums[c as usize].0 += a;
+        sums[c as usize].1 += b;
+    }
+    sums.into_iter().map(|(a, b)| of(a, b)).sum()
 }
 
 /// Labels as numbers from 0 in sorted order.

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::concordance::Concordance;
-use super::pairs::{Pairs, Shares};
-use super::prefix_tree::Tally;
+use super::pairs::Pairs;
 use super::time_weight::{TimeWeight, pair_weights};
 use crate::error::{Error, Result, check_finite, check_length};
+use crate::progress::{Observer, silent};
 use crate::surv::Surv;
+use crate::validation::bootstrap::{Bootstrap, BootstrapInterval};
+use crate::validation::resampling::Resampling;
 
 /// Harrell's C of `score`, a higher score being a higher risk, with its standard error.
 ///
@@ -105,16 +107,79 @@ impl Harrell {
     /// Computes the concordance of `score` (`surv.n()` finite values).
     pub fn fit(&self, surv: &Surv, score: &[f64]) -> Result<Concordance> {
         check_score(surv, score)?;
-        let clamped = match self.earliest {
-            Some(time) => Some(not_before(surv, time)?),
-            None => None,
-        };
+        let clamped = self.moved(surv)?;
         let surv = clamped.as_ref().unwrap_or(surv);
         let pairs = Pairs::new(surv, score, self.sign());
-        match surv.weights() {
-            None => self.evaluate(surv, &pairs, |_| 1u32),
-            Some(w) => self.evaluate(surv, &pairs, |p| w[surv.sorted.order[p] as usize]),
-        }
+        let v = self.pair_weights(surv, |p| surv.weight(surv.sorted.order[p] as usize))?;
+        let (v, shares) = (v.as_deref(), !self.point_only);
+        let counted = match surv.weights() {
+            None => pairs.evaluate(|_| 1u32, v, shares),
+            Some(w) => pairs.evaluate(|p| w[surv.sorted.order[p] as usize], v, shares),
+        }?;
+        let dfbeta = shares.then(|| counted.dfbeta(surv));
+        Ok(Concordance::new(surv.n(), &counted.totals, dfbeta, None))
+    }
+
+    /// Bootstrap interval of the concordance. Scores are sorted once; a replicate is a count with
+    /// the number of times each row was drawn as its weight, `O(n log n)` additions.
+    ///
+    /// ```
+    /// use cox_survival::{Bootstrap, Harrell, Resampling, Surv};
+    /// let time: Vec<f64> = (0..50).map(|i| f64::from(i * 13 % 50)).collect();
+    /// let event: Vec<bool> = (0..50).map(|i| i % 3 != 0).collect();
+    /// let surv = Surv::new(&time, &event)?;
+    /// let score: Vec<f64> = time.iter().map(|t| (t / 5.0).sin() - t / 50.0).collect();
+    /// let rows = Resampling::rows(50).within(&event)?;
+    /// let interval = Harrell::new().bootstrap(&surv, &score, &Bootstrap::new(200), &rows)?;
+    /// assert!(interval.lower() < interval.estimate() && interval.estimate() < interval.upper());
+    /// # Ok::<(), cox_survival::Error>(())
+    /// ```
+    pub fn bootstrap(
+        &self,
+        surv: &Surv,
+        score: &[f64],
+        bootstrap: &Bootstrap,
+        resampling: &Resampling,
+    ) -> Result<BootstrapInterval> {
+        self.bootstrap_with(surv, score, bootstrap, resampling, &silent)
+    }
+
+    /// [`Harrell::bootstrap`] with an observer that hears of every finished replicate.
+    pub fn bootstrap_with(
+        &self,
+        surv: &Surv,
+        score: &[f64],
+        bootstrap: &Bootstrap,
+        resampling: &Resampling,
+        observer: &Observer<'_>,
+    ) -> Result<BootstrapInterval> {
+        resampling.check(surv.n())?;
+        let estimate = self.clone().variance(false).fit(surv, score)?;
+        let clamped = self.moved(surv)?;
+        let surv = clamped.as_ref().unwrap_or(surv);
+        let pairs = Pairs::new(surv, score, self.sign());
+        let order = &surv.sorted.order;
+        let replicate = |r: u64| {
+            let times = resampling.multiplicities(bootstrap.seed_value(), r);
+            let row = |p: usize| order[p] as usize;
+            let weight = |p: usize| f64::from(times[row(p)]) * surv.weight(row(p));
+            let v = self.pair_weights(surv, weight)?;
+            let counted = match surv.weights() {
+                None => pairs.evaluate(|p| times[row(p)], v.as_deref(), false),
+                Some(_) => pairs.evaluate(weight, v.as_deref(), false),
+            }?;
+            Ok(counted.totals.concordance())
+        };
+        let influence = || {
+            let fit = self.clone().variance(true).fit(surv, score)?;
+            Ok(resampling.sums(fit.dfbeta().unwrap_or_default()))
+        };
+        bootstrap.interval_of(estimate.concordance(), replicate, influence, observer)
+    }
+
+    /// The outcome with early times moved, if that is asked for.
+    fn moved(&self, surv: &Surv) -> Result<Option<Surv>> {
+        self.earliest.map(|time| not_before(surv, time)).transpose()
     }
 
     pub(super) fn sign(&self) -> f64 {
@@ -136,55 +201,6 @@ impl Harrell {
             });
         }
         pair_weights(surv, weight, self.time_weight, latest)
-    }
-
-    fn evaluate<T: Tally>(
-        &self,
-        surv: &Surv,
-        pairs: &Pairs,
-        weight: impl Fn(usize) -> T + Sync,
-    ) -> Result<Concordance> {
-        let pair_weights = self.pair_weights(surv, |p| weight(p).to_f64())?;
-        let n = surv.n();
-        let mut own: Shares = vec![];
-        let mut others: Shares = vec![];
-        if !self.point_only {
-            own.resize(n, (0.0, 0.0));
-            others.resize(n, (0.0, 0.0));
-        }
-        let point_only = self.point_only;
-        let forward = || match (&pair_weights, point_only) {
-            (None, true) => pairs.count(&weight, |_| 1.0, |_, _, _| ()),
-            (Some(v), true) => pairs.count(&weight, |g| v[g], |_, _, _| ()),
-            (None, false) => pairs.count(&weight, |_| 1.0, |p, c, m| own[p] = (c, m)),
-            (Some(v), false) => pairs.count(&weight, |g| v[g], |p, c, m| own[p] = (c, m)),
-        };
-        let backward = || match (&pair_weights, point_only) {
-            (_, true) => (),
-            (None, false) => pairs.count_at_risk(|p, _| weight(p), &mut others),
-            (Some(v), false) => {
-                pairs.count_at_risk(|p, g| weight(p).to_f64() * v[g], &mut others);
-            }
-        };
-        let (totals, ()) = rayon::join(forward, backward);
-        let comparable = totals.comparable();
-        if comparable <= 0.0 {
-            return Err(Error::Undefined {
-                what: "the concordance",
-                reason: "no two patients are comparable",
-            });
-        }
-        let c = totals.concordance();
-        let dfbeta = (!point_only).then(|| {
-            let mut dfbeta = vec![0.0; n];
-            for (p, &row) in surv.sorted.order.iter().enumerate() {
-                let concordant = own[p].0 + others[p].0;
-                let all = own[p].1 + others[p].1;
-                dfbeta[row as usize] = weight(p).to_f64() * (concordant - c * all) / comparable;
-            }
-            dfbeta
-        });
-        Ok(Concordance::new(n, &totals, dfbeta))
     }
 }
 
@@ -436,6 +452,61 @@ mod tests {
                 .time_weight(kind).latest(latest).protective().fit(&surv, &reversed).unwrap();
             prop_assert_eq!(c, protective);
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_replicate_is_the_concordance_of_the_rows_drawn(
+            data in data(), seed in any::<u64>(),
+            kind in prop::sample::select(vec![TimeWeight::N, TimeWeight::S, TimeWeight::I]),
+        ) {
+            let Ok(surv) = data.surv() else { return Ok(()) };
+            let harrell = Harrell::new().time_weight(kind);
+            let plan = Resampling::rows(surv.n());
+            let bootstrap = Bootstrap::new(8).seed(seed);
+            let slow = bootstrap.run(&plan, |rows| {
+                let score: Vec<f64> = rows.iter().map(|&i| data.score[i]).collect();
+                Ok(harrell.fit(&surv.subset(rows)?, &score)?.concordance())
+            });
+            let fast = harrell.bootstrap(&surv, &data.score, &bootstrap, &plan);
+            match (fast, slow) {
+                (Ok(fast), Ok(slow)) => {
+                    prop_assert_eq!(fast.failed(), slow.failed());
+                    for (a, b) in fast.replicates().iter().zip(slow.replicates()) {
+                        prop_assert!((a - b).abs() < 1e-11, "{a} {b}");
+                    }
+                }
+                (fast, slow) => prop_assert!(fast.is_err() && slow.is_err()),
+            }
+        }
+    }
+
+    #[test]
+    fn the_jackknife_and_the_bootstrap_agree_on_the_standard_error() {
+        let rows = 300;
+        let time: Vec<f64> = (0..rows).map(|i| f64::from(i * 173 % 211)).collect();
+        let event: Vec<bool> = (0..rows).map(|i| i * 7 % 11 > 3).collect();
+        let score: Vec<f64> = (0..rows)
+            .zip(&time)
+            .map(|(i, t)| f64::from(i * 91 % 97) / 97.0 - t / 400.0)
+            .collect();
+        let surv = Surv::new(&time, &event).unwrap();
+        let se = concordance(&surv, &score).unwrap().std_error().unwrap();
+        let plan = Resampling::rows(surv.n());
+        let b = Harrell::new()
+            .bootstrap(&surv, &score, &Bootstrap::new(2000), &plan)
+            .unwrap();
+        assert!(
+            (b.std_error() / se - 1.0).abs() < 0.08,
+            "{} {se}",
+            b.std_error()
+        );
+        let bca = Bootstrap::new(2000).interval(crate::IntervalKind::Bca);
+        let bca = Harrell::new()
+            .bootstrap(&surv, &score, &bca, &plan)
+            .unwrap();
+        assert!((bca.lower() - b.lower()).abs() < se && (bca.upper() - b.upper()).abs() < se);
     }
 
     #[test]

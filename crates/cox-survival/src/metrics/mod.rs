@@ -7,7 +7,9 @@ mod pairs;
 mod prefix_tree;
 mod rank;
 mod time_weight;
+mod uno;
 
 pub use concordance::{Concordance, ConcordanceDifference};
 pub use harrell::{Harrell, concordance};
 pub use time_weight::TimeWeight;
+pub use uno::{Uno, uno};

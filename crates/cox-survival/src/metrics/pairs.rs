@@ -6,6 +6,7 @@
 
 use super::prefix_tree::{PrefixTree, Tally};
 use super::rank::dense_ranks;
+use crate::error::{Error, Result};
 use crate::surv::{Stratum, Surv};
 
 /// An outcome and a score, ready for counting with any case weights and pair weights.
@@ -48,6 +49,28 @@ impl Totals {
 /// For each position the pairs it is part of, per unit of its own weight: (concordant + half of
 /// those tied in the score, all comparable).
 pub(crate) type Shares = Vec<(f64, f64)>;
+
+/// Everything counted: the totals, and on request each row's shares as the one with the event
+/// (`own`) and as the one at risk (`others`).
+pub(crate) struct Counted {
+    pub(crate) totals: Totals,
+    pub(crate) own: Shares,
+    pub(crate) others: Shares,
+}
+
+impl Counted {
+    /// `w_i dC/dw_i` of every row, the pair weights held fixed, in input order.
+    pub(crate) fn dfbeta(&self, surv: &Surv) -> Vec<f64> {
+        let (c, comparable) = (self.totals.concordance(), self.totals.comparable());
+        let mut dfbeta = vec![0.0; self.own.len()];
+        for ((own, others), &row) in self.own.iter().zip(&self.others).zip(&surv.sorted.order) {
+            let row = row as usize;
+            let excess = own.0 + others.0 - c * (own.1 + others.1);
+            dfbeta[row] = surv.weight(row) * excess / comparable;
+        }
+        dfbeta
+    }
+}
 
 /// Ranks present in a tree, with the weight at each when scores repeat.
 struct Present<T> {
@@ -148,6 +171,47 @@ impl<'a> Pairs<'a> {
             surv,
             rank,
             distinct,
+        }
+    }
+
+    /// Both passes below, the second only for `shares`; on two threads where there are two.
+    ///
+    /// `weight` are case weights by position, `pair_weights` by group (1 if absent). Fails when
+    /// no pair is comparable.
+    pub(crate) fn evaluate<T: Tally>(
+        &self,
+        weight: impl Fn(usize) -> T + Sync,
+        pair_weights: Option<&[f64]>,
+        shares: bool,
+    ) -> Result<Counted> {
+        let rows = if shares { self.rank.len() } else { 0 };
+        let mut own: Shares = vec![(0.0, 0.0); rows];
+        let mut others: Shares = vec![(0.0, 0.0); rows];
+        let forward = || match (pair_weights, shares) {
+            (None, false) => self.count(&weight, |_| 1.0, |_, _, _| ()),
+            (Some(v), false) => self.count(&weight, |g| v[g], |_, _, _| ()),
+            (None, true) => self.count(&weight, |_| 1.0, |p, c, m| own[p] = (c, m)),
+            (Some(v), true) => self.count(&weight, |g| v[g], |p, c, m| own[p] = (c, m)),
+        };
+        let backward = || match (pair_weights, shares) {
+            (_, false) => (),
+            (None, true) => self.count_at_risk(|p, _| weight(p), &mut others),
+            (Some(v), true) => {
+                self.count_at_risk(|p, g| weight(p).to_f64() * v[g], &mut others);
+            }
+        };
+        let (totals, ()) = rayon::join(forward, backward);
+        if totals.comparable() > 0.0 {
+            Ok(Counted {
+                totals,
+                own,
+                others,
+            })
+        } else {
+            Err(Error::Undefined {
+                what: "the concordance",
+                reason: "no two patients are comparable",
+            })
         }
     }
 
