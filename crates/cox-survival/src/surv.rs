@@ -149,6 +149,13 @@ impl Surv {
     /// The outcome of the rows `rows`, in that order; a row may be named several times
     /// (bootstrap). Times are not merged again, so that ties stay what they are in the whole.
     pub fn subset(&self, rows: &[usize]) -> Result<Self> {
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.n()) {
+            return Err(Error::Setting {
+                name: "row",
+                value: row.to_string(),
+                expected: "must be below the number of rows",
+            });
+        }
         let pick = |v: &[f64]| rows.iter().map(|&i| v[i]).collect::<Vec<_>>();
         let surv = Self {
             time: pick(&self.time),
@@ -295,7 +302,9 @@ fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) {
     sort::ascending(&mut index, &all);
     let mut unique: Vec<f64> = index.iter().map(|&i| all[i as usize]).collect();
     unique.dedup_by(|a, b| a.total_cmp(b).is_eq());
-    let mean = unique.iter().map(|t| t.abs()).sum::<f64>() / unique.len() as f64;
+    let count = unique.len() as f64;
+    // Divided before the sum, which could overflow.
+    let mean = unique.iter().map(|t| t.abs() / count).sum::<f64>();
     let tolerance = TIME_TOLERANCE * mean.max(1.0);
     if unique.windows(2).all(|w| w[1] - w[0] > tolerance) {
         return;
