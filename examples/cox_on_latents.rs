@@ -9,6 +9,7 @@
     reason = "a program for people"
 )]
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -149,7 +150,7 @@ impl Outputs {
         for (i, (risk, group)) in fit.risk.iter().zip(&fit.group).enumerate() {
             let (time, event) = (surv.time()[i], u8::from(surv.event()[i]));
             let group = if *group == 0 { "low" } else { "high" };
-            rows.push_str(&format!("{},{time},{event},{risk},{group}\n", i + 1));
+            writeln!(rows, "{},{time},{event},{risk},{group}", i + 1)?;
         }
         self.risk.write(rows.as_bytes())?;
         let mut plot = KmPlot::new()

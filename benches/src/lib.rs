@@ -212,6 +212,9 @@ fn run_single_threaded(file: &Path) -> Option<String> {
 }
 
 /// Runs `ours` with one thread and with all, and the peer, in turn; prints one line of medians.
+///
+/// # Panics
+/// When no thread can be started.
 pub fn contest(
     name: &str,
     rounds: usize,

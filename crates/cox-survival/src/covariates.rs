@@ -189,6 +189,9 @@ impl<'a> Covariates<'a> {
     /// Copies rows `rows` (in that order) of as many columns as fit, from column `first` on,
     /// into the column-major `out`.
     pub(crate) fn gather_block(&self, rows: &[u32], first: usize, out: &mut [f64]) {
+        if rows.is_empty() {
+            return;
+        }
         let rows: Vec<usize> = rows
             .iter()
             .map(|&i| self.memory_row(i as usize) * self.row_stride)

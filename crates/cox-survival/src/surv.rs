@@ -149,6 +149,13 @@ impl Surv {
     /// The outcome of the rows `rows`, in that order; a row may be named several times
     /// (bootstrap). Times are not merged again, so that ties stay what they are in the whole.
     pub fn subset(&self, rows: &[usize]) -> Result<Self> {
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.n()) {
+            return Err(Error::Setting {
+                name: "row",
+                value: row.to_string(),
+                expected: "must be below the number of rows",
+            });
+        }
         let pick = |v: &[f64]| rows.iter().map(|&i| v[i]).collect::<Vec<_>>();
         let surv = Self {
             time: pick(&self.time),
@@ -301,12 +308,11 @@ fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) -> Vec<u32> {
     let mut index: Vec<u32> = (0..all.len() as u32).collect();
     sort::ascending(&mut index, &all);
     let ascending: Vec<f64> = index.iter().map(|&i| all[i as usize]).collect();
-    let (mut sum, mut distinct) = (0.0, 0usize);
-    for same in ascending.chunk_by(|a, b| a.total_cmp(b).is_eq()) {
-        sum += same[0].abs();
-        distinct += 1;
-    }
-    let tolerance = TIME_TOLERANCE * (sum / distinct as f64).max(1.0);
+    let distinct = || ascending.chunk_by(|a, b| a.total_cmp(b).is_eq());
+    let count = distinct().count() as f64;
+    // Divided before the sum, which could overflow.
+    let mean: f64 = distinct().map(|same| same[0].abs() / count).sum();
+    let tolerance = TIME_TOLERANCE * mean.max(1.0);
     let (mut first, mut previous) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
     let mut merged = false;
     for (&i, &t) in index.iter().zip(&ascending) {

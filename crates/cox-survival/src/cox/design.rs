@@ -54,11 +54,18 @@ impl Design {
                 return Err(Error::Overflow { column: x.name(j) });
             }
         }
-        rows.par_chunks_mut(p).for_each(|row| {
-            for ((value, &m), &s) in row.iter_mut().zip(&mean).zip(&scale) {
-                *value = (*value - m) / s;
-            }
-        });
+        rows.par_chunks_mut(p)
+            .zip(&surv.sorted.order)
+            .for_each(|(row, &i)| {
+                if surv.weight(i as usize) > 0.0 {
+                    for ((value, &m), &s) in row.iter_mut().zip(&mean).zip(&scale) {
+                        *value = (*value - m) / s;
+                    }
+                } else {
+                    // As if absent, however wild its values.
+                    row.fill(0.0);
+                }
+            });
         Ok(Self {
             n,
             p,

@@ -44,7 +44,7 @@ pub(crate) struct Likelihood<'a> {
     pub(crate) groups: Vec<GroupTerms>,
     /// Per stratum: the shift subtracted from `eta` before the exponential.
     pub(crate) shift: Vec<f64>,
-    cumulative: Vec<f64>,
+    cumulative: Vec<Sum>,
 }
 
 impl<'a> Likelihood<'a> {
@@ -64,7 +64,7 @@ impl<'a> Likelihood<'a> {
             curvature: vec![0.0; n],
             groups: vec![GroupTerms::default(); sorted.groups.len()],
             shift: vec![0.0; sorted.strata.len()],
-            cumulative: vec![0.0; sorted.groups.len()],
+            cumulative: vec![Sum::default(); sorted.groups.len()],
         }
     }
 
@@ -92,16 +92,19 @@ impl<'a> Likelihood<'a> {
         let mut loglik = Sum::default();
         for (s, stratum) in sorted.strata.iter().enumerate() {
             let positions = stratum.positions.clone();
-            let shift = eta[positions.clone()]
-                .iter()
-                .fold(f64::NEG_INFINITY, |m, &e| m.max(e));
+            // Rows of weight 0 are as if absent: they must not set the scale of the others.
+            let shift = positions
+                .clone()
+                .filter(|&i| self.weight(i) > 0.0)
+                .fold(f64::NEG_INFINITY, |m, i| m.max(eta[i]));
             self.shift[s] = shift;
             for i in positions.clone() {
                 self.risk[i] = (eta[i] - shift).exp();
             }
             if !self.weights.is_empty() {
                 for i in positions.clone() {
-                    self.risk[i] *= self.weights[i];
+                    let w = self.weights[i];
+                    self.risk[i] = if w > 0.0 { w * self.risk[i] } else { 0.0 };
                 }
             }
             let mut s0 = Sum::default();
@@ -148,21 +151,26 @@ impl<'a> Likelihood<'a> {
             let mut total = Sum::default();
             for g in stratum.groups.clone().rev() {
                 total.add(self.groups[g].hazard);
-                self.cumulative[g] = total.value();
+                self.cumulative[g] = total;
             }
             let cumulative = &self.cumulative;
             let from = |g: u32| {
                 if (g as usize) < end {
                     cumulative[g as usize]
                 } else {
-                    0.0
+                    Sum::default()
                 }
             };
             for i in stratum.positions.clone() {
-                let mut hazard = from(sorted.first_group[i]);
-                if let Some(entry) = &sorted.entry {
-                    hazard -= from(entry.last_group[i]);
-                }
+                let upto = from(sorted.first_group[i]);
+                let hazard = match &sorted.entry {
+                    None => upto.value(),
+                    // Early hazards can dwarf the later ones a late entry is exposed to.
+                    Some(entry) => {
+                        let before = from(entry.last_group[i]);
+                        upto.minus(before)
+                    }
+                };
                 self.curvature[i] = self.risk[i] * hazard;
             }
             for g in stratum.groups.clone() {

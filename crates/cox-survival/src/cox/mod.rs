@@ -9,6 +9,8 @@ pub(crate) mod newton;
 pub(crate) mod path;
 pub(crate) mod robust;
 pub(crate) mod summary;
+#[cfg(test)]
+pub(crate) mod twins;
 
 use serde::{Deserialize, Serialize};
 

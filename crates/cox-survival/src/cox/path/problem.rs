@@ -116,7 +116,10 @@ impl Problem {
 fn standardise(z: &mut [f64], weights: Option<&[f64]>, total: f64, scale: bool) -> (f64, f64) {
     let average = |f: &dyn Fn(f64) -> f64, z: &[f64]| match weights {
         None => z.iter().map(|&v| f(v)).sum::<f64>() / total,
-        Some(w) => z.iter().zip(w).map(|(&v, w)| w * f(v)).sum::<f64>() / total,
+        Some(w) => {
+            let used = z.iter().zip(w).filter(|(_, w)| **w > 0.0);
+            used.map(|(&v, w)| w * f(v)).sum::<f64>() / total
+        }
     };
     let mut mean = average(&|v| v, z);
     mean += average(&|v| v - mean, z);
@@ -125,10 +128,17 @@ fn standardise(z: &mut [f64], weights: Option<&[f64]>, total: f64, scale: bool) 
         z.fill(0.0);
         return (mean, 0.0);
     }
-    let scale = if scale { sd } else { 1.0 };
+    // A spread that overflows is left for the caller to refuse, scaled or not.
+    let scale = if scale || !sd.is_finite() { sd } else { 1.0 };
     let inverse = 1.0 / scale;
     for v in z.iter_mut() {
         *v = (*v - mean) * inverse;
+    }
+    if let Some(w) = weights {
+        // As if absent, however wild its values.
+        for (v, _) in z.iter_mut().zip(w).filter(|(_, w)| **w <= 0.0) {
+            *v = 0.0;
+        }
     }
     (mean, scale)
 }

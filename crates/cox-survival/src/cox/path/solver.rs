@@ -192,7 +192,13 @@ impl<'a, 'b> Solver<'a, 'b> {
         } else {
             (self.gradient[j].abs() - l1).max(0.0)
         };
-        excess / self.unit(lambda)
+        let relative = excess / self.unit(lambda);
+        // `max` passes over NaN, and a certificate must not.
+        if relative.is_nan() {
+            f64::INFINITY
+        } else {
+            relative
+        }
     }
 
     /// Takes candidates into the working set whose gradient exceeds their threshold.
