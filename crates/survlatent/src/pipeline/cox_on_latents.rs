@@ -54,11 +54,11 @@ impl Default for CoxOnLatents {
     fn default() -> Self {
         Self {
             alphas: vec![0.0, 0.5],
-            n_lambda: 25,
-            lambda_min_ratio: 0.05,
+            n_lambda: 20,
+            lambda_min_ratio: 0.1,
             outer_folds: 5,
             inner_folds: 5,
-            repeats: 5,
+            repeats: 3,
             permutations: 20,
             bootstraps: 100,
             level: 0.95,
