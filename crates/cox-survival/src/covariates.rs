@@ -203,6 +203,33 @@ impl<'a> Covariates<'a> {
         }
     }
 
+    /// Finiteness of the selected rows only: the others do not matter here.
+    fn check_selection(&self) -> Result<()> {
+        let finite_row = |row: usize| {
+            let start = self.memory_row(row) * self.row_stride;
+            match self.values {
+                Values::F64(v) => v[start..start + self.p].iter().all(|v| v.is_finite()),
+                Values::F32(v) => v[start..start + self.p].iter().all(|v| v.is_finite()),
+            }
+        };
+        for row in 0..self.n {
+            if self.column_stride == 1 && finite_row(row) {
+                continue;
+            }
+            for j in 0..self.p {
+                let value = self.get(row, j);
+                if !value.is_finite() {
+                    return Err(Error::NotFinite {
+                        column: self.name(j),
+                        row,
+                        value,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Checks rows, columns and finiteness against an outcome of `n` rows.
     pub(crate) fn check(&self, n: usize) -> Result<()> {
         if self.p == 0 {
@@ -210,20 +237,7 @@ impl<'a> Covariates<'a> {
         }
         crate::error::check_length("covariates (rows)", self.n, n)?;
         if self.rows.is_some() {
-            // A selection is of a matrix whose other rows do not matter here.
-            for j in 0..self.p {
-                for row in 0..self.n {
-                    let value = self.get(row, j);
-                    if !value.is_finite() {
-                        return Err(Error::NotFinite {
-                            column: self.name(j),
-                            row,
-                            value,
-                        });
-                    }
-                }
-            }
-            return Ok(());
+            return self.check_selection();
         }
         let bad = match self.values {
             Values::F64(v) => v.iter().position(|v| !v.is_finite()),

@@ -114,33 +114,72 @@ impl Problem {
 
 /// Centres and scales one column in place; returns its mean and scale.
 fn standardise(z: &mut [f64], weights: Option<&[f64]>, total: f64, scale: bool) -> (f64, f64) {
-    let average = |f: &dyn Fn(f64) -> f64, z: &[f64]| match weights {
-        None => z.iter().map(|&v| f(v)).sum::<f64>() / total,
+    pulp::Arch::new().dispatch(Standardise {
+        z,
+        weights,
+        total,
+        scale,
+    })
+}
+
+struct Standardise<'a> {
+    z: &'a mut [f64],
+    weights: Option<&'a [f64]>,
+    total: f64,
+    scale: bool,
+}
+
+impl pulp::WithSimd for Standardise<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> (f64, f64) {
+        let Self {
+            z,
+            weights,
+            total,
+            scale,
+        } = self;
+        let mut mean = lanes(z, weights, |v| v) / total;
+        mean += lanes(z, weights, |v| v - mean) / total;
+        let sd = (lanes(z, weights, |v| (v - mean) * (v - mean)) / total).sqrt();
+        if sd <= 1e-14 * mean.abs() || sd < f64::MIN_POSITIVE {
+            z.fill(0.0);
+            return (mean, 0.0);
+        }
+        let scale = if scale { sd } else { 1.0 };
+        let inverse = 1.0 / scale;
+        for v in z.iter_mut() {
+            *v = (*v - mean) * inverse;
+        }
+        (mean, scale)
+    }
+}
+
+/// `sum w f(z)` in eight interleaved sums, so that it vectorises and its order is fixed.
+#[inline(always)]
+fn lanes(z: &[f64], weights: Option<&[f64]>, f: impl Fn(f64) -> f64) -> f64 {
+    let cut = z.len() - z.len() % 8;
+    let mut sums = [0.0; 8];
+    match weights {
+        None => {
+            for z in z[..cut].chunks_exact(8) {
+                for k in 0..8 {
+                    sums[k] += f(z[k]);
+                }
+            }
+        }
         Some(w) => {
-            let used = z.iter().zip(w).filter(|(_, w)| **w > 0.0);
-            used.map(|(&v, w)| w * f(v)).sum::<f64>() / total
-        }
-    };
-    let mut mean = average(&|v| v, z);
-    mean += average(&|v| v - mean, z);
-    let sd = average(&|v| (v - mean) * (v - mean), z).sqrt();
-    if sd <= 1e-14 * mean.abs() || sd < f64::MIN_POSITIVE {
-        z.fill(0.0);
-        return (mean, 0.0);
-    }
-    // A spread that overflows is left for the caller to refuse, scaled or not.
-    let scale = if scale || !sd.is_finite() { sd } else { 1.0 };
-    let inverse = 1.0 / scale;
-    for v in z.iter_mut() {
-        *v = (*v - mean) * inverse;
-    }
-    if let Some(w) = weights {
-        // As if absent, however wild its values.
-        for (v, _) in z.iter_mut().zip(w).filter(|(_, w)| **w <= 0.0) {
-            *v = 0.0;
+            for (z, w) in z[..cut].chunks_exact(8).zip(w.chunks_exact(8)) {
+                for k in 0..8 {
+                    sums[k] += w[k] * f(z[k]);
+                }
+            }
         }
     }
-    (mean, scale)
+    let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
+    let tail: f64 = (cut..z.len()).map(|i| weight(i) * f(z[i])).sum();
+    sums.iter().sum::<f64>() + tail
 }
 
 #[cfg(test)]
