@@ -14,6 +14,7 @@
 //! | how sure that is | [`Resampling`], [`Bootstrap`]; [`Permutation`] for the null |
 //! | curves | [`KaplanMeier`], [`NelsonAalen`], [`StepFunction`] |
 //! | groups | [`LogRank`] |
+//! | pictures (feature `plot`) | `KmPlot`, `ForestPlot` |
 //! | long work | [`Observer`] hears of [`Progress`] and can stop it |
 //! | faults | [`enum@Error`] |
 //!
