@@ -1,4 +1,8 @@
 //! `CoxPh` against R's `coxph` on every data set, tie method and option of the golden file.
+#![allow(
+    clippy::cast_sign_loss,
+    reason = "golden files hold codes and places as numbers"
+)]
 
 use cox_survival::{Covariates, CoxFit, CoxPh, Surv, Ties};
 use serde_json::Value;

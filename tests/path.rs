@@ -1,4 +1,8 @@
 //! `CoxPath` against glmnet 4.1-6 run at thresh = 1e-14.
+#![allow(
+    clippy::cast_sign_loss,
+    reason = "golden files hold codes and places as numbers"
+)]
 
 use cox_survival::{Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv};
 use serde_json::Value;

@@ -1,4 +1,24 @@
-//! Cox models for survival data.
+#![doc = include_str!("../README.md")]
+//!
+//! # Crate map
+//!
+//! | step | types |
+//! |---|---|
+//! | the outcome: checked and sorted once | [`Surv`], [`SurvBuilder`] (entry, strata, weights) |
+//! | the features: a borrowed matrix, `f64` or `f32`, by rows or by columns | [`Covariates`] |
+//! | a Cox model | [`CoxPh`] to [`CoxFit`]; [`Ties`], [`BaselineHazard`], [`Warning`] |
+//! | an elastic-net path | [`CoxPath`] to [`PathFit`]; [`SparseColumn`] |
+//! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`]; [`CvMeasure`] |
+//! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
+//! | how a score orders patients | [`concordance()`], [`Harrell`], [`Concordance`], [`TimeWeight`]; [`uno()`], [`Uno`] |
+//! | how sure that is | [`Resampling`], [`Bootstrap`]; [`Permutation`] for the null |
+//! | curves | [`KaplanMeier`], [`NelsonAalen`], [`StepFunction`] |
+//! | groups | [`LogRank`] |
+//! | long work | [`Observer`] hears of [`Progress`] and can stop it |
+//! | faults | [`enum@Error`] |
+//!
+//! Settings are built (`CoxPh::new().ties(..)`), fitted (`.fit(&surv, &x)?`), and the result does not
+//! change any more: it answers questions, prints itself, and goes through serde.
 
 mod compensated;
 mod confidence;

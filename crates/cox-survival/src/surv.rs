@@ -160,11 +160,11 @@ impl Surv {
             n_events: 0,
             sorted: Sorted::empty(),
         };
-        surv.finish()
+        surv.finish(None)
     }
 
-    /// Counts and sorts what was checked.
-    fn finish(mut self) -> Result<Self> {
+    /// Counts and sorts what was checked; `ascending` are the rows by time if that is known.
+    fn finish(mut self, ascending: Option<Vec<u32>>) -> Result<Self> {
         if self.n() < 2 {
             return Err(Error::TooFewRows { n: self.n() });
         }
@@ -172,7 +172,12 @@ impl Surv {
             return Err(Error::TooManyRows { n: self.n() });
         }
         self.n_events = self.event.iter().filter(|&&e| e).count();
-        self.sorted = Sorted::new(&self);
+        let ascending = ascending.unwrap_or_else(|| {
+            let mut rows: Vec<u32> = (0..self.n() as u32).collect();
+            sort::ascending(&mut rows, &self.time);
+            rows
+        });
+        self.sorted = Sorted::new(&self, &ascending);
         if self.sorted.groups.is_empty() {
             return Err(Error::NoEvents);
         }
@@ -259,9 +264,9 @@ impl<'a> SurvBuilder<'a> {
         };
         let mut time = self.time.to_vec();
         let mut entry = self.entry.map(<[f64]>::to_vec);
-        if self.timefix {
-            merge_close_times(&mut time, entry.as_deref_mut());
-        }
+        let ascending = self
+            .timefix
+            .then(|| merge_close_times(&mut time, entry.as_deref_mut()));
         if let Some(entry) = &entry
             && let Some(row) = (0..n).find(|&i| entry[i] >= time[i])
         {
@@ -281,40 +286,46 @@ impl<'a> SurvBuilder<'a> {
             n_events: 0,
             sorted: Sorted::empty(),
         }
-        .finish()
+        .finish(ascending)
     }
 }
 
-/// Replaces each run of times whose neighbours lie within the tolerance by the run's first.
-fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) {
+/// Replaces each run of times whose neighbours lie within the tolerance by the run's first;
+/// returns the rows by time, ascending.
+fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) -> Vec<u32> {
+    let n = time.len();
     let mut all: Vec<f64> = time.to_vec();
     if let Some(entry) = &entry {
         all.extend_from_slice(entry);
     }
     let mut index: Vec<u32> = (0..all.len() as u32).collect();
     sort::ascending(&mut index, &all);
-    let mut unique: Vec<f64> = index.iter().map(|&i| all[i as usize]).collect();
-    unique.dedup_by(|a, b| a.total_cmp(b).is_eq());
-    let mean = unique.iter().map(|t| t.abs()).sum::<f64>() / unique.len() as f64;
-    let tolerance = TIME_TOLERANCE * mean.max(1.0);
-    if unique.windows(2).all(|w| w[1] - w[0] > tolerance) {
-        return;
+    let ascending: Vec<f64> = index.iter().map(|&i| all[i as usize]).collect();
+    let (mut sum, mut distinct) = (0.0, 0usize);
+    for same in ascending.chunk_by(|a, b| a.total_cmp(b).is_eq()) {
+        sum += same[0].abs();
+        distinct += 1;
     }
-    // `index` walks all times upwards; `first` is the head of the current run.
+    let tolerance = TIME_TOLERANCE * (sum / distinct as f64).max(1.0);
     let (mut first, mut previous) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
-    for &i in &index {
-        let t = all[i as usize];
+    let mut merged = false;
+    for (&i, &t) in index.iter().zip(&ascending) {
         if t - previous > tolerance {
             first = t;
+        } else if t > first {
+            all[i as usize] = first;
+            merged = true;
         }
         previous = t;
-        all[i as usize] = first;
     }
-    let n = time.len();
-    time.copy_from_slice(&all[..n]);
-    if let Some(entry) = entry {
-        entry.copy_from_slice(&all[n..]);
+    if merged {
+        time.copy_from_slice(&all[..n]);
+        if let Some(entry) = entry {
+            entry.copy_from_slice(&all[n..]);
+        }
     }
+    index.retain(|&i| (i as usize) < n);
+    index
 }
 
 impl Sorted {
@@ -328,29 +339,28 @@ impl Sorted {
         }
     }
 
-    fn new(surv: &Surv) -> Self {
+    fn new(surv: &Surv, ascending: &[u32]) -> Self {
         let n = surv.n();
         let is_event = |i: u32| surv.event[i as usize] && surv.weight(i as usize) > 0.0;
-        let mut order: Vec<u32> = (0..n as u32).filter(|&i| is_event(i)).collect();
-        order.extend((0..n as u32).filter(|&i| !is_event(i)));
-        sort::descending(&mut order, &surv.time);
-        let order = by_stratum(&order, &surv.stratum, surv.stratum_names.len());
+        let order = latest_first(ascending, &surv.time, is_event);
+        let order = by_stratum(order, &surv.stratum, surv.stratum_names.len());
+        let times: Vec<f64> = order.iter().map(|&i| surv.time[i as usize]).collect();
 
         let mut strata = Vec::with_capacity(surv.stratum_names.len());
-        let mut groups = Vec::new();
+        let mut groups = Vec::with_capacity(surv.n_events);
         let mut start = 0;
         for s in 0..surv.stratum_names.len() {
-            let end = start
-                + order[start..]
-                    .iter()
-                    .take_while(|&&i| surv.stratum[i as usize] == s as u32)
-                    .count();
+            let here = |&&i: &&u32| surv.stratum[i as usize] == s as u32;
+            let end = match surv.stratum_names.len() {
+                1 => n,
+                _ => start + order[start..].iter().take_while(here).count(),
+            };
             let first = groups.len();
             let mut i = start;
             while i < end {
-                let time = surv.time[order[i] as usize];
-                let same = |&&k: &&u32| surv.time[k as usize].total_cmp(&time).is_eq();
-                let upto = i + order[i..end].iter().take_while(same).count();
+                let time = times[i];
+                let same = |t: &&f64| t.total_cmp(&time).is_eq();
+                let upto = i + times[i..end].iter().take_while(same).count();
                 let events = order[i..upto].iter().take_while(|&&k| is_event(k)).count();
                 if events > 0 {
                     groups.push(Group {
@@ -405,7 +415,7 @@ impl EntryOrder {
         let of: Vec<u32> = order.iter().map(|&i| stratum[i as usize]).collect();
         let mut by_entry: Vec<u32> = (0..order.len() as u32).collect();
         sort::descending(&mut by_entry, &at);
-        let by_entry = by_stratum(&by_entry, &of, strata.len());
+        let by_entry = by_stratum(by_entry, &of, strata.len());
         let mut last_group = vec![0; order.len()];
         for stratum in strata {
             let mut k = stratum.positions.start;
@@ -427,20 +437,37 @@ impl EntryOrder {
     }
 }
 
+/// Rows by time, latest first; at equal times events first, then by row.
+fn latest_first(ascending: &[u32], time: &[f64], is_event: impl Fn(u32) -> bool) -> Vec<u32> {
+    let at = |i: &u32| time[*i as usize];
+    let mut order = Vec::with_capacity(ascending.len());
+    for tied in ascending
+        .chunk_by(|a, b| at(a).total_cmp(&at(b)).is_eq())
+        .rev()
+    {
+        let start = order.len();
+        order.extend_from_slice(tied);
+        if tied.len() > 1 {
+            order[start..].sort_unstable_by_key(|&i| (!is_event(i), i));
+        }
+    }
+    order
+}
+
 /// Stable counting sort by stratum.
-fn by_stratum(order: &[u32], stratum: &[u32], strata: usize) -> Vec<u32> {
+fn by_stratum(order: Vec<u32>, stratum: &[u32], strata: usize) -> Vec<u32> {
     if strata == 1 {
-        return order.to_vec();
+        return order;
     }
     let mut start = vec![0usize; strata + 1];
-    for &i in order {
+    for &i in &order {
         start[stratum[i as usize] as usize + 1] += 1;
     }
     for s in 0..strata {
         start[s + 1] += start[s];
     }
     let mut out = vec![0; order.len()];
-    for &i in order {
+    for i in order {
         let slot = &mut start[stratum[i as usize] as usize];
         out[*slot] = i;
         *slot += 1;

@@ -4,6 +4,7 @@ mod cohort;
 mod error;
 mod latents;
 mod output;
+pub mod pipeline;
 mod roles;
 mod table;
 

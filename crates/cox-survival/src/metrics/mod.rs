@@ -5,7 +5,6 @@ mod concordance;
 mod harrell;
 mod pairs;
 mod prefix_tree;
-mod rank;
 mod time_weight;
 mod uno;
 

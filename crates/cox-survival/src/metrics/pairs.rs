@@ -5,8 +5,8 @@
 //! at `g`. The pair is concordant if `score_i > score_j`.
 
 use super::prefix_tree::{PrefixTree, Tally};
-use super::rank::dense_ranks;
 use crate::error::{Error, Result};
+use crate::sort::dense_ranks;
 use crate::surv::{Stratum, Surv};
 
 /// An outcome and a score, ready for counting with any case weights and pair weights.
@@ -156,15 +156,13 @@ impl<'a> Pairs<'a> {
     /// `sign` is 1 for a score that grows with the risk, -1 for a protective one.
     pub(crate) fn new(surv: &'a Surv, score: &[f64], sign: f64) -> Self {
         let sorted = &surv.sorted;
-        let by_position: Vec<f64> = sorted
-            .order
-            .iter()
-            .map(|&i| sign * score[i as usize])
-            .collect();
-        let mut rank = vec![0; by_position.len()];
+        let mut rank = vec![0; score.len()];
         let ranked = |stratum: &Stratum| {
             let rows = stratum.positions.clone();
-            dense_ranks(&by_position[rows.clone()], &mut rank[rows])
+            let by_position = sorted.order[rows.clone()]
+                .iter()
+                .map(|&i| sign * score[i as usize]);
+            dense_ranks(by_position, &mut rank[rows])
         };
         let distinct = sorted.strata.iter().map(ranked).collect();
         Self {

@@ -446,6 +446,31 @@ mod tests {
     }
 
     #[test]
+    fn the_jackknife_and_the_bootstrap_agree_on_the_standard_error() {
+        let time: Vec<f64> = (0..200).map(|i| f64::from(i * 173 % 211)).collect();
+        let event: Vec<bool> = (0..200).map(|i| i * 7 % 11 > 4).collect();
+        let score: Vec<f64> = (0..200)
+            .zip(&time)
+            .map(|(i, t)| f64::from(i * 91 % 97) / 97.0 - t / 400.0)
+            .collect();
+        let surv = Surv::new(&time, &event).unwrap();
+        let uno = Uno::new().tau(140.0);
+        let se = uno.fit(&surv, &score).unwrap().std_error().unwrap();
+        let point = uno.variance(false);
+        let drawn = crate::Bootstrap::new(1000)
+            .run(&crate::Resampling::rows(200), |rows| {
+                let score: Vec<f64> = rows.iter().map(|&i| score[i]).collect();
+                Ok(point.fit(&surv.subset(rows)?, &score)?.concordance())
+            })
+            .unwrap();
+        assert!(
+            (drawn.std_error() / se - 1.0).abs() < 0.1,
+            "{} {se}",
+            drawn.std_error()
+        );
+    }
+
+    #[test]
     fn what_it_cannot_do_is_an_error() {
         let surv = Surv::new(&[1.0, 2.0, 2.0], &[true, true, false]).unwrap();
         let score = [3.0, 2.0, 1.0];

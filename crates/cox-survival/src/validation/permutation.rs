@@ -54,6 +54,15 @@ impl Permutation {
         self
     }
 
+    /// The `k`-th permutation of `n` rows; its own random stream, so that threads do not matter.
+    pub fn draw(&self, n: usize, k: u64) -> Vec<usize> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(k);
+        let mut rows: Vec<usize> = (0..n).collect();
+        rows.shuffle(&mut rng);
+        rows
+    }
+
     /// The null of `statistic`, which is told for each of `n` rows whose outcome it has
     /// (`surv.subset(rows)`), and is large when there is something to find.
     pub fn run<F>(&self, n: usize, statistic: F) -> Result<PermutationNull>
@@ -86,11 +95,7 @@ impl Permutation {
         let null = (0..self.permutations as u64)
             .into_par_iter()
             .map(|k| {
-                let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-                rng.set_stream(k);
-                let mut permuted = rows.clone();
-                permuted.shuffle(&mut rng);
-                let value = statistic(&permuted)?;
+                let value = statistic(&self.draw(n, k))?;
                 counter.step()?;
                 Ok(value)
             })

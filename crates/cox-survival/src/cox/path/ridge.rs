@@ -6,8 +6,11 @@
 //! Cost: `n^2 p / 2` for `Z Z'` and `n p` per solution carried back, so `p` enters linearly once.
 //! Reference: Hastie & Tibshirani (2004), Biostatistics 5:329.
 
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatRef, Par, Side};
+use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use super::problem::Problem;
 use crate::error::{Error, Result};
@@ -54,13 +57,7 @@ impl Compressed {
                 Par::Seq,
             );
         }
-        let eigen = kernel
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|_| Error::NoConvergence {
-                what: "eigenvalues of Z Z'".to_owned(),
-                iterations: 0,
-            })?;
-        let (q, s) = (eigen.U(), eigen.S());
+        let (q, s) = eigen(&kernel)?;
         let largest = (0..n).map(|k| s[k]).fold(0.0, f64::max);
         let kept: Vec<usize> = (0..n).filter(|&k| s[k] > 1e-12 * largest).collect();
         let mut z = Vec::with_capacity(n * kept.len());
@@ -115,5 +112,63 @@ impl Compressed {
             }
         }
         beta
+    }
+}
+
+/// Eigenvectors and eigenvalues of a symmetric matrix given by its lower triangle.
+fn eigen(kernel: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
+    let n = kernel.nrows();
+    let failed = || Error::NoConvergence {
+        what: "eigenvalues of Z Z'".to_owned(),
+        iterations: 0,
+    };
+    let mut q = Mat::<f64>::zeros(n, n);
+    let mut s = Diag::<f64>::zeros(n);
+    // In parallel the sums would depend on the number of threads, and the bits with them.
+    let par = Par::Seq;
+    let scratch =
+        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, Spec::default());
+    let mut memory = MemBuffer::try_new(scratch).map_err(|_| failed())?;
+    self_adjoint_evd(
+        kernel.as_ref(),
+        s.as_mut(),
+        Some(q.as_mut()),
+        par,
+        MemStack::new(&mut memory),
+        Spec::default(),
+    )
+    .map_err(|_| failed())?;
+    Ok((q, s.column_vector().iter().copied().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Covariates, CoxPath, Surv};
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let (n, p) = (100, 150);
+        let x: Vec<f64> = (0..n * p)
+            .map(|k| ((k * k * 7919 + k * 31) % 10_007) as f64 / 5003.0 - 1.0)
+            .collect();
+        let time: Vec<f64> = (0..n).map(|i| (x[i * p] - x[i * p + 1]).exp()).collect();
+        let event: Vec<bool> = (0..n).map(|i| i % 3 > 0).collect();
+        let surv = Surv::new(&time, &event).unwrap();
+        let x = Covariates::from_rows(&x, n, p).unwrap();
+        let fit = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let path = CoxPath::new().alpha(0.0).n_lambda(5);
+            let fit = pool
+                .build()
+                .unwrap()
+                .install(|| path.fit(&surv, &x))
+                .unwrap();
+            let bits = |k: usize| fit.beta(k).value.iter().map(|b| b.to_bits()).collect();
+            (0..5).map(bits).collect::<Vec<Vec<u64>>>()
+        };
+        let one = fit(1);
+        assert!(one[4].len() == p);
+        assert_eq!(one, fit(2));
+        assert_eq!(one, fit(3));
     }
 }
