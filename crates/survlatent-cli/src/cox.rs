@@ -12,7 +12,7 @@ use crate::{report, value};
 
 /// Fit a Cox model, or a penalised path of them
 ///
-/// Without --path: maximum partial likelihood (at most as many features as rows), printed as R's
+/// Without --path: maximum partial likelihood (fewer features than rows), printed as R's
 /// summary(coxph(..)) has it. With --path: an elastic-net path for any number of features, with
 /// --cv cross-validated.
 #[derive(Args)]
