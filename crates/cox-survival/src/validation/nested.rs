@@ -262,15 +262,17 @@ impl NestedFit {
         &self.chosen
     }
 
-    /// Risk groups of equal size by the training rows' quantiles (`groups = 2`: the training
-    /// median), from 0 (lowest risk) upwards: the cut-offs have not seen the rows they divide.
+    /// Risk groups by the quantiles of each model's own training rows (`groups = 2`: their
+    /// median), from 0 (lowest risk) upwards. The cut-offs have not seen the rows they divide,
+    /// so the groups need not be of equal size. A row exactly at a cut-off, as all are under a
+    /// model without coefficients, goes to the lower group.
     pub fn risk_groups(&self, groups: usize) -> Vec<u32> {
         let cuts: Vec<f64> = (1..groups.max(1))
             .map(|g| g as f64 / groups as f64)
             .collect();
         self.percentile
             .iter()
-            .map(|p| cuts.partition_point(|cut| cut <= p) as u32)
+            .map(|p| cuts.partition_point(|cut| cut < p) as u32)
             .collect()
     }
 }
