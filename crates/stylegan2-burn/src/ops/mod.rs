@@ -1,0 +1,18 @@
+//! The operations of the networks, one per file.
+//!
+//! Operations that are linear in the image take plain tensors; the others take and return
+//! [`Dual`](crate::Dual) values, so that the same code gives values and exact tangents.
+
+pub mod bias_act;
+pub mod conv;
+pub mod dense;
+pub mod minibatch_std;
+pub mod modulated_conv;
+pub mod upfirdn;
+
+pub use bias_act::{Activation, BiasAct};
+pub use conv::{ConvResample, conv2d_resample};
+pub use dense::{dense, normalize_second_moment};
+pub use minibatch_std::minibatch_std;
+pub use modulated_conv::ModulatedConv;
+pub use upfirdn::{Upfirdn, downsample2d, filter2d, fir_filter, upsample2d};
