@@ -1,5 +1,6 @@
 //! StyleGAN2 in Burn: numerically identical networks, opened from the checkpoints people have.
 
+pub mod checkpoint;
 mod config;
 mod discriminator;
 mod error;
@@ -12,6 +13,7 @@ pub mod seed;
 mod synthesis;
 mod tangent;
 
+pub use checkpoint::{Checkpoint, FloatFormat, Format, Network, NetworkConfig};
 pub use config::{Architecture, DiscriminatorConfig, GeneratorConfig, MappingConfig};
 pub use discriminator::{Discriminator, DiscriminatorBlock, Epilogue};
 pub use error::{Error, Result};

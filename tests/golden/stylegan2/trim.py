@@ -2,7 +2,7 @@
 
 usage: trim.py FULL_SET_FOLDER OUT_FOLDER   (numpy 2.4.6, safetensors 0.6)
 """
-import hashlib, json, re, shutil, sys
+import json, re, shutil, sys
 from safetensors.numpy import load_file, save_file
 
 src, out = sys.argv[1], sys.argv[2]
@@ -17,12 +17,19 @@ def cut(name, pattern, target=None):
     t = {k: v for k, v in load_file(f"{src}/{name}.safetensors").items() if pattern.match(k)}
     save_file(t, f"{out}/{target or name}.safetensors")
 
+def fnv(values):
+    """FNV-1a over the 32-bit words, 64 bits."""
+    h = 0xCBF29CE484222325
+    for word in values.astype("<f4").reshape(-1).view("<u4").tolist():
+        h = ((h ^ word) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{h:016x}"
+
 digests = {}
 for n in NETS:
     shutil.copy(f"{src}/official_{n}.pkl", f"{out}/official_{n}.pkl")
     cut(f"official_{n}_io", IO)
     cut(f"official_{n}_loss_f32", LOSS)
-    digests[n] = {k: [list(v.shape), hashlib.sha256(v.astype("<f4").tobytes()).hexdigest()[:16]]
+    digests[n] = {k: [list(v.shape), fnv(v)]
                   for k, v in sorted(load_file(f"{src}/official_{n}_state.safetensors").items())}
 for f in ["official_uncond32_proto3.pkl", "rosinality_uncond32.pt", "tf_uncond32_proto4.pkl", "ops.safetensors",
           "rosinality_uncond32_io.safetensors", "official_fullsize_keys.json"]:
@@ -30,4 +37,4 @@ for f in ["official_uncond32_proto3.pkl", "rosinality_uncond32.pt", "tf_uncond32
 cut("metrics_rng", re.compile(r".*(rand|RandomState|seed).*", re.I), "rng")
 d = json.load(open(f"{src}/ops_manifest.json"))
 json.dump(d, open(f"{out}/ops_manifest.json", "w"))
-json.dump(digests, open(f"{out}/state_sha256.json", "w"), indent=0)
+json.dump(digests, open(f"{out}/state_fnv.json", "w"), indent=0)

@@ -121,9 +121,7 @@ pub fn conv2d_resample(
             .with_gain((up * up) as f64)
             .forward(x, filter);
         return if down > 1 {
-            Upfirdn::new()
-                .with_down([down, down])
-                .forward(x, filter)
+            Upfirdn::new().with_down([down, down]).forward(x, filter)
         } else {
             x
         };
