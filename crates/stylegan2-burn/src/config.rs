@@ -257,7 +257,7 @@ impl DiscriminatorConfig {
         )?;
         let maps = self.channels_at(4);
         if self.mbstd_features > maps
-            || (self.mbstd_features > 0 && maps % self.mbstd_features != 0)
+            || (self.mbstd_features > 0 && !maps.is_multiple_of(self.mbstd_features))
         {
             return Err(Error::Config {
                 field: "mbstd_features",

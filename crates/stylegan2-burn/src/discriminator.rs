@@ -70,7 +70,7 @@ impl DiscriminatorConfig {
         })
     }
 
-    fn layer<'a>(&'a self, channels: [usize; 2], kernel: usize, down: usize) -> ConvLayerInit<'a> {
+    fn layer(&self, channels: [usize; 2], kernel: usize, down: usize) -> ConvLayerInit<'_> {
         ConvLayerInit {
             channels,
             kernel,
@@ -218,7 +218,7 @@ impl DiscriminatorBlock {
             let source = to(image.take().expect("blocks with fromrgb have an image"));
             let y = fromrgb.forward(source.clone(), 1.0);
             x = Some(match x {
-                Some(x) => x.add(y),
+                Some(x) => x.plus(y),
                 None => y,
             });
             image = self
@@ -234,7 +234,7 @@ impl DiscriminatorBlock {
         let residual = self.skip.as_ref().map(|s| s.forward(x.clone(), gain));
         let y = self.conv1.forward(self.conv0.forward(x, 1.0), gain);
         let y = match residual {
-            Some(r) => r.add(y),
+            Some(r) => r.plus(y),
             None => y,
         };
         (Some(y), image)
@@ -247,7 +247,7 @@ impl Epilogue {
         let mut x = x.linear(|t| t.cast(full));
         if let Some(fromrgb) = &self.fromrgb {
             let image = image.expect("the skip architecture carries the image");
-            x = x.add(fromrgb.forward(image.linear(|t| t.cast(full)), 1.0));
+            x = x.plus(fromrgb.forward(image.linear(|t| t.cast(full)), 1.0));
         }
         if self.features > 0 {
             x = minibatch_std(x, self.group, self.features);
@@ -261,7 +261,7 @@ impl Epilogue {
             None => x,
             Some(label) => {
                 let scale = 1.0 / (label.dims()[1] as f64).sqrt();
-                x.mul(label.into()).linear(|t| t.sum_dim(1) * scale)
+                x.times(label.into()).linear(|t| t.sum_dim(1) * scale)
             }
         }
     }

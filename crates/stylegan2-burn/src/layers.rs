@@ -213,6 +213,7 @@ impl SynthesisLayerInit<'_> {
 }
 
 /// Where the noise of one layer comes from.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum LayerNoise {
     Const,
     Random,

@@ -1,5 +1,12 @@
 //! StyleGAN2 in Burn: numerically identical networks, opened from the checkpoints people have.
 
+// Tensors are handles: passing them by value is Burn's convention.
+#![allow(clippy::needless_pass_by_value)]
+// Burn's `Config` derives `Clone` by hand.
+#![allow(clippy::expl_impl_clone_on_copy)]
+// Formulas are not code.
+#![allow(clippy::doc_markdown)]
+
 pub mod checkpoint;
 mod config;
 mod discriminator;

@@ -180,7 +180,7 @@ impl Mapping {
         let cut = truncation.cutoff.unwrap_or(rows).min(rows);
         let pull = |t: Dual<3>| {
             let offset = Dual::constant(mean.clone().neg())
-                .add(t)
+                .plus(t)
                 .scale(truncation.psi);
             offset.add_constant(mean.clone())
         };

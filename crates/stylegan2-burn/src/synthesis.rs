@@ -181,14 +181,12 @@ impl Synthesis {
         let mut row = 0;
         for (k, block) in self.blocks.iter().enumerate() {
             let r = 4 << k;
-            let mut next = row;
-            for (name, width) in block.widths() {
+            for (row, (name, width)) in (row..).zip(block.widths()) {
                 layers.push(StyleLayer {
                     name: format!("b{r}.{name}"),
                     channels: width,
-                    row: next,
+                    row,
                 });
-                next += 1;
             }
             row += block.convolutions();
         }
@@ -418,7 +416,7 @@ impl SynthesisBlock {
                     .conv1
                     .forward(x, style(), noise(&self.conv1), modulation, gain);
                 match residual {
-                    Some(r) => r.add(x),
+                    Some(r) => r.plus(x),
                     None => x,
                 }
             }
@@ -430,7 +428,7 @@ impl SynthesisBlock {
             Some(torgb) => {
                 let y = torgb.forward(x.clone(), style(), modulation);
                 Some(match image {
-                    Some(image) => image.add(y),
+                    Some(image) => image.plus(y),
                     None => y,
                 })
             }

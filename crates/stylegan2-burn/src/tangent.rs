@@ -75,7 +75,7 @@ impl<const D: usize> Dual<D> {
     }
 
     /// Sum; shapes broadcast.
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         let value = self.value + other.value;
         let shape = value.shape();
         let spread = |t: Tensor<D>| {
@@ -95,11 +95,11 @@ impl<const D: usize> Dual<D> {
 
     /// Adds a tensor that does not vary; shapes broadcast.
     pub fn add_constant(self, other: Tensor<D>) -> Self {
-        self.add(Dual::constant(other))
+        self.plus(Dual::constant(other))
     }
 
     /// Product by the product rule; shapes broadcast.
-    pub fn mul(self, other: Self) -> Self {
+    pub fn times(self, other: Self) -> Self {
         let tangent = match (self.tangent, other.tangent) {
             (Some(a), Some(b)) => Some(a * other.value.clone() + self.value.clone() * b),
             (Some(a), None) => Some(a * other.value.clone()),

@@ -325,7 +325,7 @@ fn flipped_bits_never_panic() {
         let bytes = std::fs::read(folder().join(name)).unwrap();
         for _ in 0..200 {
             let mut damaged = bytes.clone();
-            for _ in 0..1 + next() % 8 {
+            for _ in 0..=next() % 8 {
                 let at = next() % damaged.len();
                 damaged[at] ^= 1 << (next() % 8);
             }

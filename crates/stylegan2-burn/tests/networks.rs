@@ -136,8 +136,8 @@ fn bytes_differ_by_at_most_one_level() {
 #[test]
 fn a_single_image_equals_its_place_in_the_batch() {
     for case in NETS.map(Case::open) {
-        let z = case.tensor::<2>("z").slice([2..3]);
-        let c = case.label("c").map(|c| c.slice([2..3]));
+        let z = case.tensor::<2>("z").slice_dim(0, 2..3);
+        let c = case.label("c").map(|c| c.slice_dim(0, 2..3));
         let image = case
             .g
             .forward(z, c, Truncation::default(), &SynthesisOptions::default());
@@ -187,13 +187,13 @@ fn logits() {
             let error = relative_l2(&values(logits), case.io.values(what));
             assert!(error < 1e-5, "{} {what}: {error:e}", case.name);
         };
-        let first = |n: usize| real.clone().slice([0..n]);
+        let first = |n: usize| real.clone().slice_dim(0, 0..n);
         relative(
             "logits_real8",
             case.d.forward(real.clone(), case.label("c8")),
         );
         let c8 = case.label("c8");
-        let labels = |n: usize| c8.clone().map(|c| c.slice([0..n]));
+        let labels = |n: usize| c8.clone().map(|c| c.slice_dim(0, 0..n));
         relative("logits_real_first4", case.d.forward(first(4), labels(4)));
         relative("logits_real_b1", case.d.forward(first(1), labels(1)));
         relative("logits_fake", case.d.forward(case.tensor("img_const"), c));
@@ -349,7 +349,7 @@ fn r1_gradients_by_a_reverse_pass_through_the_tangent() {
         );
         let v = x.grad(&logits.sum().backward()).unwrap();
         let n = v.dims()[0];
-        let penalty = v.clone().square().reshape([n as i32, -1]).sum_dim(1);
+        let penalty = v.clone().square().sum_dims_squeeze::<1, _>(&[1, 2, 3]);
         let golden = loss.values("Dr1.Loss/r1_penalty");
         assert!(
             relative_l2(&values(penalty), golden) < bound(name),
@@ -381,9 +381,9 @@ fn path_length_gradients_by_a_reverse_pass_through_the_tangent() {
         let y = loss.tensor::<4>("pl_noise_raw", &device);
         let [n, _, h, w] = y.dims();
         let y = y * (1.0 / ((h * w) as f64).sqrt());
-        let z = loss.tensor::<2>("gen_z", &device).slice([0..n]);
+        let z = loss.tensor::<2>("gen_z", &device).slice_dim(0, 0..n);
         let conditional = !loss.values("gen_c").is_empty();
-        let c = conditional.then(|| loss.tensor::<2>("gen_c", &device).slice([0..n]));
+        let c = conditional.then(|| loss.tensor::<2>("gen_c", &device).slice_dim(0, 0..n));
 
         let ws = g
             .mapping

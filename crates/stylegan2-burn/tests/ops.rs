@@ -1,5 +1,7 @@
 //! Every operation against the reference program's results and gradients.
 
+#![allow(clippy::cast_possible_truncation)]
+
 mod common;
 
 use burn::tensor::Tensor;

@@ -22,7 +22,7 @@ fn latents_are_numpys_bit_for_bit() {
     let expected = golden.values("numpy.RandomState(7).rand(8)");
     let mut state = RandomState::new(7);
     let drawn: Vec<f64> = (0..8).map(|_| state.uniform()).collect();
-    assert_eq!(max_difference(&drawn, expected), 0.0);
+    assert!(max_difference(&drawn, expected) <= 0.0);
 }
 
 #[test]
@@ -30,5 +30,5 @@ fn a_long_stream_stays_in_step() {
     let golden = Golden::open("rng.safetensors");
     let drawn = RandomState::new(123).randn(10_000 * 512);
     let expected = golden.values("numpy.RandomState(123).randn(10000,512)[9999]");
-    assert_eq!(max_difference(&drawn[9999 * 512..], expected), 0.0);
+    assert!(max_difference(&drawn[9999 * 512..], expected) <= 0.0);
 }

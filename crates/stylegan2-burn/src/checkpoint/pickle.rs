@@ -53,6 +53,7 @@ macro_rules! globals {
         pub(crate) enum Global { $($variant),* }
 
         impl Global {
+            #[allow(clippy::unnested_or_patterns)]
             fn find(module: &str, name: &str) -> Option<Self> {
                 match (module, name) {
                     $($(($module, $name))|+ => Some(Self::$variant),)*
@@ -202,8 +203,8 @@ impl<'a> Pickle<'a> {
     /// The entries of a dict or of an object that is one.
     pub(crate) fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
         match self.node(value)? {
-            Node::Dict(pairs) => Some(pairs),
-            Node::Object {
+            Node::Dict(pairs)
+            | Node::Object {
                 class: Global::OrderedDict | Global::EasyDict | Global::DefaultDict | Global::Dict,
                 pairs,
                 ..
@@ -520,7 +521,7 @@ impl Machine<'_> {
 
     fn set_items(&mut self, new: &[Value]) -> Result<()> {
         let error = self.fail("items set on something not a dict, or a key without a value");
-        if new.len() % 2 != 0 {
+        if !new.len().is_multiple_of(2) {
             return Err(error);
         }
         match self.top_node()? {
@@ -628,10 +629,9 @@ impl Machine<'_> {
             b'X' => self.text(4),
             0x8c => self.text(1),
             0x8d => self.text(8),
-            b']' => self.push_node(Node::List(Vec::new())),
+            b']' | 0x8f => self.push_node(Node::List(Vec::new())),
             b'}' => self.push_node(Node::Dict(Vec::new())),
             b')' => self.push_node(Node::Tuple(Vec::new())),
-            0x8f => self.push_node(Node::List(Vec::new())),
             b'l' | b't' | 0x91 => {
                 let items = self.pop_mark()?;
                 self.push_node(if code == b't' {

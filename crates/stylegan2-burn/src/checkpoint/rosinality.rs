@@ -9,6 +9,9 @@ use super::{Entry, NetworkConfig};
 use crate::config::{DiscriminatorConfig, GeneratorConfig, MappingConfig, log2};
 use crate::error::{Error, Result};
 
+/// More than any network has.
+const MAX_LAYERS: usize = 64;
+
 type Tensors = BTreeMap<String, RawTensor>;
 
 fn unsupported(detail: impl Into<String>) -> Error {
@@ -101,7 +104,7 @@ fn channel_rule(widths: &[usize]) -> Result<(usize, usize)> {
 }
 
 fn count(tensors: &Tensors, name: impl Fn(usize) -> String) -> usize {
-    (0..)
+    (0..=MAX_LAYERS)
         .take_while(|&k| tensors.contains_key(&name(k)))
         .count()
 }

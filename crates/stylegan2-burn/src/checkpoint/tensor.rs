@@ -181,7 +181,7 @@ impl RawTensor {
     /// Reverses one dimension.
     pub(crate) fn flip(mut self, dim: usize) -> Self {
         if let (Some(&d), Some(s)) = (self.shape.get(dim), self.strides.get_mut(dim)) {
-            self.offset += (d as isize - 1).max(0) * *s;
+            self.offset += (d.cast_signed() - 1).max(0) * *s;
             *s = -*s;
         }
         self
@@ -234,7 +234,7 @@ impl RawTensor {
                     + index
                         .iter()
                         .zip(&self.strides)
-                        .map(|(&i, &s)| i as isize * s)
+                        .map(|(&i, &s)| i.cast_signed() * s)
                         .sum::<isize>();
                 out.push(self.element.read(at(position.unsigned_abs())) + self.add);
                 for d in (0..index.len()).rev() {

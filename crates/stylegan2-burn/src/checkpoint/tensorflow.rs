@@ -373,7 +373,7 @@ fn discriminator(settings: &Settings<'_, '_>, variables: Tensors) -> Result<Entr
     if label > 0 && !mapped {
         return Err(unsupported(settings.name, "the label output of 2019"));
     }
-    let layers = (0..)
+    let layers = (0..64)
         .take_while(|k| variables.contains_key(&format!("Mapping{k}/weight")))
         .count();
     let cmap = variables

@@ -305,10 +305,10 @@ pub(crate) fn read_zip<T>(
         .find(|(name, _)| *name == "data.pkl" || name.ends_with("/data.pkl"))
         .ok_or_else(|| unsupported("no data.pkl, so it was not written by PyTorch"))?;
     let prefix = name.trim_end_matches("data.pkl").to_owned();
-    if let Some(order) = archive.entries.get(&format!("{prefix}byteorder")) {
-        if &*source.read(order.offset, order.len)? != b"little" {
-            return Err(unsupported("big-endian data"));
-        }
+    if let Some(order) = archive.entries.get(&format!("{prefix}byteorder"))
+        && &*source.read(order.offset, order.len)? != b"little"
+    {
+        return Err(unsupported("big-endian data"));
     }
     let bytes = source.read(entry.offset, entry.len)?;
     #[allow(clippy::cast_possible_truncation)]

@@ -37,8 +37,8 @@ pub fn dense(
 pub fn normalize_second_moment(x: Dual<2>) -> Dual<2> {
     let scale = x
         .clone()
-        .mul(x.clone())
+        .times(x.clone())
         .linear(|t| t.mean_dim(1))
         .rsqrt(1e-8);
-    x.mul(scale)
+    x.times(scale)
 }

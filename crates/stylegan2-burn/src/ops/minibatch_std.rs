@@ -33,10 +33,10 @@ pub fn minibatch_std(x: Dual<4>, group: Option<usize>, features: usize) -> Dual<
         .clone()
         .linear(|t| t.reshape([g, n / g, features, c / features, h * w]));
     let mean = grouped.clone().linear(|t| t.mean_dim(0).neg());
-    let centred = grouped.add(mean);
+    let centred = grouped.plus(mean);
     let std = centred
         .clone()
-        .mul(centred)
+        .times(centred)
         .linear(|t| t.mean_dim(0))
         .sqrt(1e-8); // [1, N/G, F, C/F, HW]
     let map = std.linear(|t| {

@@ -83,17 +83,17 @@ impl ModulatedConv {
                 .transpose();
             styles
                 .clone()
-                .mul(styles.clone())
+                .times(styles.clone())
                 .linear(|t| t.matmul(power.clone()))
                 .rsqrt(1e-8)
         });
         let scale = styles.linear(|t| t.reshape([n, i, 1, 1]).cast(dtype));
         let weight = weight.cast(dtype);
         let y = x
-            .mul(scale)
+            .times(scale)
             .linear(|t| conv2d_resample(t, weight.clone(), filter, &self.resample));
         match demodulation {
-            Some(d) => y.mul(d.linear(|t| t.reshape([n, o, 1, 1]).cast(dtype))),
+            Some(d) => y.times(d.linear(|t| t.reshape([n, o, 1, 1]).cast(dtype))),
             None => y,
         }
     }
@@ -103,14 +103,14 @@ impl ModulatedConv {
         let [o, _, kh, kw] = weight.dims();
         let dtype = x.value.dtype();
         let weight = Dual::constant(weight.reshape([1, o, i, kh, kw]));
-        let modulated = weight.mul(styles.linear(|t| t.reshape([n, 1, i, 1, 1]))); // [N, O, I, k, k]
+        let modulated = weight.times(styles.linear(|t| t.reshape([n, 1, i, 1, 1]))); // [N, O, I, k, k]
         let kernel = if self.demodulate {
             let d = modulated
                 .clone()
-                .mul(modulated.clone())
+                .times(modulated.clone())
                 .linear(|t| t.sum_dim(4).sum_dim(3).sum_dim(2))
                 .rsqrt(1e-8);
-            modulated.mul(d)
+            modulated.times(d)
         } else {
             modulated
         };
@@ -131,5 +131,5 @@ fn normalise_for_half(weight: Tensor<4>, styles: Dual<2>) -> (Tensor<4>, Dual<2>
     let weight = weight / (largest * ((i * kh * kw) as f64).sqrt());
     // Taken as a constant of the differentiation, which is exact because it cancels.
     let peak = styles.value.clone().detach().abs().max_dim(1).recip();
-    (weight, styles.mul(Dual::constant(peak)))
+    (weight, styles.times(Dual::constant(peak)))
 }

@@ -1,5 +1,10 @@
 //! Golden tensors and comparisons.
-#![allow(dead_code, unreachable_pub)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::float_cmp
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
