@@ -138,7 +138,8 @@ fn scaled(act: BiasAct, gain: f64) -> BiasAct {
 /// How the synthesis layers compute; the result is the same up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Modulation {
-    /// Per-sample kernels for one image, scaled activations for a batch.
+    /// Per-sample kernels for one image where there are more pixels than weights, scaled
+    /// activations otherwise.
     #[default]
     Auto,
     /// Per-sample kernels.
@@ -148,9 +149,9 @@ pub enum Modulation {
 }
 
 impl Modulation {
-    fn fused(self, batch: usize) -> bool {
+    fn fused(self, batch: usize, weights: usize, activations: usize) -> bool {
         match self {
-            Self::Auto => batch == 1,
+            Self::Auto => batch == 1 && weights < activations,
             Self::Fused => true,
             Self::Unfused => false,
         }
@@ -237,9 +238,13 @@ impl SynthesisLayer {
         let n = styles.dims()[0];
         let dtype = x.value.dtype();
         let noise = self.noise(noise, n);
-        let conv = ModulatedConv::new(self.resample).with_fused(modulation.fused(n));
-        let y = conv.forward(x, self.weight.val(), styles, &self.filter, noise);
-        scaled(self.act, gain).forward(y, Some(self.bias.val().cast(dtype)))
+        let [_, input, height, width] = x.dims();
+        let [output, _, _, _] = self.weight.dims();
+        let (weights, activations) = (9 * input * output, (input + output) * height * width);
+        let fused = modulation.fused(n, weights, activations);
+        let conv = ModulatedConv::new(self.resample).with_fused(fused);
+        let y = conv.forward(x, self.weight.val(), styles, &self.filter, None);
+        scaled(self.act, gain).forward_with_noise(y, noise, self.bias.val().cast(dtype))
     }
 
     fn noise(&self, noise: LayerNoise, n: usize) -> Option<Tensor<4>> {
@@ -306,7 +311,7 @@ impl ToRgb {
         let styles = styles.scale(1.0 / (input as f64).sqrt());
         let conv = ModulatedConv::new(ConvResample::new())
             .with_demodulate(false)
-            .with_fused(modulation.fused(n));
+            .with_fused(modulation.fused(n, 0, 1));
         let y = conv.forward(x, self.weight.val(), styles, &self.filter, None);
         BiasAct::new(Activation::Linear)
             .with_clamp(self.clamp)

@@ -1,4 +1,15 @@
-//! StyleGAN2 in Burn: numerically identical networks, opened from the checkpoints people have.
+#![doc = include_str!("../README.md")]
+//!
+//! ## Map
+//!
+//! | module or type | what it is |
+//! | --- | --- |
+//! | [`Checkpoint`], [`checkpoint`] | files |
+//! | [`GeneratorConfig`], [`DiscriminatorConfig`] | settings and presets |
+//! | [`Generator`], [`Mapping`], [`Synthesis`], [`Discriminator`] | networks |
+//! | [`Dual`] | exact derivatives along a direction |
+//! | [`ops`] | the operations, one per file |
+//! | [`seed`], [`mod@image`] | numpy's random numbers, 8-bit pictures |
 
 // Tensors are handles: passing them by value is Burn's convention.
 #![allow(clippy::needless_pass_by_value)]
@@ -13,6 +24,7 @@ mod discriminator;
 mod error;
 mod generator;
 pub mod image;
+mod interpolate;
 mod layers;
 mod mapping;
 pub mod ops;
@@ -25,6 +37,7 @@ pub use config::{Architecture, DiscriminatorConfig, GeneratorConfig, MappingConf
 pub use discriminator::{Discriminator, DiscriminatorBlock, Epilogue};
 pub use error::{Error, Result};
 pub use generator::{Generator, mix_styles};
+pub use interpolate::{lerp, slerp};
 pub use layers::{ConvLayer, FullyConnected, Modulation, Precision, SynthesisLayer, ToRgb};
 pub use mapping::{Mapping, Truncation};
 pub use synthesis::{BlockOutput, Noise, StyleLayer, Synthesis, SynthesisBlock, SynthesisOptions};

@@ -32,3 +32,20 @@ fn a_long_stream_stays_in_step() {
     let expected = golden.values("numpy.RandomState(123).randn(10000,512)[9999]");
     assert!(max_difference(&drawn[9999 * 512..], expected) <= 0.0);
 }
+
+#[test]
+fn great_circles_are_the_references() {
+    use burn::tensor::Tensor;
+    use common::{device, values};
+    let golden = Golden::open("rng.safetensors");
+    let row = |name: &str, k: i64| -> Tensor<2> {
+        golden.tensor::<2>(name, &device()).slice_dim(0, k..k + 1)
+    };
+    for (k, &t) in (0..).zip(golden.values("slerp.t")) {
+        let y = stylegan2_burn::slerp(row("slerp.a", k), row("slerp.b", k), t);
+        let size = golden.values("slerp.y").len() / 4;
+        let start = usize::try_from(k).unwrap() * size;
+        let expected = &golden.values("slerp.y")[start..start + size];
+        assert!(max_difference(&values(y), expected) < 1e-6, "row {k}");
+    }
+}

@@ -34,7 +34,7 @@ for n in NETS:
 for f in ["official_uncond32_proto3.pkl", "rosinality_uncond32.pt", "tf_uncond32_proto4.pkl", "ops.safetensors",
           "rosinality_uncond32_io.safetensors", "official_fullsize_keys.json"]:
     shutil.copy(f"{src}/{f}", f"{out}/{f}")
-cut("metrics_rng", re.compile(r".*(rand|RandomState|seed).*", re.I), "rng")
+cut("metrics_rng", re.compile(r".*(rand|RandomState|seed|slerp).*", re.I), "rng")
 d = json.load(open(f"{src}/ops_manifest.json"))
 json.dump(d, open(f"{out}/ops_manifest.json", "w"))
 json.dump(digests, open(f"{out}/state_fnv.json", "w"), indent=0)

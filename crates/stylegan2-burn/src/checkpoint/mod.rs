@@ -102,6 +102,18 @@ struct Entry {
     optional: Vec<String>,
 }
 
+impl Entry {
+    fn parameter_count(&self) -> usize {
+        let buffers = ["noise_const", "w_avg", "resample_filter"];
+        let trained = |name: &str| !buffers.iter().any(|b| name.ends_with(b));
+        self.tensors
+            .iter()
+            .filter(|(name, _)| trained(name))
+            .map(|(_, t)| t.count())
+            .sum()
+    }
+}
+
 /// A tensor of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TensorInfo {
@@ -222,6 +234,11 @@ impl Checkpoint {
         Ok(entry.tensors.iter().map(info).collect())
     }
 
+    /// The number of trained values of a network: without noise images, filters and the mean of w.
+    pub fn parameter_count(&self, network: &str) -> Result<usize> {
+        Ok(self.entry(network)?.parameter_count())
+    }
+
     /// The values of one tensor, in row-major order.
     pub fn tensor(&self, network: &str, tensor: &str) -> Result<Vec<f32>> {
         let entry = self.entry(network)?;
@@ -336,16 +353,7 @@ impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, {} bytes", self.format, self.source.len())?;
         for entry in &self.entries {
-            let is_filter = |name: &str| name.ends_with("resample_filter");
-            let buffer = |name: &str| {
-                name.ends_with("noise_const") || name.ends_with("w_avg") || is_filter(name)
-            };
-            let parameters: usize = entry
-                .tensors
-                .iter()
-                .filter(|(name, _)| !buffer(name))
-                .map(|(_, t)| t.count())
-                .sum();
+            let parameters = entry.parameter_count();
             let (kind, side, channels, labels) = match &entry.config {
                 NetworkConfig::Generator(c) => (
                     format!("generator, {:?}", c.architecture),

@@ -105,6 +105,97 @@ pub struct BiasAct {
 }
 
 impl BiasAct {
+    /// Adds noise, then applies bias, activation, gain and clamp.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[N, C, H, W]`, noise: `[1 or N, 1, H, W]`, bias: `[C]`
+    /// - output: as `x`
+    pub fn forward_with_noise(
+        &self,
+        x: Dual<4>,
+        noise: Option<Tensor<4>>,
+        bias: Tensor<1>,
+    ) -> Dual<4> {
+        #[cfg(feature = "flex")]
+        if x.tangent.is_none()
+            && self.activation == Activation::Lrelu
+            && super::on_cpu(&x.value)
+            && super::on_cpu(&bias)
+            && noise.as_ref().is_none_or(super::on_cpu)
+        {
+            return Dual::constant(self.in_one_pass(x.value, noise, bias));
+        }
+        let x = match noise {
+            Some(noise) => Dual {
+                value: x.value.clone() + noise.cast(x.value.dtype()),
+                tangent: x.tangent,
+            },
+            None => x,
+        };
+        self.forward(x, Some(bias))
+    }
+
+    /// Leaky ReLU on the CPU without intermediate results.
+    #[cfg(feature = "flex")]
+    fn in_one_pass(&self, x: Tensor<4>, noise: Option<Tensor<4>>, bias: Tensor<1>) -> Tensor<4> {
+        use rayon::prelude::*;
+
+        let (device, dims) = (x.device(), x.dims());
+        let [_, c, h, w] = dims;
+        let noise = noise.map_or_else(Vec::new, super::floats);
+        let bias = super::floats(bias);
+        let mut values = super::floats(x);
+        #[allow(clippy::cast_possible_truncation)]
+        let (gain, slope, bound) = (
+            self.gain.unwrap_or_else(|| self.activation.default_gain()) as f32,
+            self.slope as f32,
+            self.clamp.unwrap_or(f64::INFINITY) as f32,
+        );
+        let arch = pulp::Arch::new();
+        values
+            .par_chunks_mut(h * w)
+            .enumerate()
+            .for_each(|(plane, values)| {
+                let bias = bias[plane % c];
+                let first = if noise.len() > h * w {
+                    plane / c * h * w
+                } else {
+                    0
+                };
+                let noise = noise.get(first..first + h * w);
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        let act = |y: f32| {
+                            let y = (if y < 0.0 { y * slope } else { y }) * gain;
+                            // Comparisons, not `min` and `max`: a NaN stays one.
+                            if y > bound {
+                                bound
+                            } else if y < -bound {
+                                -bound
+                            } else {
+                                y
+                            }
+                        };
+                        match noise {
+                            Some(noise) => {
+                                for (v, n) in values.iter_mut().zip(noise) {
+                                    *v = act(*v + n + bias);
+                                }
+                            }
+                            None => {
+                                for v in values.iter_mut() {
+                                    *v = act(*v + bias);
+                                }
+                            }
+                        }
+                    },
+                );
+            });
+        Tensor::from_data(burn::tensor::TensorData::new(values, dims), &device)
+    }
+
     /// Applies bias (along dimension 1), activation, gain and clamp.
     ///
     /// # Shapes
@@ -156,6 +247,34 @@ impl BiasAct {
                     value: y.value.clamp(-bound, bound),
                     tangent,
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn one_pass_equals_the_separate_steps() {
+        let device = Device::default();
+        let normal = Distribution::Normal(0.0, 1.0);
+        let x = Tensor::<4>::random([2, 5, 6, 7], normal, &device);
+        let bias = Tensor::<1>::random([5], normal, &device);
+        for n in [0, 1, 2] {
+            let noise = (n > 0).then(|| Tensor::<4>::random([n, 1, 6, 7], normal, &device));
+            for clamp in [None, Some(0.8)] {
+                let act = BiasAct::new(Activation::Lrelu)
+                    .with_clamp(clamp)
+                    .with_gain(Some(1.1));
+                let fast = act.forward_with_noise(x.clone().into(), noise.clone(), bias.clone());
+                let sum = noise.clone().map_or_else(|| x.clone(), |n| x.clone() + n);
+                let slow = act.forward(sum.into(), Some(bias.clone()));
+                let worst: f32 = (fast.value - slow.value).abs().max().into_scalar();
+                assert!(worst < 1e-6, "noise {n}, clamp {clamp:?}: {worst:e}");
             }
         }
     }

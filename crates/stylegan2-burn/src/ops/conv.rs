@@ -160,12 +160,40 @@ fn plain(
     } else {
         flip_kernel(weight)
     };
+    #[cfg(feature = "winograd")]
+    if stride == 1
+        && padding == [1, 1]
+        && groups == 1
+        && let Some(shape) = fast(&x, &weight)
+    {
+        let device = x.device();
+        let y = super::winograd::conv3x3(&super::floats(x), &super::floats(weight), &shape);
+        let dims = [shape.batch, shape.output, shape.height, shape.width];
+        return Tensor::from_data(burn::tensor::TensorData::new(y, dims), &device);
+    }
     conv2d(
         x,
         weight,
         None,
         ConvOptions::new([stride, stride], padding, [1, 1], groups),
     )
+}
+
+/// The sizes of a convolution that can go through matrix products: 3x3, on the CPU, in single
+/// precision, without gradients.
+#[cfg(feature = "winograd")]
+fn fast(x: &Tensor<4>, weight: &Tensor<4>) -> Option<super::winograd::Shape> {
+    let [batch, input, height, width] = x.dims();
+    let [output, _, kh, kw] = weight.dims();
+    let shape = super::winograd::Shape {
+        batch,
+        input,
+        output,
+        height,
+        width,
+    };
+    let suits = kh == 3 && kw == 3 && super::winograd::suits(&shape);
+    (suits && super::on_cpu(x) && super::on_cpu(weight)).then_some(shape)
 }
 
 fn transposed(

@@ -63,8 +63,14 @@ impl Upfirdn {
         let [ux, uy] = self.up;
         let x = zero_insert(x, uy, ux);
         let [x0, x1, y0, y1] = self.padding;
-        let x = pad_or_crop(x, [x0, x1, y0, y1]);
+        // The convolution itself pads where both sides are alike.
+        let (x, inner) = if x0 == x1 && y0 == y1 && x0 >= 0 && y0 >= 0 {
+            (x, [y0.unsigned_abs(), x0.unsigned_abs()])
+        } else {
+            (pad_or_crop(x, [x0, x1, y0, y1]), [0, 0])
+        };
         let [_, c, h, w] = x.dims();
+        let (h, w) = (h + 2 * inner[0], w + 2 * inner[1]);
         let [fh, fw] = filter.dims();
         assert!(
             h >= fh && w >= fw,
@@ -80,7 +86,7 @@ impl Upfirdn {
             .cast(x.dtype())
             .reshape([1, 1, fh, fw])
             .expand([c, 1, fh, fw]);
-        let options = ConvOptions::new([self.down[1], self.down[0]], [0, 0], [1, 1], c);
+        let options = ConvOptions::new([self.down[1], self.down[0]], inner, [1, 1], c);
         conv2d(x, kernel, None, options)
     }
 
