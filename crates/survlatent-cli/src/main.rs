@@ -1,3 +1,94 @@
 //! The command line of survlatent.
+//!
+//! One file per verb. Results go to standard output, as a table or with `--json` as one JSON
+//! object; everything else goes to standard error. Exit code 0: done; 1: the data, a file or the
+//! computation is at fault; 2: the command line is.
 
-fn main() {}
+mod concordance;
+mod cox;
+mod cox_path;
+mod data;
+mod failure;
+mod km;
+mod report;
+mod value;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Survival analysis of many features: Cox models, penalised paths, concordance, Kaplan-Meier.
+///
+/// Every verb reads a CSV table with a header line, prints a table, and with --json prints one
+/// JSON object instead (numbers in full precision, null for what is not a number). Messages go to
+/// standard error.
+#[derive(Parser)]
+#[command(
+    name = "survlatent",
+    version,
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    term_width = 100
+)]
+struct Cli {
+    /// Threads to use (default: all cores); results do not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = value::count::<1>)]
+    threads: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  survlatent cox lung.csv --time time --event status --features age,sex
+  survlatent cox cohort.csv --time days --event died --features-file latents.npy \\
+      --path --alpha 0.95 --cv 10 --json
+  survlatent concordance scored.csv --time days --event died --score risk --uno
+  survlatent km lung.csv --time time --event status --by sex --plot lung.svg
+
+What a table may hold:
+  Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or
+  false; another coding (such as 1/2) must be recoded. Rows and lines in messages are the file's.
+
+Exit codes:
+  0  done
+  1  the data, a file or the computation is at fault
+  2  the command line is at fault";
+
+#[derive(Subcommand)]
+enum Command {
+    Cox(Box<cox::Cox>),
+    Concordance(concordance::Concordance),
+    Km(km::Km),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe is none either.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    if let Some(threads) = cli.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
+    }
+    match &cli.command {
+        Command::Cox(verb) => verb.run(),
+        Command::Concordance(verb) => verb.run(),
+        Command::Km(verb) => verb.run(),
+    }
+}

@@ -1,1 +1,18 @@
-//! From portrait photographs to prognosis.
+#![doc = include_str!("../README.md")]
+
+mod cohort;
+mod error;
+mod latents;
+mod output;
+pub mod pipeline;
+mod roles;
+mod table;
+
+pub use cohort::{Cohort, Group, Groups, Notice};
+pub use cox_survival;
+pub use error::{Error, Header, Place, Result};
+pub use latent_attribute;
+pub use latents::{Latents, LatentsReader, Values};
+pub use output::OutputFile;
+pub use roles::Roles;
+pub use table::{Column, Kind, Labels, MISSING, Table, nearest};

@@ -1,0 +1,260 @@
+//! The log partial likelihood and its derivatives with respect to the linear predictor.
+//!
+//! Needs: the sorted view of [`Surv`](crate::Surv). Returns, per position, the risk weight
+//! `r_i = w_i exp(eta_i)`, the residual `g_i = dl/d eta_i` and the curvature weight `c_i` of the
+//! information `X' diag(c) X - Z' Z`; per event group the two coefficients of its rows of `Z`.
+//! Cost: `O(n)` and one logarithm per event (Efron) or per event time (Breslow).
+//! Reference: Efron (1977), JASA 72:557; Breslow (1974), Biometrics 30:89.
+//!
+//! With `d` events of weights `w` at a time, `S0` the risk sum and `E0` the part of it that
+//! belongs to the events, Efron's method uses the `d` denominators `S0_l = S0 - (l/d) E0`,
+//! `l = 0..d`, each with the mean weight of the events. Breslow's uses `S0` for all.
+
+use crate::compensated::Sum;
+use crate::cox::Ties;
+use crate::surv::{Sorted, Surv};
+
+/// What one event group contributes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct GroupTerms {
+    /// Hazard increment `sum_l wbar / S0_l` (on the scale of the shifted risks).
+    pub(crate) hazard: f64,
+    /// The share of `hazard` from which the group's own events are spared, `sum_l (l/d) wbar / S0_l`.
+    pub(crate) spared: f64,
+    /// Rows of `Z`: `z[0] S1 - z[1] E1` and `z[2] E1`.
+    pub(crate) z: [f64; 3],
+    /// `sum_l wbar / S0_l^2`, `sum_l (l/d) wbar / S0_l^2`: increments of `S1 / S0^2`.
+    pub(crate) square: [f64; 2],
+    /// Sum of the events' weights.
+    pub(crate) weight: f64,
+}
+
+/// Buffers and results of one evaluation; reused from iteration to iteration.
+#[derive(Debug, Clone)]
+pub(crate) struct Likelihood<'a> {
+    pub(crate) sorted: &'a Sorted,
+    pub(crate) ties: Ties,
+    /// Case weights by position; empty when all are 1.
+    pub(crate) weights: Vec<f64>,
+    /// Fixed part of the linear predictor by position; empty when 0.
+    pub(crate) loglik: f64,
+    pub(crate) risk: Vec<f64>,
+    pub(crate) residual: Vec<f64>,
+    pub(crate) curvature: Vec<f64>,
+    pub(crate) groups: Vec<GroupTerms>,
+    /// Per stratum: the shift subtracted from `eta` before the exponential.
+    pub(crate) shift: Vec<f64>,
+    cumulative: Vec<Sum>,
+}
+
+impl<'a> Likelihood<'a> {
+    pub(crate) fn new(surv: &'a Surv, ties: Ties) -> Self {
+        let sorted = &surv.sorted;
+        let n = surv.n();
+        let weights = surv.weights().map_or_else(Vec::new, |w| {
+            sorted.order.iter().map(|&i| w[i as usize]).collect()
+        });
+        Self {
+            sorted,
+            ties,
+            weights,
+            loglik: f64::NAN,
+            risk: vec![0.0; n],
+            residual: vec![0.0; n],
+            curvature: vec![0.0; n],
+            groups: vec![GroupTerms::default(); sorted.groups.len()],
+            shift: vec![0.0; sorted.strata.len()],
+            cumulative: vec![Sum::default(); sorted.groups.len()],
+        }
+    }
+
+    /// Weight of a position.
+    #[inline]
+    pub(crate) fn weight(&self, position: usize) -> f64 {
+        if self.weights.is_empty() {
+            1.0
+        } else {
+            self.weights[position]
+        }
+    }
+
+    /// Evaluates at the linear predictor `eta` (by position) and returns the log-likelihood,
+    /// which is `-inf` when a risk sum underflows.
+    pub(crate) fn evaluate(&mut self, eta: &[f64]) -> f64 {
+        self.sums(eta);
+        self.derivatives();
+        self.loglik
+    }
+
+    /// Risk weights, group terms and the log-likelihood, without the per-row derivatives.
+    pub(crate) fn sums(&mut self, eta: &[f64]) -> f64 {
+        let sorted = self.sorted;
+        let mut loglik = Sum::default();
+        for (s, stratum) in sorted.strata.iter().enumerate() {
+            let positions = stratum.positions.clone();
+            // Rows of weight 0 are as if absent: they must not set the scale of the others.
+            let shift = positions
+                .clone()
+                .filter(|&i| self.weight(i) > 0.0)
+                .fold(f64::NEG_INFINITY, |m, i| m.max(eta[i]));
+            self.shift[s] = shift;
+            for i in positions.clone() {
+                self.risk[i] = (eta[i] - shift).exp();
+            }
+            if !self.weights.is_empty() {
+                for i in positions.clone() {
+                    let w = self.weights[i];
+                    self.risk[i] = if w > 0.0 { w * self.risk[i] } else { 0.0 };
+                }
+            }
+            let mut s0 = Sum::default();
+            let (mut next, mut left) = (positions.start, positions.start);
+            for g in stratum.groups.clone() {
+                let group = &sorted.groups[g];
+                for &r in &self.risk[next..group.upto] {
+                    s0.add(r);
+                }
+                next = group.upto;
+                if let Some(entry) = &sorted.entry {
+                    for &i in &entry.order[left..group.not_entered] {
+                        s0.add(-self.risk[i as usize]);
+                    }
+                    left = group.not_entered;
+                }
+                let (mut e0, mut weight) = (0.0, 0.0);
+                for i in group.events.clone() {
+                    let w = self.weight(i);
+                    e0 += self.risk[i];
+                    weight += w;
+                    loglik.add(w * (eta[i] - shift));
+                }
+                let (terms, log_denominators) =
+                    group_terms(self.ties, s0.value(), e0, weight, group.events.len());
+                loglik.add(-log_denominators);
+                self.groups[g] = terms;
+            }
+        }
+        let loglik = loglik.value();
+        self.loglik = if loglik.is_nan() {
+            f64::NEG_INFINITY
+        } else {
+            loglik
+        };
+        self.loglik
+    }
+
+    /// Residuals and curvatures by position, after [`Likelihood::sums`].
+    pub(crate) fn derivatives(&mut self) {
+        let sorted = self.sorted;
+        for stratum in &sorted.strata {
+            let end = stratum.groups.end;
+            let mut total = Sum::default();
+            for g in stratum.groups.clone().rev() {
+                total.add(self.groups[g].hazard);
+                self.cumulative[g] = total;
+            }
+            let cumulative = &self.cumulative;
+            let from = |g: u32| {
+                if (g as usize) < end {
+                    cumulative[g as usize]
+                } else {
+                    Sum::default()
+                }
+            };
+            for i in stratum.positions.clone() {
+                let upto = from(sorted.first_group[i]);
+                let hazard = match &sorted.entry {
+                    None => upto.value(),
+                    // Early hazards can dwarf the later ones a late entry is exposed to.
+                    Some(entry) => {
+                        let before = from(entry.last_group[i]);
+                        upto.minus(before)
+                    }
+                };
+                self.curvature[i] = self.risk[i] * hazard;
+            }
+            for g in stratum.groups.clone() {
+                let spared = self.groups[g].spared;
+                for i in sorted.groups[g].events.clone() {
+                    self.curvature[i] -= self.risk[i] * spared;
+                }
+            }
+            for i in stratum.positions.clone() {
+                self.residual[i] = -self.curvature[i];
+            }
+            for g in stratum.groups.clone() {
+                for i in sorted.groups[g].events.clone() {
+                    let weight = self.weight(i);
+                    self.residual[i] += weight;
+                }
+            }
+        }
+    }
+}
+
+impl Likelihood<'_> {
+    /// The log-likelihood of the saturated model, in which every event is certain to be next:
+    /// `-sum D ln D` over event times with event weight `D` (Breslow), less the share that
+    /// Efron's denominators save.
+    pub(crate) fn saturated(&self) -> f64 {
+        let mut total = 0.0;
+        for group in &self.sorted.groups {
+            let weight: f64 = group.events.clone().map(|i| self.weight(i)).sum();
+            let d = group.events.len() as f64;
+            total -= weight * weight.ln();
+            if self.ties == Ties::Efron {
+                let saved: f64 = (1..group.events.len())
+                    .map(|l| (1.0 - l as f64 / d).ln())
+                    .sum();
+                total -= weight / d * saved;
+            }
+        }
+        total
+    }
+}
+
+/// Terms of one group, and the weighted sum of the logarithms of its denominators.
+#[inline]
+fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTerms, f64) {
+    if d == 1 || ties == Ties::Breslow {
+        let inverse = 1.0 / s0;
+        let a = weight * inverse * inverse;
+        let terms = GroupTerms {
+            hazard: weight * inverse,
+            spared: 0.0,
+            z: [a.sqrt(), 0.0, 0.0],
+            square: [a, 0.0],
+            weight,
+        };
+        return (terms, weight * s0.ln());
+    }
+    let count = d as f64;
+    let mean = weight / count;
+    let (mut hazard, mut spared, mut logs) = (0.0, 0.0, 0.0);
+    let (mut a, mut b, mut c) = (0.0, 0.0, 0.0);
+    for l in 0..d {
+        let f = l as f64 / count;
+        let denominator = s0 - f * e0;
+        let h = mean / denominator;
+        logs += mean * denominator.ln();
+        hazard += h;
+        spared += f * h;
+        let q = h / denominator;
+        a += q;
+        b += f * q;
+        c += f * f * q;
+    }
+    // The 2 x 2 form [a, -b; -b, c] is a sum of squares, so its Cholesky factor exists.
+    let root = a.sqrt();
+    let z = [root, b / root, (c - b * b / a).max(0.0).sqrt()];
+    (
+        GroupTerms {
+            hazard,
+            spared,
+            z,
+            square: [a, b],
+            weight,
+        },
+        logs,
+    )
+}

@@ -1,0 +1,184 @@
+//! The exact information matrix on a working set of features, with its weights frozen.
+//!
+//! `K = (A'A - M'M) / W` with `A = diag(sqrt c) Z` and `M` the risk-set rows of
+//! `information.rs`, both for the features of the working set and for the linear predictor at
+//! which [`Gram::freeze`] was last called. Features can be appended with the same weights, so
+//! `K` stays positive semidefinite. Cost: `k (n + m)` for a column, `k_new k (n + m)` for the
+//! products.
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, MatMut, MatRef, Par};
+
+use super::problem::Problem;
+use crate::cox::likelihood::Likelihood;
+
+#[derive(Debug, Clone)]
+pub(super) struct Gram {
+    /// Features in the working set, in order of entry.
+    pub(super) set: Vec<usize>,
+    /// Feature -> place in `set`, or `ABSENT`.
+    place: Vec<u32>,
+    /// `K`, `stride x stride` column-major, of which the first `set.len()` rows and columns count.
+    values: Vec<f64>,
+    stride: usize,
+    root: Vec<f64>,
+    risk: Vec<f64>,
+    terms: Vec<[f64; 3]>,
+    rows_m: usize,
+    a: Vec<f64>,
+    m: Vec<f64>,
+}
+
+const ABSENT: u32 = u32::MAX;
+
+impl Gram {
+    pub(super) fn new(p: usize) -> Self {
+        Self {
+            set: Vec::new(),
+            place: vec![ABSENT; p],
+            values: Vec::new(),
+            stride: 0,
+            root: Vec::new(),
+            risk: Vec::new(),
+            terms: Vec::new(),
+            rows_m: 0,
+            a: Vec::new(),
+            m: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, j: usize) -> bool {
+        self.place[j] != ABSENT
+    }
+
+    /// Column `c` of `K` (which is symmetric).
+    #[inline]
+    pub(super) fn column(&self, c: usize) -> &[f64] {
+        &self.values[c * self.stride..c * self.stride + self.set.len()]
+    }
+
+    /// Takes the weights of the likelihood as it stands and rebuilds for the features `set`.
+    pub(super) fn freeze(&mut self, problem: &Problem, likelihood: &Likelihood<'_>, set: &[usize]) {
+        for &j in &self.set {
+            self.place[j] = ABSENT;
+        }
+        self.set.clear();
+        self.a.clear();
+        self.m.clear();
+        self.root.clear();
+        self.root
+            .extend(likelihood.curvature.iter().map(|c| c.max(0.0).sqrt()));
+        self.risk.clone_from(&likelihood.risk);
+        self.terms.clear();
+        self.terms.extend(likelihood.groups.iter().map(|g| g.z));
+        self.rows_m = self
+            .terms
+            .iter()
+            .map(|z| if z[2] > 0.0 { 2 } else { 1 })
+            .sum();
+        self.append(problem, likelihood, set);
+    }
+
+    /// Adds features under the frozen weights.
+    pub(super) fn append(&mut self, problem: &Problem, likelihood: &Likelihood<'_>, new: &[usize]) {
+        let from = self.set.len();
+        for &j in new {
+            if self.contains(j) {
+                continue;
+            }
+            self.place[j] = self.set.len() as u32;
+            self.set.push(j);
+            self.push_column(problem.column(j), likelihood);
+        }
+        let k = self.set.len();
+        if k == from {
+            return;
+        }
+        self.grow(k);
+        let n = problem.n;
+        let a = MatRef::from_column_major_slice(&self.a, n, k);
+        let m = MatRef::from_column_major_slice(&self.m, self.rows_m, k);
+        let inverse = 1.0 / problem.total;
+        let stride = self.stride;
+        let target =
+            MatMut::from_column_major_slice_with_stride_mut(&mut self.values, k, k, stride);
+        // New columns only: the rectangle beside the old ones, then the lower triangle.
+        let (_, _, mut beside, mut corner) = target.split_at_mut(from, from);
+        for (factor, b, accumulate) in [(inverse, a, Accum::Replace), (-inverse, m, Accum::Add)] {
+            let old = b.subcols(0, from);
+            let fresh = b.subcols(from, k - from);
+            faer::linalg::matmul::matmul(
+                beside.as_mut(),
+                accumulate,
+                fresh.transpose(),
+                old,
+                factor,
+                Par::Seq,
+            );
+            triangular::matmul(
+                corner.as_mut(),
+                BlockStructure::TriangularLower,
+                accumulate,
+                fresh.transpose(),
+                BlockStructure::Rectangular,
+                fresh,
+                BlockStructure::Rectangular,
+                factor,
+                Par::Seq,
+            );
+        }
+        for c in 0..k {
+            for r in c.max(from)..k {
+                if r > c {
+                    self.values[r * stride + c] = self.values[c * stride + r];
+                }
+            }
+        }
+    }
+
+    fn grow(&mut self, k: usize) {
+        if k <= self.stride {
+            return;
+        }
+        let stride = (2 * self.stride).max(k).max(64);
+        let mut values = vec![0.0; stride * stride];
+        let old = self.stride;
+        for c in 0..old {
+            values[c * stride..c * stride + old]
+                .copy_from_slice(&self.values[c * old..(c + 1) * old]);
+        }
+        self.values = values;
+        self.stride = stride;
+    }
+
+    fn push_column(&mut self, z: &[f64], likelihood: &Likelihood<'_>) {
+        let sorted = likelihood.sorted;
+        self.a.extend(z.iter().zip(&self.root).map(|(z, r)| z * r));
+        for stratum in &sorted.strata {
+            let mut s1 = 0.0;
+            let (mut next, mut left) = (stratum.positions.start, stratum.positions.start);
+            for g in stratum.groups.clone() {
+                let group = &sorted.groups[g];
+                for (r, z) in self.risk[next..group.upto].iter().zip(&z[next..group.upto]) {
+                    s1 += r * z;
+                }
+                next = group.upto;
+                if let Some(entry) = &sorted.entry {
+                    for &i in &entry.order[left..group.not_entered] {
+                        s1 -= self.risk[i as usize] * z[i as usize];
+                    }
+                    left = group.not_entered;
+                }
+                let [z0, z1, z2] = self.terms[g];
+                if z2 > 0.0 {
+                    let e1: f64 = group.events.clone().map(|i| self.risk[i] * z[i]).sum();
+                    self.m.push(z0 * s1 - z1 * e1);
+                    self.m.push(z2 * e1);
+                } else {
+                    self.m.push(z0 * s1);
+                }
+            }
+        }
+    }
+}

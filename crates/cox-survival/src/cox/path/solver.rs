@@ -1,0 +1,334 @@
+//! One lambda after the other: screening, proximal Newton steps, a check of every feature.
+//!
+//! The Newton model keeps its information matrix frozen over many steps and even many lambdas
+//! ([`Gram`]); it is rebuilt only when steps stop contracting. The gradient is always exact, so
+//! a stale matrix costs steps, never accuracy. After each lambda the optimality conditions of all
+//! features are checked, so that the strong rules (Tibshirani et al. 2012, JRSS B 74:245), which
+//! only guess, can never lose a feature.
+
+use super::gram::Gram;
+use super::problem::Problem;
+use super::quadratic::{Penalty, Quadratic};
+use crate::cox::likelihood::Likelihood;
+
+const MAX_STEPS: usize = 500;
+/// Steps must shrink the violation to this share, or the matrix is rebuilt.
+const CONTRACTION: f64 = 0.3;
+
+pub(super) struct Solver<'a, 'b> {
+    pub(super) problem: &'a Problem,
+    pub(super) likelihood: &'a mut Likelihood<'b>,
+    alpha: f64,
+    tolerance: f64,
+    pub(super) beta: Vec<f64>,
+    eta: Vec<f64>,
+    pub(super) gradient: Vec<f64>,
+    gram: Gram,
+    /// Counts rebuilds and growths of the matrix, so that factors know what they belong to.
+    version: u64,
+    /// Whether the matrix was frozen at the current point.
+    fresh: bool,
+    quadratic: Quadratic,
+}
+
+/// What one lambda took and how good it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Solved {
+    pub(super) kkt: f64,
+    pub(super) steps: usize,
+}
+
+impl<'a, 'b> Solver<'a, 'b> {
+    /// Starts at zero penalised coefficients; unpenalised ones are fitted.
+    pub(super) fn new(
+        problem: &'a Problem,
+        likelihood: &'a mut Likelihood<'b>,
+        alpha: f64,
+        tolerance: f64,
+    ) -> Self {
+        let eta = vec![0.0; problem.n];
+        likelihood.evaluate(&eta);
+        let mut solver = Self {
+            problem,
+            likelihood,
+            alpha,
+            tolerance,
+            beta: vec![0.0; problem.p],
+            eta,
+            gradient: vec![0.0; problem.p],
+            gram: Gram::new(problem.p),
+            version: 0,
+            fresh: true,
+            quadratic: Quadratic::default(),
+        };
+        let set: Vec<usize> = (0..problem.p).filter(|&j| solver.always(j)).collect();
+        solver.gram.freeze(problem, solver.likelihood, &set);
+        solver.full_gradient();
+        solver
+    }
+
+    /// Features that need no screening: unpenalised ones.
+    fn always(&self, j: usize) -> bool {
+        self.problem.factor[j] <= 0.0 && self.problem.scale[j] > 0.0
+    }
+
+    fn usable(&self, j: usize) -> bool {
+        self.problem.scale[j] > 0.0
+    }
+
+    pub(super) fn full_gradient(&mut self) {
+        let all: Vec<usize> = (0..self.problem.p).collect();
+        self.problem
+            .gradient_of(&all, &self.likelihood.residual, &mut self.gradient);
+    }
+
+    /// The smallest lambda at which every penalised coefficient is zero.
+    pub(super) fn lambda_max(&mut self) -> f64 {
+        if (0..self.problem.p).any(|j| self.always(j)) {
+            self.solve(f64::INFINITY, f64::INFINITY);
+            self.full_gradient();
+        }
+        // Ridge never reaches zero; glmnet's convention starts it where alpha = 0.001 would.
+        let alpha = self.alpha.max(1e-3);
+        (0..self.problem.p)
+            .filter(|&j| self.problem.factor[j] > 0.0)
+            .map(|j| self.gradient[j].abs() / (alpha * self.problem.factor[j]))
+            .fold(0.0, f64::max)
+    }
+
+    /// [`Solver::lambda_max`] for a ridge without unpenalised columns fitted first.
+    pub(super) fn lambda_max_ridge(mut self) -> f64 {
+        self.lambda_max()
+    }
+
+    /// Solves at `lambda`, warm from the solution at `previous`.
+    pub(super) fn solve(&mut self, lambda: f64, previous: f64) -> Solved {
+        let p = self.problem.p;
+        let penalised = lambda.is_finite();
+        let l1 = |j: usize| self.l1(j, lambda);
+        // Sequential strong rule; a ridge has every feature in from the start.
+        let mut candidate: Vec<bool> = (0..p)
+            .map(|j| {
+                let cut = self.alpha * self.problem.factor[j] * (2.0 * lambda - previous);
+                self.usable(j)
+                    && (self.gram.contains(j)
+                        || self.always(j)
+                        || (penalised && (l1(j) <= 0.0 || self.gradient[j].abs() >= cut)))
+            })
+            .collect();
+        let mut steps = 0;
+        loop {
+            self.enter(lambda, |j| candidate[j]);
+            steps += self.descend(lambda);
+            let waiting: Vec<usize> = (0..p)
+                .filter(|&j| candidate[j] && !self.gram.contains(j))
+                .collect();
+            self.problem
+                .gradient_of(&waiting, &self.likelihood.residual, &mut self.gradient);
+            if waiting.iter().any(|&j| self.wants_in(j, lambda)) && steps < MAX_STEPS {
+                continue;
+            }
+            let rest: Vec<usize> = (0..p)
+                .filter(|&j| !candidate[j] && self.usable(j))
+                .collect();
+            self.problem
+                .gradient_of(&rest, &self.likelihood.residual, &mut self.gradient);
+            let late: Vec<usize> = rest
+                .into_iter()
+                .filter(|&j| self.wants_in(j, lambda))
+                .collect();
+            if late.is_empty() || !penalised || steps >= MAX_STEPS {
+                break;
+            }
+            for j in late {
+                candidate[j] = true;
+            }
+        }
+        let kkt = (0..p)
+            .map(|j| self.violation(j, lambda))
+            .fold(0.0, f64::max);
+        Solved { kkt, steps }
+    }
+
+    fn l1(&self, j: usize, lambda: f64) -> f64 {
+        if self.problem.factor[j] > 0.0 {
+            lambda * self.alpha * self.problem.factor[j]
+        } else {
+            0.0
+        }
+    }
+
+    fn l2(&self, j: usize, lambda: f64) -> f64 {
+        if self.problem.factor[j] > 0.0 {
+            lambda * (1.0 - self.alpha) * self.problem.factor[j]
+        } else {
+            0.0
+        }
+    }
+
+    fn wants_in(&self, j: usize, lambda: f64) -> bool {
+        let l1 = self.l1(j, lambda);
+        self.gradient[j].abs() > l1 + self.tolerance * self.unit(lambda)
+    }
+
+    /// What violations are measured against.
+    fn unit(&self, lambda: f64) -> f64 {
+        if lambda.is_finite() {
+            lambda * self.alpha.max(1e-3)
+        } else {
+            1.0
+        }
+    }
+
+    /// How far feature `j` is from its optimality condition, relative to `lambda alpha`.
+    fn violation(&self, j: usize, lambda: f64) -> f64 {
+        if !self.usable(j) || (!lambda.is_finite() && self.problem.factor[j] > 0.0) {
+            return 0.0;
+        }
+        let (l1, b) = (self.l1(j, lambda), self.beta[j]);
+        let excess = if b.abs() > 0.0 {
+            let smooth = self.gradient[j] - self.l2(j, lambda) * b;
+            (smooth - l1 * b.signum()).abs()
+        } else {
+            (self.gradient[j].abs() - l1).max(0.0)
+        };
+        let relative = excess / self.unit(lambda);
+        // `max` passes over NaN, and a certificate must not.
+        if relative.is_nan() {
+            f64::INFINITY
+        } else {
+            relative
+        }
+    }
+
+    /// Takes candidates into the working set whose gradient exceeds their threshold.
+    fn enter(&mut self, lambda: f64, candidate: impl Fn(usize) -> bool) {
+        let new: Vec<usize> = (0..self.problem.p)
+            .filter(|&j| {
+                candidate(j)
+                    && !self.gram.contains(j)
+                    && (self.l1(j, lambda) <= 0.0 || self.gradient[j].abs() > self.l1(j, lambda))
+            })
+            .collect();
+        if !new.is_empty() {
+            self.gram.append(self.problem, self.likelihood, &new);
+            self.version += 1;
+        }
+    }
+
+    /// Newton steps on the working set until its violation is within tolerance.
+    fn descend(&mut self, lambda: f64) -> usize {
+        let mut last = f64::INFINITY;
+        let mut since = 0;
+        for step in 0..MAX_STEPS {
+            let worst = self
+                .gram
+                .set
+                .iter()
+                .map(|&j| self.violation(j, lambda))
+                .fold(0.0, f64::max);
+            if worst <= self.tolerance {
+                return step;
+            }
+            if since >= 1 && worst > CONTRACTION * last && !self.fresh {
+                self.refresh(lambda);
+                since = 0;
+            } else {
+                since += 1;
+            }
+            last = worst;
+            if !self.step(lambda) {
+                if self.fresh {
+                    return step;
+                }
+                // The stale matrix gave no descent; the exact one will, or nothing can.
+                self.refresh(lambda);
+            }
+        }
+        MAX_STEPS
+    }
+
+    /// Rebuilds the matrix at the current point for the features that matter there.
+    fn refresh(&mut self, lambda: f64) {
+        let keep: Vec<usize> = self
+            .gram
+            .set
+            .iter()
+            .copied()
+            .filter(|&j| {
+                self.beta[j].abs() > 0.0 || self.gradient[j].abs() >= 0.999 * self.l1(j, lambda)
+            })
+            .collect();
+        self.gram.freeze(self.problem, self.likelihood, &keep);
+        self.version += 1;
+        self.fresh = true;
+    }
+
+    /// One proximal Newton step with step halving; false when the objective cannot be lowered.
+    fn step(&mut self, lambda: f64) -> bool {
+        let set = &self.gram.set;
+        let l1: Vec<f64> = set.iter().map(|&j| self.l1(j, lambda)).collect();
+        let l2: Vec<f64> = set.iter().map(|&j| self.l2(j, lambda)).collect();
+        let mut q: Vec<f64> = set.iter().map(|&j| self.gradient[j]).collect();
+        let mut b: Vec<f64> = set.iter().map(|&j| self.beta[j]).collect();
+        let penalty = Penalty { l1: &l1, l2: &l2 };
+        let key = (self.version, lambda.to_bits());
+        self.quadratic
+            .solve(&self.gram, &mut q, &mut b, &penalty, key);
+        let changes: Vec<(usize, f64)> = set
+            .iter()
+            .zip(&b)
+            .map(|(&j, b)| (j, b - self.beta[j]))
+            .filter(|(_, d)| d.abs() > 0.0)
+            .collect();
+        if changes.is_empty() {
+            return false;
+        }
+        let mut direction = vec![0.0; self.problem.n];
+        self.problem.add_to(&mut direction, &changes);
+        let cost = |size: f64, beta: &[f64]| -> f64 {
+            set.iter()
+                .zip(l1.iter().zip(&l2))
+                .zip(&b)
+                .map(|((&j, (l1, l2)), b)| {
+                    let v = beta[j] + size * (b - beta[j]);
+                    l1 * v.abs() + 0.5 * l2 * v * v
+                })
+                .sum()
+        };
+        let total = self.problem.total;
+        let before = -self.likelihood.loglik / total + cost(0.0, &self.beta);
+        let start = self.eta.clone();
+        let mut size = 1.0;
+        loop {
+            for ((eta, start), d) in self.eta.iter_mut().zip(&start).zip(&direction) {
+                *eta = start + size * d;
+            }
+            let loglik = self.likelihood.sums(&self.eta);
+            let after = -loglik / total + cost(size, &self.beta);
+            if after <= before + 1e-13 * before.abs() {
+                break;
+            }
+            size *= 0.5;
+            if size < 1e-8 {
+                self.eta.copy_from_slice(&start);
+                self.likelihood.evaluate(&start);
+                return false;
+            }
+        }
+        self.likelihood.derivatives();
+        for (&j, b) in set.iter().zip(&b) {
+            // A full step lands on exact zeros; a shortened one stays between.
+            self.beta[j] = if size >= 1.0 {
+                *b
+            } else {
+                self.beta[j] + size * (b - self.beta[j])
+            };
+        }
+        self.fresh = false;
+        let set = self.gram.set.clone();
+        self.problem
+            .gradient_of(&set, &self.likelihood.residual, &mut self.gradient);
+        true
+    }
+}

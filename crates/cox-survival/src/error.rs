@@ -1,0 +1,209 @@
+//! What can be wrong with the data or the settings, and where.
+
+/// Everything this crate can refuse.
+///
+/// Rows and columns in the fields count from 0; messages count rows from 1, as a person does.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two inputs that describe the same patients have different lengths.
+    #[error("`{column}` has {found} values, but there are {expected} rows")]
+    Length {
+        /// Which input.
+        column: String,
+        /// Its length.
+        found: usize,
+        /// The length that was expected.
+        expected: usize,
+    },
+    /// A matrix slice whose length is not rows times columns.
+    #[error("a matrix of {rows} rows and {columns} columns needs {expected} values, found {found}")]
+    Shape {
+        /// Rows stated.
+        rows: usize,
+        /// Columns stated.
+        columns: usize,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A value that is NaN or infinite.
+    #[error("column `{column}`, row {}: {value} is not a finite number", row + 1)]
+    NotFinite {
+        /// Column name.
+        column: String,
+        /// Row, from 0.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A negative survival time.
+    #[error("column `time`, row {}: {value} is negative", row + 1)]
+    NegativeTime {
+        /// Row, from 0.
+        row: usize,
+        /// The time.
+        value: f64,
+    },
+    /// A row that enters at or after the time it leaves.
+    #[error("row {}: entry {entry} is not before time {time}", row + 1)]
+    EntryNotBeforeTime {
+        /// Row, from 0.
+        row: usize,
+        /// Entry time.
+        entry: f64,
+        /// Exit time.
+        time: f64,
+    },
+    /// A negative case weight.
+    #[error("column `weights`, row {}: {value} is negative", row + 1)]
+    NegativeWeight {
+        /// Row, from 0.
+        row: usize,
+        /// The weight.
+        value: f64,
+    },
+    /// Fewer rows than any analysis can use.
+    #[error("{n} row(s) are too few, at least 2 are needed")]
+    TooFewRows {
+        /// Rows given.
+        n: usize,
+    },
+    /// More rows than row numbers can count.
+    #[error("{n} rows are too many, at most {} can be used", u32::MAX)]
+    TooManyRows {
+        /// Rows given.
+        n: usize,
+    },
+    /// No event with a positive weight.
+    #[error("there is no event: every row is censored (or has weight 0)")]
+    NoEvents,
+    /// A matrix without columns.
+    #[error("there is no covariate: p = 0")]
+    NoColumns,
+    /// A column whose values are all the same.
+    #[error("column `{column}` is constant: it has no coefficient")]
+    ConstantColumn {
+        /// Column name.
+        column: String,
+    },
+    /// A column that varies, but never among patients at risk together.
+    #[error(
+        "column `{column}` does not vary within any risk set: the data hold no information on it"
+    )]
+    NoInformation {
+        /// Column name.
+        column: String,
+    },
+    /// A column that is a linear combination of others.
+    #[error(
+        "column `{column}` is a linear combination of {}: drop one of them",
+        list(with)
+    )]
+    Collinear {
+        /// Column name.
+        column: String,
+        /// The columns it is made of.
+        with: Vec<String>,
+    },
+    /// Values so large that their mean or variance overflows.
+    #[error("column `{column}`: values are too large, their variance overflows; rescale it")]
+    Overflow {
+        /// Column name.
+        column: String,
+    },
+    /// At least as many columns as an unpenalised fit can carry.
+    #[error(
+        "{columns} columns, but only {rows} rows: an unpenalised fit is not determined, use the penalised path"
+    )]
+    TooManyColumns {
+        /// Columns given.
+        columns: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// A setting outside its range.
+    #[error("{name} = {value}: {expected}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// Value given.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A fold of a cross-validation that cannot be used.
+    #[error("fold {fold}: {reason}")]
+    Fold {
+        /// The fold's label.
+        fold: usize,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Newton's method or the path did not reach its tolerance.
+    #[error("no convergence after {iterations} iterations ({what})")]
+    NoConvergence {
+        /// What was being solved.
+        what: String,
+        /// Iterations spent.
+        iterations: usize,
+    },
+    /// A grouping with fewer groups than the test needs.
+    #[error("{found} group(s): a comparison needs at least 2")]
+    TooFewGroups {
+        /// Groups found.
+        found: usize,
+    },
+    /// An estimate that the data do not determine.
+    #[error("{what} is not defined on these data: {reason}")]
+    Undefined {
+        /// The estimate.
+        what: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The observer asked to stop.
+    #[error("stopped on request")]
+    Interrupted,
+    /// A picture that cannot be drawn.
+    #[error("the picture cannot be drawn: {reason}")]
+    Picture {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+fn list(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+pub(crate) fn check_length(column: &str, found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Length {
+            column: column.to_owned(),
+            found,
+            expected,
+        })
+    }
+}
+
+pub(crate) fn check_finite(column: &str, values: &[f64]) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(row) => Err(Error::NotFinite {
+            column: column.to_owned(),
+            row,
+            value: values[row],
+        }),
+    }
+}

@@ -1,0 +1,188 @@
+//! Which rows are held out together.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, check_length};
+use crate::surv::Surv;
+
+/// A partition of the rows into folds.
+///
+/// ```
+/// use cox_survival::{Folds, Surv};
+/// let time: Vec<f64> = (1..=20).map(f64::from).collect();
+/// let event: Vec<bool> = (0..20).map(|i| i % 2 == 0).collect();
+/// let surv = Surv::new(&time, &event)?;
+/// let folds = Folds::stratified(&surv, 5, 1)?;
+/// for fold in 0..folds.count() {
+///     let events = folds.held_out(fold).iter().filter(|&&i| event[i]).count();
+///     assert_eq!(events, 2, "events are spread evenly");
+/// }
+/// # Ok::<(), cox_survival::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folds {
+    /// Fold of every row, from 0.
+    fold: Vec<u32>,
+    /// What the user called each fold.
+    labels: Vec<usize>,
+}
+
+impl Folds {
+    /// `k` folds with events and censored rows spread evenly over them, drawn from `seed`.
+    pub fn stratified(surv: &Surv, k: usize, seed: u64) -> Result<Self> {
+        let rows: Vec<u32> = (0..surv.n() as u32).collect();
+        Self::grouped(surv, &rows, k, seed)
+    }
+
+    /// `k` folds in which rows of one group (several photographs of one patient) are never
+    /// separated; groups with an event are spread first, the largest before the smaller.
+    pub fn grouped(surv: &Surv, groups: &[u32], k: usize, seed: u64) -> Result<Self> {
+        check_length("groups", groups.len(), surv.n())?;
+        let mut levels = groups.to_vec();
+        levels.sort_unstable();
+        levels.dedup();
+        if k < 2 || k > levels.len() {
+            return Err(Error::Setting {
+                name: "folds",
+                value: k.to_string(),
+                expected: "must be at least 2 and at most the number of rows (or groups)",
+            });
+        }
+        let place = |row: usize| levels.binary_search(&groups[row]).unwrap_or_default();
+        let mut size = vec![0usize; levels.len()];
+        let mut events = vec![0usize; levels.len()];
+        for row in 0..surv.n() {
+            size[place(row)] += 1;
+            events[place(row)] += usize::from(surv.event()[row]);
+        }
+        let mut order: Vec<usize> = (0..levels.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        order.sort_by_key(|&g| std::cmp::Reverse((events[g], size[g])));
+        let mut fold_of = vec![0u32; levels.len()];
+        let mut load = vec![(0usize, 0usize); k];
+        // Ties between equally loaded folds rotate, so that no fold is always the last.
+        let mut turn = 0;
+        for g in order {
+            let lightest = (0..k)
+                .map(|s| (turn + s) % k)
+                .min_by_key(|&f| {
+                    if events[g] > 0 {
+                        load[f]
+                    } else {
+                        (load[f].1, load[f].0)
+                    }
+                })
+                .unwrap_or(0);
+            turn = (lightest + 1) % k;
+            fold_of[g] = lightest as u32;
+            load[lightest].0 += events[g];
+            load[lightest].1 += size[g];
+        }
+        Ok(Self {
+            fold: (0..surv.n()).map(|row| fold_of[place(row)]).collect(),
+            labels: (1..=k).collect(),
+        })
+    }
+
+    /// Folds of one's own: any labels, at least two different ones.
+    pub fn given(labels: &[usize]) -> Result<Self> {
+        let mut levels = labels.to_vec();
+        levels.sort_unstable();
+        levels.dedup();
+        if levels.len() < 2 {
+            return Err(Error::Setting {
+                name: "folds",
+                value: levels.len().to_string(),
+                expected: "must be at least 2",
+            });
+        }
+        let fold = labels
+            .iter()
+            .map(|l| levels.binary_search(l).unwrap_or_default() as u32)
+            .collect();
+        Ok(Self {
+            fold,
+            labels: levels,
+        })
+    }
+
+    /// Number of folds.
+    pub fn count(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Number of rows.
+    pub fn n(&self) -> usize {
+        self.fold.len()
+    }
+
+    /// Fold of every row, from 0.
+    pub fn fold(&self) -> &[u32] {
+        &self.fold
+    }
+
+    /// Label of every row's fold: the user's own, or 1 to `k`.
+    pub fn ids(&self) -> Vec<usize> {
+        self.fold.iter().map(|&f| self.labels[f as usize]).collect()
+    }
+
+    /// Label of a fold.
+    pub fn label(&self, fold: usize) -> usize {
+        self.labels[fold]
+    }
+
+    /// Rows held out in a fold, ascending.
+    pub fn held_out(&self, fold: usize) -> Vec<usize> {
+        (0..self.n())
+            .filter(|&i| self.fold[i] as usize == fold)
+            .collect()
+    }
+
+    /// Rows used for training in a fold, ascending.
+    pub fn training(&self, fold: usize) -> Vec<usize> {
+        (0..self.n())
+            .filter(|&i| self.fold[i] as usize != fold)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn folds_partition_the_rows_and_keep_groups_together(
+            event in prop::collection::vec(any::<bool>(), 12..80),
+            groups in 6u32..12, k in 2usize..6, seed in any::<u64>(),
+        ) {
+            let n = event.len();
+            prop_assume!(event.iter().any(|&e| e));
+            let time: Vec<f64> = (0..n).map(|i| 1.0 + i as f64).collect();
+            let surv = Surv::new(&time, &event).unwrap();
+            let group: Vec<u32> = (0..n as u32).map(|i| i % groups).collect();
+            let folds = Folds::grouped(&surv, &group, k, seed).unwrap();
+            prop_assert_eq!(&folds, &Folds::grouped(&surv, &group, k, seed).unwrap());
+            for i in 0..n {
+                for j in 0..n {
+                    if group[i] == group[j] {
+                        prop_assert_eq!(folds.fold()[i], folds.fold()[j]);
+                    }
+                }
+            }
+            let free = Folds::stratified(&surv, k, seed).unwrap();
+            let sizes: Vec<usize> = (0..k).map(|f| free.held_out(f).len()).collect();
+            let events: Vec<usize> = (0..k)
+                .map(|f| free.held_out(f).iter().filter(|&&i| event[i]).count())
+                .collect();
+            prop_assert_eq!(sizes.iter().sum::<usize>(), n);
+            prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
+            prop_assert!(events.iter().max().unwrap() - events.iter().min().unwrap() <= 1);
+        }
+    }
+}

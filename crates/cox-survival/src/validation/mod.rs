@@ -1,0 +1,8 @@
+//! Estimating how a model does on patients it has not seen.
+
+pub(crate) mod bootstrap;
+pub(crate) mod cross_validation;
+pub(crate) mod folds;
+pub(crate) mod nested;
+pub(crate) mod permutation;
+pub(crate) mod resampling;

@@ -1,0 +1,165 @@
+//! `survlatent cox`: a Cox model, or with `--path` a penalised path.
+
+use clap::Args;
+use serde::Serialize;
+use survlatent::Cohort;
+use survlatent::cox_survival::{CoxFit, CoxPh, Error, Ties};
+
+use crate::cox_path::PathFlags;
+use crate::data::{FeatureFlags, Outcome};
+use crate::failure::Failure;
+use crate::{report, value};
+
+/// Fit a Cox model, or a penalised path of them
+///
+/// Without --path: maximum partial likelihood (fewer features than rows), printed as R's
+/// summary(coxph(..)) has it. With --path: an elastic-net path for any number of features, with
+/// --cv cross-validated.
+#[derive(Args)]
+#[command(after_long_help = JSON)]
+pub(crate) struct Cox {
+    #[command(flatten)]
+    outcome: Outcome,
+    /// Columns whose combinations are the strata, each with a baseline hazard of its own
+    #[arg(long, value_name = "COL,..", value_delimiter = ',')]
+    strata: Vec<String>,
+    /// Column telling which rows belong together: robust standard errors, and with --cv folds
+    /// that never separate them
+    #[arg(long, value_name = "COL")]
+    cluster: Option<String>,
+    #[command(flatten)]
+    features: FeatureFlags,
+    /// Treatment of tied event times: efron or breslow (default: efron; breslow with --path)
+    #[arg(long, value_name = "METHOD", value_parser = ["efron", "breslow"], hide_possible_values = true)]
+    ties: Option<String>,
+    /// Robust (sandwich) standard errors, each row a cluster; for sampling weights
+    #[arg(long, conflicts_with = "path")]
+    robust: bool,
+    /// Level of the confidence limits
+    #[arg(long, value_name = "L", default_value = "0.95", value_parser = value::inside, conflicts_with = "path")]
+    level: f64,
+    #[command(flatten)]
+    path: PathFlags,
+}
+
+const JSON: &str = "\
+JSON without --path:
+  n, nevent, names[], coef[], exp_coef[], se[], robust_se[] (null unless --cluster or --robust),
+  z[], p[], lower[], upper[] (limits of exp_coef at --level), loglik0, loglik,
+  lr, wald, score (statistics on length(coef) degrees of freedom), concordance, concordance_se
+  (in-sample), iter, ties, dropped_rows, level, warnings[]
+
+JSON with --path:
+  names[], alpha, lambda[], df[], dev_ratio[], nulldev, beta[] (one {i[], v[]} per lambda, columns
+  from 0, original units), ties, n, nevent, kkt[] (the certificate of each solution),
+  dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[]
+
+z, p, lower, upper and wald use the robust standard errors when these are present.
+Unlike R, weights that are no whole numbers do not switch robust errors on: --robust does.
+
+Examples:
+  survlatent cox lung.csv --time time --event status --features age,sex --strata inst
+  survlatent cox visits.csv --time stop --event event --entry start --cluster id --json
+  survlatent cox cohort.csv --time days --event died --features age,cell --categorical cell
+  survlatent cox cohort.csv --time days --event died --features-file latents.npz \\
+      --path --alpha 0.5 --cv 10 --seed 1 --json";
+
+impl Cox {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        self.path.check(self.cluster.is_some())?;
+        let mut roles = self.outcome.roles().strata(&self.strata);
+        if let Some(column) = &self.cluster {
+            roles = roles.cluster(column);
+        }
+        if let Some(column) = self.path.folds() {
+            roles = roles.folds(column);
+        }
+        let cohort = self.features.cohort(&self.outcome, roles)?;
+        report::notices(&cohort);
+        let ties = self.ties.as_deref().map(str::parse).transpose()?;
+        if self.path.wanted() {
+            return self.path.run(&cohort, ties, self.outcome.json);
+        }
+        self.plain(&cohort, ties.unwrap_or_default())
+    }
+
+    fn plain(&self, cohort: &Cohort, ties: Ties) -> Result<(), Failure> {
+        if let Some(column) = cohort.single_level().first() {
+            let column = column.clone();
+            return Err(Error::ConstantColumn { column }.into());
+        }
+        let settings = CoxPh::new()
+            .ties(ties)
+            .level(self.level)
+            .robust(self.robust);
+        let x = cohort.covariates()?;
+        let fit = match cohort.cluster() {
+            None => settings.fit(cohort.surv(), &x)?,
+            Some(cluster) => settings.fit_clustered(cohort.surv(), &x, cluster.codes())?,
+        };
+        let json = self.outcome.json.then(|| Json::new(&fit, cohort));
+        if let Some(json) = &json {
+            for warning in &json.warnings {
+                report::note(warning);
+            }
+        }
+        report::result(json.as_ref(), &fit)
+    }
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    n: usize,
+    nevent: usize,
+    names: &'a [String],
+    coef: &'a [f64],
+    exp_coef: Vec<f64>,
+    se: &'a [f64],
+    robust_se: Option<&'a [f64]>,
+    z: Vec<f64>,
+    p: Vec<f64>,
+    lower: Vec<f64>,
+    upper: Vec<f64>,
+    loglik0: f64,
+    loglik: f64,
+    lr: f64,
+    wald: f64,
+    score: f64,
+    concordance: Option<f64>,
+    concordance_se: Option<f64>,
+    iter: usize,
+    ties: &'static str,
+    dropped_rows: usize,
+    level: f64,
+    warnings: Vec<String>,
+}
+
+impl<'a> Json<'a> {
+    fn new(fit: &'a CoxFit, cohort: &Cohort) -> Self {
+        Self {
+            n: fit.n(),
+            nevent: fit.n_events(),
+            names: fit.names(),
+            coef: fit.coef(),
+            exp_coef: fit.exp_coef(),
+            se: fit.se(),
+            robust_se: fit.robust_se(),
+            z: fit.z(),
+            p: fit.p_values(),
+            lower: fit.lower(),
+            upper: fit.upper(),
+            loglik0: fit.loglik0(),
+            loglik: fit.loglik(),
+            lr: fit.lr(),
+            wald: fit.wald(),
+            score: fit.score_test(),
+            concordance: fit.concordance().map(|(c, _)| c),
+            concordance_se: fit.concordance().map(|(_, se)| se),
+            iter: fit.iterations(),
+            ties: fit.ties().name(),
+            dropped_rows: cohort.dropped_rows(),
+            level: fit.level(),
+            warnings: fit.warnings().iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! How a verb ends when it does not succeed.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use survlatent::{Error, cox_survival};
+
+/// Why a verb stopped.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line asks for something that cannot be.
+    Usage(String),
+    /// The data, a file or the computation is at fault.
+    Run(Error),
+    /// Whoever read the output has gone: nothing to say and nobody to say it to.
+    Closed,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// Says on standard error what happened; gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let mut stderr = std::io::stderr().lock();
+        // A closed standard error leaves only the exit code.
+        match self {
+            Self::Usage(message) => {
+                let _ = writeln!(
+                    stderr,
+                    "error: {message}\n\nFor more information, try '--help'."
+                );
+                ExitCode::from(2)
+            }
+            Self::Run(error) => {
+                let _ = writeln!(stderr, "error: {error}");
+                ExitCode::FAILURE
+            }
+            Self::Closed => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Cox(error @ cox_survival::Error::Setting { .. }) => {
+                Self::usage(error.to_string())
+            }
+            error => Self::Run(error),
+        }
+    }
+}
+
+impl From<cox_survival::Error> for Failure {
+    fn from(error: cox_survival::Error) -> Self {
+        Error::Cox(error).into()
+    }
+}

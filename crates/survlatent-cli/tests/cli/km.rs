@@ -1,0 +1,119 @@
+//! `km` against R's `survfit` and `survdiff`.
+
+use crate::support::{agrees, data, golden, golden_json, run, run_in, run_on};
+
+/// Relative agreement with R.
+const TOLERANCE: f64 = 1e-9;
+
+#[test]
+fn golden_curves() {
+    let results = golden_json("cli/results.json");
+    let (veteran, lung, synth) = (data("veteran"), data("lung"), data("synth_ties"));
+    let raw = golden("cli/veteran_raw.csv");
+    let mut cases = vec![
+        (
+            "veteran_one".to_owned(),
+            format!("{veteran} --event status"),
+        ),
+        (
+            "celltype".into(),
+            format!(
+                "{} --event died --by celltype --drop-missing",
+                raw.display()
+            ),
+        ),
+        (
+            "lung_two".into(),
+            format!("{lung} --event status --by sex,ph_ecog"),
+        ),
+        (
+            "synth_entry".into(),
+            format!("{synth} --event status --entry entry"),
+        ),
+        (
+            "synth_weights".into(),
+            format!("{synth} --event status --weights w"),
+        ),
+    ];
+    for conf_type in ["log", "plain", "log-log"] {
+        cases.push((
+            format!("veteran_{conf_type}"),
+            format!("{veteran} --event status --by trt --conf-type {conf_type}"),
+        ));
+    }
+    for (key, rest) in cases {
+        let got = run(&format!("km --time time --json {rest}")).json();
+        agrees(&got, &results["km"][&key], TOLERANCE, &key);
+    }
+}
+
+#[test]
+fn the_table_has_medians_and_the_test() {
+    let table = run(&format!(
+        "km {} --time time --event status --by trt",
+        data("veteran")
+    ));
+    for word in ["trt=0", "trt=1", "median", "Chisq= 0.00823 on 1 degree"] {
+        assert!(table.stdout.contains(word), "{word}: {}", table.stdout);
+    }
+}
+
+#[test]
+fn one_group_has_a_curve_but_no_test() {
+    let csv = "t,e,g\n1,1,a\n2,0,a\n3,1,a\n";
+    let run = run_on(csv, "km {} --time t --event e --by g --json");
+    let json = run.json();
+    assert!(json["logrank"].is_null());
+    assert_eq!(json["strata"][0]["name"], "g=a");
+    assert!(run.stderr.contains("no log-rank test"), "{}", run.stderr);
+}
+
+#[test]
+fn plots_are_svg_or_png_by_extension() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |file: &str| {
+        let line = format!(
+            "km {} --time time --event status --by trt --plot {file}",
+            data("veteran")
+        );
+        let run = run_in(folder.path(), &line);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        std::fs::read(folder.path().join(file)).unwrap()
+    };
+    let svg = String::from_utf8(draw("km.svg")).unwrap();
+    assert!(svg.contains("<svg") && svg.contains("trt=1") && svg.contains("</svg>"));
+    assert!(draw("km.PNG").starts_with(b"\x89PNG"));
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "nothing else"
+    );
+}
+
+#[test]
+fn a_failed_run_leaves_no_picture_and_keeps_an_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("old.svg"), "old").unwrap();
+    for file in ["old.svg", "new.svg"] {
+        let line = format!(
+            "km {} --time time --event age --plot {file}",
+            data("veteran")
+        );
+        run_in(folder.path(), &line).fails(1, &["`age`"]);
+    }
+    assert_eq!(
+        std::fs::read(folder.path().join("old.svg")).unwrap(),
+        b"old"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let nowhere = format!(
+        "km {} --time time --event status --plot no/such/a.svg",
+        data("veteran")
+    );
+    run_in(folder.path(), &nowhere).fails(1, &["no/such"]);
+    let other = format!(
+        "km {} --time time --event status --plot a.pdf",
+        data("veteran")
+    );
+    run_in(folder.path(), &other).fails(2, &[".svg or .png"]);
+}

@@ -1,0 +1,10 @@
+//! The program itself, run as a user runs it.
+
+mod bad_input;
+mod concordance;
+mod contract;
+mod cox;
+mod help;
+mod km;
+mod path;
+mod support;

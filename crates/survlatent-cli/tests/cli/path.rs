@@ -1,0 +1,221 @@
+//! `cox --path` against glmnet.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde_json::Value;
+
+use crate::support::{agrees, data, golden_json, run, run_in, run_on};
+
+fn features() -> String {
+    let names: Vec<String> = (1..=50).map(|j| format!("x{j}")).collect();
+    names.join(",")
+}
+
+fn line(rest: &str) -> String {
+    format!(
+        "cox {} --time time --event status --features {} --path --json {rest}",
+        data("enet_n300_p50"),
+        features()
+    )
+}
+
+fn dense(sparse: &Value, p: usize) -> Vec<f64> {
+    let list = |v: &Value| -> Vec<f64> {
+        match v {
+            Value::Array(items) => items.iter().map(|x| x.as_f64().unwrap()).collect(),
+            one => vec![one.as_f64().unwrap()],
+        }
+    };
+    let mut beta = vec![0.0; p];
+    for (i, v) in list(&sparse["i"]).into_iter().zip(list(&sparse["v"])) {
+        beta[format!("{i}").parse::<usize>().expect("a place")] = v;
+    }
+    beta
+}
+
+/// Coefficients to 1e-5, as glmnet's at thresh 1e-14.
+#[track_caller]
+fn path_as_glmnet(key: &str, rest: &str) {
+    let golden = golden_json("survival/results/glmnet_paths.json");
+    let want = &golden[key];
+    let got = run(&line(rest)).json();
+    // glmnet's sequence carries a single-precision exponent.
+    agrees(
+        &got["lambda"],
+        &want["lambda"],
+        2e-7,
+        &format!("{key}.lambda"),
+    );
+    agrees(
+        &got["nulldev"],
+        &want["nulldev"],
+        1e-9,
+        &format!("{key}.nulldev"),
+    );
+    agrees(
+        &got["dev_ratio"],
+        &want["dev_ratio"],
+        1e-5,
+        &format!("{key}.dev_ratio"),
+    );
+    assert_eq!(
+        got["beta"].as_array().unwrap().len(),
+        got["lambda"].as_array().unwrap().len()
+    );
+    let at = want["beta_at"].as_array().unwrap();
+    for (k, want) in at.iter().zip(want["beta"].as_array().unwrap()) {
+        let k = k.as_u64().unwrap() as usize;
+        let (got, want) = (dense(&got["beta"][k], 50), dense(want, 50));
+        for j in 0..50 {
+            assert!(
+                (got[j] - want[j]).abs() <= 1e-5 * want[j].abs().max(1.0),
+                "{key}: lambda {k}, column {j}: {} against {}",
+                got[j],
+                want[j]
+            );
+        }
+    }
+}
+
+#[test]
+fn golden_paths() {
+    path_as_glmnet("A/alpha1", "");
+    path_as_glmnet("A/alpha0.5", "--alpha 0.5");
+    path_as_glmnet("A/alpha1/nostd", "--nlambda 50 --standardize false");
+    path_as_glmnet("A/alpha0.5/weights", "--alpha 0.5 --nlambda 50 --weights w");
+    path_as_glmnet(
+        "A/alpha0.5/strata",
+        "--alpha 0.5 --nlambda 30 --strata stratum",
+    );
+    path_as_glmnet("A/alpha0.5/entry", "--alpha 0.5 --nlambda 30 --entry entry");
+    let factors: Vec<&str> = (0..50)
+        .map(|j| if j < 2 { "0" } else { ["1", "2"][j % 2] })
+        .collect();
+    let rest = format!(
+        "--alpha 0.5 --nlambda 50 --penalty-factor {}",
+        factors.join(",")
+    );
+    path_as_glmnet("A/alpha0.5/penaltyfactor", &rest);
+    let golden = golden_json("survival/results/glmnet_paths.json");
+    let lambda: Vec<String> = golden["A/alpha0"]["lambda"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    path_as_glmnet(
+        "A/alpha0",
+        &format!("--alpha 0 --lambda {}", lambda.join(",")),
+    );
+}
+
+#[test]
+fn golden_cross_validation() {
+    let golden = golden_json("survival/results/glmnet_paths.json");
+    for (key, measure) in [
+        ("A/cv_alpha0.95/deviance/groupedTRUE", "deviance"),
+        ("A/cv_alpha0.95/deviance/groupedFALSE", "deviance-ungrouped"),
+        ("A/cv_alpha0.95/C", "c"),
+    ] {
+        let rest = format!("--alpha 0.95 --nlambda 50 --foldid foldid --measure {measure}");
+        let got = run(&line(&rest)).json();
+        // glmnet ran at thresh 1e-12 here.
+        for name in ["lambda", "cvm", "cvsd", "lambda_min", "lambda_1se"] {
+            agrees(
+                &got[name],
+                &golden[key][name],
+                2e-5,
+                &format!("{key}.{name}"),
+            );
+        }
+        let fold = got["foldid"].as_array().unwrap();
+        assert_eq!(fold.len(), 300);
+        assert!(fold.iter().all(|f| (1..=10).contains(&f.as_u64().unwrap())));
+    }
+}
+
+#[test]
+fn folds_follow_the_seed_and_keep_clusters_together() {
+    let seeded = |seed: u64| run(&line(&format!("--nlambda 5 --cv 4 --seed {seed}"))).json();
+    let (a, b, c) = (seeded(1), seeded(1), seeded(2));
+    assert_eq!(a, b, "the same seed gives the same bits");
+    assert_ne!(a["foldid"], c["foldid"]);
+    let grouped = run(&line("--nlambda 5 --cv 3 --cluster w")).json();
+    let table = std::fs::read_to_string(data("enet_n300_p50")).unwrap();
+    let mut fold_of = std::collections::HashMap::new();
+    for (row, fold) in table
+        .lines()
+        .skip(1)
+        .zip(grouped["foldid"].as_array().unwrap())
+    {
+        let cluster = row.split(',').nth(3).unwrap().to_owned();
+        assert_eq!(fold_of.entry(cluster).or_insert(fold), &fold);
+    }
+    let threads = run(&line("--nlambda 5 --cv 4 --seed 1 --threads 1")).json();
+    assert_eq!(a, threads, "whatever the number of threads");
+}
+
+#[test]
+fn a_features_file_gives_the_same_path() {
+    let table = std::fs::read_to_string(data("enet_n300_p50")).unwrap();
+    let rows: Vec<Vec<f64>> = table
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').map(|c| c.parse().unwrap()).collect())
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let mut outcome = String::from("time,status\n");
+    for row in &rows {
+        writeln!(outcome, "{},{}", row[0], row[1]).unwrap();
+    }
+    std::fs::write(folder.path().join("outcome.csv"), outcome).unwrap();
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (300, 50), }\n";
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    npy.extend((header.len() as u16).to_le_bytes());
+    npy.extend(header.as_bytes());
+    for row in &rows {
+        row[6..].iter().for_each(|v| npy.extend(v.to_le_bytes()));
+    }
+    // The extension plays no part.
+    let mut file = std::fs::File::create(folder.path().join("latents.dat")).unwrap();
+    file.write_all(&npy).unwrap();
+    let from_file = run_in(
+        folder.path(),
+        "cox outcome.csv --time time --event status --features-file latents.dat --path --nlambda 20 --json",
+    );
+    let direct = run(&line("--nlambda 20"));
+    assert_eq!(from_file.json(), direct.json());
+
+    let by_name = run(&line("--nlambda 20 --penalty-factor x1=0,x3=2.5")).json();
+    let mut factors = vec!["1"; 50];
+    (factors[0], factors[2]) = ("0", "2.5");
+    let by_place = run(&line(&format!(
+        "--nlambda 20 --penalty-factor {}",
+        factors.join(",")
+    )));
+    assert_eq!(by_name, by_place.json());
+}
+
+#[test]
+fn constant_columns_are_mentioned_and_stay_at_zero() {
+    let mut csv = String::from("time,status,a,b,k\n");
+    for i in 0..30u32 {
+        let (time, status) = (1 + i * 7 % 30, u32::from(i % 3 > 0));
+        writeln!(csv, "{time},{status},{},{},7", i * i % 11, i % 5).unwrap();
+    }
+    let run = run_on(
+        &csv,
+        "cox {} --time time --event status --path --cv 3 --json",
+    );
+    let json = run.json();
+    assert!(
+        run.stderr.contains("column `k` is constant"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(json["names"].as_array().unwrap().len(), 3);
+    for beta in json["beta"].as_array().unwrap() {
+        assert!(!beta["i"].as_array().unwrap().contains(&Value::from(2)));
+    }
+}

@@ -1,0 +1,96 @@
+//! Tensors as Hugging Face stores them: the length of a JSON header, the header, the data.
+//!
+//! Read here rather than by the crate `safetensors` (which writes the files of the tests): that
+//! one adds up stated offsets without a check for overflow.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Array, Element, choose, display_name, size};
+use crate::error::{Error, Result};
+
+/// The key that holds no tensor.
+const METADATA: &str = "__metadata__";
+
+#[derive(Deserialize)]
+struct Tensor {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
+}
+
+/// A header of JSON behind its length.
+pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
+    bytes.get(8) == Some(&b'{') && bytes[..8].contains(&0)
+}
+
+/// Reads the tensor called `wanted` (or the only one) with its name.
+pub(super) fn read(bytes: &[u8], wanted: Option<&str>) -> Result<(String, Array)> {
+    let (header, data) = bytes
+        .split_first_chunk()
+        .and_then(|(length, rest)| {
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            rest.split_at_checked(length)
+        })
+        .ok_or_else(|| bad("the header is cut off".to_owned()))?;
+    let header: BTreeMap<String, Value> =
+        serde_json::from_slice(header).map_err(|error| bad(format!("the header: {error}")))?;
+    let names: Vec<&str> = header.keys().map(String::as_str).collect();
+    let names: Vec<&str> = names.into_iter().filter(|&n| n != METADATA).collect();
+    let name = choose(&names, wanted)?;
+    let tensor = Tensor::deserialize(&header[name])
+        .map_err(|error| bad(format!("tensor `{name}`: {error}")))?;
+    let element = element(&tensor.dtype).ok_or_else(|| Error::Dtype {
+        array: display_name(name),
+        dtype: tensor.dtype.clone(),
+    })?;
+    let [start, end] = tensor.data_offsets;
+    let data = data.get(start..end).ok_or_else(|| {
+        bad(format!(
+            "tensor `{name}` lies at {start}..{end} of {} bytes",
+            data.len()
+        ))
+    })?;
+    if size(&tensor.shape, element) != Some(data.len()) {
+        return Err(bad(format!(
+            "tensor `{name}`: shape {:?} of {} does not fill {} bytes",
+            tensor.shape,
+            tensor.dtype,
+            data.len()
+        )));
+    }
+    let values = element.decode(data, false);
+    let array = Array {
+        shape: tensor.shape,
+        values,
+    };
+    Ok((name.to_owned(), array))
+}
+
+fn bad(reason: String) -> Error {
+    Error::Format {
+        format: "safetensors",
+        reason,
+    }
+}
+
+fn element(dtype: &str) -> Option<Element> {
+    Some(match dtype {
+        "F16" => Element::F16,
+        "BF16" => Element::BF16,
+        "F32" => Element::F32,
+        "F64" => Element::F64,
+        "BOOL" => Element::Bool,
+        "I8" => Element::I8,
+        "U8" => Element::U8,
+        "I16" => Element::I16,
+        "U16" => Element::U16,
+        "I32" => Element::I32,
+        "U32" => Element::U32,
+        "I64" => Element::I64,
+        "U64" => Element::U64,
+        _ => return None,
+    })
+}

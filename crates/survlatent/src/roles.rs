@@ -1,0 +1,670 @@
+//! `Roles` (which column plays which part) -> `cohort` -> `Cohort`.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cohort::{Cohort, Features, Groups, Notice, locate};
+use crate::error::{Error, Result};
+use crate::latents::Latents;
+use crate::table::{Kind, Table};
+use cox_survival::Surv;
+
+/// The name of a column of patients' identifiers, where there is one.
+const ID: &str = "id";
+
+/// Which columns of a table are the outcome, the features and the rest of an analysis.
+///
+/// Without [`Roles::features`] the features are every other numeric column, and the columns
+/// named by [`Roles::categorical`]. A text column that is a feature, and a column declared
+/// categorical, becomes one 0/1 column per level but the first in sorted order, named as R names
+/// them (`cell` with level `large`: `celllarge`). Rows with a missing value in a column that is
+/// used stop the reading, unless they are to be dropped.
+///
+/// ```
+/// use survlatent::{Roles, Table};
+/// let table = Table::from_csv(
+///     b"days,died,age,arm\n5,1,61,b\n8,0,44,a\n3,true,,a\n9,1,58,c\n",
+/// )?;
+/// let roles = Roles::new("days", "died").categorical(["arm"]);
+/// let error = roles.cohort(&table).unwrap_err();
+/// assert!(error.to_string().starts_with("1 of 4 row(s) have missing values (`age`: 1)"));
+///
+/// let cohort = roles.drop_missing(true).cohort(&table)?;
+/// assert_eq!((cohort.surv().n(), cohort.dropped_rows()), (3, 1));
+/// assert_eq!(cohort.covariates()?.names(), ["age", "armb", "armc"]);
+/// # Ok::<(), survlatent::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    time: String,
+    event: String,
+    #[serde(default)]
+    entry: Option<String>,
+    #[serde(default)]
+    strata: Vec<String>,
+    #[serde(default)]
+    weights: Option<String>,
+    #[serde(default)]
+    cluster: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    folds: Option<String>,
+    #[serde(default)]
+    features: Option<Vec<String>>,
+    #[serde(default)]
+    categorical: Vec<String>,
+    #[serde(default)]
+    drop_missing: bool,
+}
+
+impl Roles {
+    /// The columns of times and of events; every other numeric column is a feature.
+    pub fn new(time: impl Into<String>, event: impl Into<String>) -> Self {
+        Self {
+            time: time.into(),
+            event: event.into(),
+            entry: None,
+            strata: vec![],
+            weights: None,
+            cluster: None,
+            groups: vec![],
+            folds: None,
+            features: None,
+            categorical: vec![],
+            drop_missing: false,
+        }
+    }
+
+    /// The column of entry times (left truncation).
+    pub fn entry(mut self, column: impl Into<String>) -> Self {
+        self.entry = Some(column.into());
+        self
+    }
+
+    /// Columns whose combinations are the strata.
+    pub fn strata<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.strata = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The column of case weights.
+    pub fn weights(mut self, column: impl Into<String>) -> Self {
+        self.weights = Some(column.into());
+        self
+    }
+
+    /// The column that tells which rows belong together (one patient, one family).
+    pub fn cluster(mut self, column: impl Into<String>) -> Self {
+        self.cluster = Some(column.into());
+        self
+    }
+
+    /// Columns whose combinations are groups to be compared.
+    pub fn groups<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.groups = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The column of fold labels for a cross-validation.
+    pub fn folds(mut self, column: impl Into<String>) -> Self {
+        self.folds = Some(column.into());
+        self
+    }
+
+    /// The features, in this order.
+    pub fn features<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.features = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Features that are categories even where their levels are numbers.
+    pub fn categorical<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.categorical = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether rows with a missing value are dropped (default no: they are an error).
+    pub fn drop_missing(mut self, drop_missing: bool) -> Self {
+        self.drop_missing = drop_missing;
+        self
+    }
+
+    /// Takes the cohort from a table.
+    ///
+    /// # Errors
+    /// [`Error::UnknownColumn`], [`Error::NotANumber`], [`Error::NotAnEvent`],
+    /// [`Error::NotFinite`], [`Error::OutOfRange`], [`Error::Missing`], [`Error::Role`], and what
+    /// [`Surv`] refuses: no event, fewer than two rows.
+    pub fn cohort(&self, table: &Table) -> Result<Cohort> {
+        self.read(table, None)
+    }
+
+    /// Takes the cohort from a table and a matrix of further features.
+    ///
+    /// A column of the matrix replaces the table's of the same name. The matrix's columns come
+    /// behind the table's, except those that [`Roles::features`] names. Rows are in the table's
+    /// order, or paired by the columns `id` when both have one.
+    ///
+    /// # Errors
+    /// As [`Roles::cohort`]; [`Error::Rows`], [`Error::UnknownId`] when they do not pair up.
+    pub fn cohort_with(&self, table: &Table, latents: &Latents) -> Result<Cohort> {
+        self.read(table, Some(latents))
+    }
+
+    fn read(&self, table: &Table, latents: Option<&Latents>) -> Result<Cohort> {
+        let mut notices = Vec::new();
+        let latents = match latents {
+            None => None,
+            Some(latents) => Some(pair(table, latents, &mut notices)?),
+        };
+        let events = table.events(&self.event)?;
+        let plan = self.plan(table, latents.as_ref(), &mut notices)?;
+        let (rows, missing) = self.complete_rows(table, &plan)?;
+        let dropped_rows = table.n() - rows.len();
+        if dropped_rows > 0 {
+            let columns = missing;
+            notices.insert(
+                0,
+                Notice::Dropped {
+                    rows: dropped_rows,
+                    columns,
+                },
+            );
+        }
+
+        let numbers = |name: &str| -> Result<Vec<f64>> {
+            let column = table.numbers(name)?;
+            Ok(rows.iter().map(|&row| column[row]).collect())
+        };
+        let groups = |columns: &[String]| -> Result<Option<Groups>> {
+            match columns {
+                [] => Ok(None),
+                columns => Groups::new(table, columns, &rows).map(Some),
+            }
+        };
+        let time = numbers(&self.time)?;
+        let event: Vec<bool> = rows.iter().map(|&row| events[row] == Some(true)).collect();
+        let entry = self.entry.as_deref().map(numbers).transpose()?;
+        let weights = self.weights.as_deref().map(numbers).transpose()?;
+        let strata = groups(&self.strata)?;
+
+        let mut builder = Surv::builder(&time, &event);
+        if let Some(entry) = &entry {
+            builder = builder.entry(entry);
+        }
+        if let Some(weights) = &weights {
+            builder = builder.weights(weights);
+        }
+        if let Some(strata) = &strata {
+            builder = builder.strata(&strata.labels());
+        }
+        let names = [
+            ("time", Some(self.time.as_str())),
+            ("entry", self.entry.as_deref()),
+            ("weights", self.weights.as_deref()),
+        ];
+        let surv = builder
+            .build()
+            .map_err(|error| locate(error, table, &rows, &names))?;
+        let (features, single_level) = assemble(table, &plan, latents, &rows)?;
+        Ok(Cohort {
+            surv,
+            features,
+            cluster: groups(self.cluster.as_slice())?,
+            groups: groups(&self.groups)?,
+            folds: groups(self.folds.as_slice())?,
+            rows,
+            dropped_rows,
+            single_level,
+            notices,
+        })
+    }
+
+    /// Columns with a part of their own, which are therefore no features by default.
+    fn taken(&self) -> Vec<&String> {
+        let lists = [&self.strata, &self.groups];
+        [&self.time, &self.event]
+            .into_iter()
+            .chain(&self.entry)
+            .chain(&self.weights)
+            .chain(&self.cluster)
+            .chain(&self.folds)
+            .chain(lists.into_iter().flatten())
+            .collect()
+    }
+
+    /// The features and where each comes from.
+    fn plan(
+        &self,
+        table: &Table,
+        latents: Option<&Latents>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Vec<Feature>> {
+        for name in &self.categorical {
+            table.column(name)?;
+        }
+        let is_categorical = |name: &str| self.categorical.iter().any(|c| c == name);
+        let in_latents: HashMap<&str, usize> = latents
+            .iter()
+            .flat_map(|l| l.names().iter().map(String::as_str).zip(0..))
+            .collect();
+        let mut used = vec![false; latents.map_or(0, Latents::p)];
+        let mut plan = Vec::new();
+        let mut replaced = Vec::new();
+        let names = match &self.features {
+            Some(names) => names.clone(),
+            None => self.default_features(table, notices)?,
+        };
+        let mut seen = HashSet::new();
+        for name in &names {
+            if !seen.insert(name.as_str()) {
+                return Err(Error::Role {
+                    name: name.clone(),
+                    first: "a feature",
+                    second: "a feature again",
+                });
+            }
+            for (taken, part) in [(&self.time, "the time"), (&self.event, "the event")] {
+                if name == taken {
+                    return Err(Error::Role {
+                        name: name.clone(),
+                        first: part,
+                        second: "a feature",
+                    });
+                }
+            }
+            if let Some(&j) = in_latents.get(name.as_str()) {
+                if table.column(name).is_ok() {
+                    replaced.push(name.clone());
+                }
+                used[j] = true;
+                plan.push(Feature::Latent(j));
+            } else if is_categorical(name) || table.column(name)?.kind() == Kind::Text {
+                plan.push(Feature::Categorical(name.clone()));
+            } else {
+                table.numbers(name)?;
+                plan.push(Feature::Numeric(name.clone()));
+            }
+        }
+        if let Some(name) = self.categorical.iter().find(|c| !seen.contains(c.as_str())) {
+            return Err(Error::CategoricalNotUsed { name: name.clone() });
+        }
+        if !replaced.is_empty() {
+            notices.push(Notice::Replaced { columns: replaced });
+        }
+        let rest = (0..used.len()).filter(|&j| !used[j]);
+        plan.extend(rest.map(Feature::Latent));
+        Ok(plan)
+    }
+
+    fn default_features(&self, table: &Table, notices: &mut Vec<Notice>) -> Result<Vec<String>> {
+        let taken = self.taken();
+        let (mut names, mut text) = (Vec::new(), Vec::new());
+        for column in table.columns() {
+            let name = column.name();
+            if taken.iter().any(|t| *t == name) {
+                continue;
+            }
+            if name.is_empty() {
+                notices.push(Notice::UnnamedLeftOut);
+            } else if self.categorical.iter().any(|c| c == name) {
+                names.push(name.to_owned());
+            } else if column.kind() == Kind::Text {
+                text.push(name.to_owned());
+            } else {
+                // Numbers mixed with text are refused here rather than left out in silence.
+                table.numbers(name)?;
+                if name == ID {
+                    notices.push(Notice::IdIsFeature);
+                }
+                names.push(name.to_owned());
+            }
+        }
+        if !text.is_empty() {
+            notices.push(Notice::TextLeftOut { columns: text });
+        }
+        Ok(names)
+    }
+
+    /// Rows without a missing value, and the numbers of missing values by column.
+    fn complete_rows(
+        &self,
+        table: &Table,
+        plan: &[Feature],
+    ) -> Result<(Vec<usize>, MissingCounts)> {
+        let mut names: Vec<&String> = self.taken();
+        names.extend(plan.iter().filter_map(Feature::column));
+        let mut complete = vec![true; table.n()];
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for name in names {
+            let column = table.column(name)?;
+            let missing: Vec<usize> = (0..table.n()).filter(|&i| column.is_missing(i)).collect();
+            if missing.is_empty() || counts.iter().any(|(counted, _)| counted == name) {
+                continue;
+            }
+            counts.push((name.clone(), missing.len()));
+            for row in missing {
+                complete[row] = false;
+            }
+        }
+        let rows: Vec<usize> = (0..table.n()).filter(|&row| complete[row]).collect();
+        if rows.len() < table.n() && !self.drop_missing {
+            return Err(Error::Missing {
+                rows: table.n() - rows.len(),
+                of: table.n(),
+                columns: counts,
+            });
+        }
+        if rows.is_empty() {
+            return Err(Error::AllMissing {
+                rows: table.n(),
+                columns: counts,
+            });
+        }
+        Ok((rows, counts))
+    }
+}
+
+/// Columns with their numbers of missing values.
+type MissingCounts = Vec<(String, usize)>;
+
+/// Where a feature comes from.
+enum Feature {
+    Numeric(String),
+    Categorical(String),
+    /// Column of the latents.
+    Latent(usize),
+}
+
+impl Feature {
+    fn column(&self) -> Option<&String> {
+        match self {
+            Self::Numeric(name) | Self::Categorical(name) => Some(name),
+            Self::Latent(_) => None,
+        }
+    }
+}
+
+/// The latents in the table's order of rows.
+fn pair(table: &Table, latents: &Latents, notices: &mut Vec<Notice>) -> Result<Latents> {
+    if latents.ids().is_some() && table.columns().iter().any(|c| c.name() == ID) {
+        let labels = table.labels(ID)?;
+        let missing = (0..table.n()).filter(|&i| labels.code(i).is_none()).count();
+        if missing > 0 {
+            return Err(Error::Missing {
+                rows: missing,
+                of: table.n(),
+                columns: vec![(ID.to_owned(), missing)],
+            });
+        }
+        let ids: Vec<String> = (0..table.n())
+            .filter_map(|i| labels.code(i))
+            .map(|code| labels.levels()[code as usize].clone())
+            .collect();
+        notices.push(Notice::PairedById);
+        return latents.align(&ids);
+    }
+    latents.same_rows(table.n())?;
+    Ok(latents.clone())
+}
+
+/// The matrix of the planned features, and the categorical ones of a single level.
+fn assemble(
+    table: &Table,
+    plan: &[Feature],
+    latents: Option<Latents>,
+    rows: &[usize],
+) -> Result<(Features, Vec<String>)> {
+    let straight = plan
+        .iter()
+        .enumerate()
+        .all(|(k, feature)| matches!(feature, Feature::Latent(j) if *j == k));
+    let latents = match latents {
+        Some(latents) if straight => {
+            let whole = rows.len() == latents.n();
+            let latents = if whole {
+                latents
+            } else {
+                latents.select_rows(rows)
+            };
+            return Ok((Features::Latents(latents), vec![]));
+        }
+        other => other,
+    };
+    let (mut names, mut values, mut single_level) = (Vec::new(), Vec::new(), Vec::new());
+    for feature in plan {
+        match feature {
+            Feature::Numeric(name) => {
+                let column = table.numbers(name)?;
+                if let Some(&row) = rows.iter().find(|&&row| !column[row].is_finite()) {
+                    return Err(Error::NotFinite {
+                        place: table.place(name, row),
+                        value: column[row],
+                    });
+                }
+                names.push(name.clone());
+                values.extend(rows.iter().map(|&row| column[row]));
+            }
+            Feature::Categorical(name) => {
+                let groups = Groups::new(table, std::slice::from_ref(name), rows)?;
+                if groups.levels().len() < 2 {
+                    single_level.push(name.clone());
+                }
+                for (code, level) in groups.levels().iter().enumerate().skip(1) {
+                    names.push(format!("{name}{level}"));
+                    let is_level = |&c: &u32| f64::from(u8::from(c as usize == code));
+                    values.extend(groups.codes().iter().map(is_level));
+                }
+            }
+            Feature::Latent(j) => {
+                if let Some(latents) = &latents {
+                    names.push(latents.names()[*j].clone());
+                    values.extend(rows.iter().map(|&row| latents.get(row, *j)));
+                }
+            }
+        }
+    }
+    let features = Features::Columns {
+        names,
+        values,
+        n: rows.len(),
+    };
+    Ok((features, single_level))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LatentsReader;
+
+    const CSV: &[u8] = b"id,time,dead,start,w,sex,cell,age\n\
+        1,5,1,0,1,2,small,60\n\
+        2,8,0,1,2,1,large,50\n\
+        3,8,1,0,1,2,adeno,70\n\
+        4,9,1,3,1,1,large,55\n";
+
+    fn table() -> Table {
+        Table::from_csv(CSV).unwrap()
+    }
+
+    fn roles() -> Roles {
+        Roles::new("time", "dead")
+            .entry("start")
+            .weights("w")
+            .strata(["sex"])
+    }
+
+    fn message(roles: &Roles, csv: &str) -> String {
+        let table = Table::from_csv(csv.as_bytes()).unwrap();
+        roles.cohort(&table).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_other_numeric_column_is_a_feature_and_text_is_mentioned() {
+        let cohort = roles().cohort(&table()).unwrap();
+        assert_eq!(cohort.covariates().unwrap().names(), ["id", "age"]);
+        let left_out = Notice::TextLeftOut {
+            columns: vec!["cell".into()],
+        };
+        assert_eq!(cohort.notices(), [Notice::IdIsFeature, left_out]);
+        assert_eq!(cohort.surv().stratum_names(), ["sex=1", "sex=2"]);
+        assert_eq!(cohort.surv().entry().unwrap(), [0.0, 1.0, 0.0, 3.0]);
+    }
+
+    #[test]
+    fn features_keep_their_order_and_text_is_coded() {
+        let cohort = roles().features(["cell", "age"]).cohort(&table()).unwrap();
+        let x = cohort.covariates().unwrap();
+        assert_eq!(x.names(), ["celllarge", "cellsmall", "age"]);
+        assert_eq!(x.column(0), [0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(x.column(1), [1.0, 0.0, 0.0, 0.0]);
+        let coded = Roles::new("time", "dead")
+            .features(["sex", "age"])
+            .categorical(["sex"])
+            .cohort(&table())
+            .unwrap();
+        assert_eq!(coded.covariates().unwrap().names(), ["sex2", "age"]);
+    }
+
+    #[test]
+    fn several_columns_make_combined_groups() {
+        let cohort = Roles::new("time", "dead")
+            .strata(["sex", "cell"])
+            .features(["age"])
+            .cohort(&table())
+            .unwrap();
+        assert_eq!(
+            cohort.surv().stratum_names(),
+            [
+                "sex=1, cell=large",
+                "sex=2, cell=adeno",
+                "sex=2, cell=small"
+            ]
+        );
+    }
+
+    #[test]
+    fn faults_name_the_users_column_row_and_line() {
+        let roles = Roles::new("t", "e").entry("b").weights("w").features(["x"]);
+        let case =
+            |row: &str| message(&roles, &format!("t,e,b,w,x\n5,1,0,1,1\n{row}\n7,1,1,1,3\n"));
+        assert_eq!(
+            case("-3,1,-4,1,2"),
+            "column `t`, row 2 (line 3): -3 is negative, and a survival time is not"
+        );
+        assert_eq!(
+            case("3,1,3,1,2"),
+            "column `b`, row 2 (line 3): 3 is not before the time 3 (column `t`)"
+        );
+        assert_eq!(
+            case("3,1,0,-1,2"),
+            "column `w`, row 2 (line 3): -1 is negative, and a weight is not"
+        );
+        assert_eq!(
+            case("3,1,0,1,inf"),
+            "column `x`, row 2 (line 3): inf is not a finite number"
+        );
+        assert_eq!(
+            case("inf,1,0,1,2"),
+            "column `t`, row 2 (line 3): inf is not a finite number"
+        );
+        assert_eq!(
+            case("3,1,0,1,tall"),
+            "column `x`, row 2 (line 3): `tall` is not a number"
+        );
+        assert!(case("3,2,0,1,1").starts_with("column `e`, row 2 (line 3): `2` is not an event"));
+        assert!(
+            case("3,1,,NA,1").starts_with("1 of 3 row(s) have missing values (`b`: 1, `w`: 1)")
+        );
+        let dropping = roles.clone().drop_missing(true);
+        assert_eq!(
+            message(&dropping, "t,e,b,w,x\n5,1,,1,1\n-3,1,-4,1,2\n7,1,1,1,3\n"),
+            "column `t`, row 2 (line 3): -3 is negative, and a survival time is not",
+            "rows are the file's, dropped ones counted"
+        );
+        assert!(
+            message(&dropping, "t,e,b,w,x\n,1,1,1,1\n1,1,0,1,\n").contains("every one of the 2")
+        );
+    }
+
+    #[test]
+    fn a_typo_among_numbers_is_no_reason_to_leave_a_column_out() {
+        let error = message(&Roles::new("t", "e"), "t,e,x\n1,1,3\n2,0,4\n3,1,4O\n");
+        assert_eq!(error, "column `x`, row 3 (line 4): `4O` is not a number");
+    }
+
+    #[test]
+    fn roles_do_not_overlap() {
+        let error = Roles::new("time", "dead")
+            .features(["time"])
+            .cohort(&table());
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "column `time` cannot be both the time and a feature"
+        );
+        let unused = Roles::new("time", "dead")
+            .features(["age"])
+            .categorical(["sex"])
+            .cohort(&table());
+        assert!(matches!(
+            unused.unwrap_err(),
+            Error::CategoricalNotUsed { .. }
+        ));
+    }
+
+    #[test]
+    fn a_matrix_adds_and_replaces_columns() {
+        let by_id = LatentsReader::new()
+            .read_bytes(b"z1,id,age\n1,4,0\n2,3,1\n3,2,2\n4,1,3\n")
+            .unwrap();
+        let cohort = Roles::new("time", "dead")
+            .features(["cell", "age"])
+            .cohort_with(&table(), &by_id)
+            .unwrap();
+        let x = cohort.covariates().unwrap();
+        assert_eq!(x.names(), ["celllarge", "cellsmall", "age", "z1"]);
+        assert_eq!(x.column(2), [3.0, 2.0, 1.0, 0.0]);
+        assert_eq!(x.column(3), [4.0, 3.0, 2.0, 1.0]);
+        assert!(cohort.notices().contains(&Notice::PairedById));
+
+        let short = LatentsReader::new().read_bytes(b"z\n1\n2\n").unwrap();
+        let error = roles().cohort_with(&table(), &short).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "2 rows of latents, but 4 rows of survival data"
+        );
+    }
+
+    #[test]
+    fn a_matrix_alone_stays_in_single_precision() {
+        let values = crate::Values::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let latents = Latents::new(values, 4, 2).unwrap();
+        let only = Roles::new("time", "dead").features([] as [&str; 0]);
+        let cohort = only.cohort_with(&table(), &latents).unwrap();
+        assert!(matches!(&cohort.features, Features::Latents(l) if l == &latents));
+        let csv = String::from_utf8(CSV.to_vec())
+            .unwrap()
+            .replace("8,0", ",0");
+        let table = Table::from_csv(csv.as_bytes()).unwrap();
+        let cohort = only
+            .drop_missing(true)
+            .cohort_with(&table, &latents)
+            .unwrap();
+        assert_eq!(cohort.covariates().unwrap().column(0), [1.0, 5.0, 7.0]);
+        assert_eq!(cohort.rows(), [0, 2, 3]);
+    }
+
+    #[test]
+    fn what_does_not_vary_is_named() {
+        let table = Table::from_csv(b"t,e,x,c,y\n1,1,2,a,1\n2,1,2,a,3\n").unwrap();
+        let cohort = Roles::new("t", "e")
+            .categorical(["c"])
+            .cohort(&table)
+            .unwrap();
+        assert_eq!(cohort.single_level(), ["c"]);
+        assert_eq!(cohort.constant_columns().unwrap(), ["x"]);
+    }
+}

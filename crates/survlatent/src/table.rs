@@ -1,0 +1,532 @@
+//! A CSV table with typed columns that remembers the line of every row.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::error::{Error, Header, Place, Result};
+
+/// Cells that stand for a missing value, in any mixture of upper and lower case; an empty cell
+/// is missing too.
+pub const MISSING: [&str; 4] = ["NA", "N/A", "NaN", "null"];
+
+/// Code of a missing cell in [`Labels::codes`].
+const NO_LEVEL: u32 = u32::MAX;
+
+/// A table read from CSV: comma-separated, UTF-8, with a header line.
+///
+/// Cells are trimmed of spaces. A cell that is empty or one of [`MISSING`] is missing. A column
+/// is numeric when every cell that is not missing is a number; a text column is one with
+/// something else in it.
+///
+/// ```
+/// use survlatent::Table;
+/// let table = Table::from_csv(b"time,cell\n72,squamous\n411,NA\n")?;
+/// assert_eq!(table.numbers("time")?, [72.0, 411.0]);
+/// assert_eq!(table.labels("cell")?.levels(), ["squamous"]);
+/// let error = table.numbers("tiem").unwrap_err();
+/// assert_eq!(error.to_string(), "there is no column `tiem`; did you mean `time`?");
+/// # Ok::<(), survlatent::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<Column>,
+    /// Name -> place among the columns.
+    index: HashMap<String, usize>,
+    /// Row -> line of the file.
+    lines: Vec<u64>,
+}
+
+/// One column of a [`Table`].
+#[derive(Debug, Clone)]
+pub struct Column {
+    name: String,
+    cells: Cells,
+}
+
+#[derive(Debug, Clone)]
+enum Cells {
+    /// NaN where missing.
+    Numbers(Vec<f64>),
+    Text {
+        labels: Labels,
+        first_text: usize,
+        some_number: bool,
+    },
+}
+
+/// What the cells of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers (and missing cells) only.
+    Numeric,
+    /// No cell is a number.
+    Text,
+    /// Numbers and other text.
+    Mixed,
+}
+
+/// A column as categories: levels in sorted order and a code per row.
+///
+/// Numbers sort by size, text by its bytes (capitals before small letters, whatever the locale).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    codes: Vec<u32>,
+    levels: Vec<String>,
+}
+
+impl Labels {
+    /// Level of row `i`, none when its cell is missing.
+    pub fn code(&self, row: usize) -> Option<u32> {
+        Some(self.codes[row]).filter(|&code| code != NO_LEVEL)
+    }
+
+    /// Names of the levels, sorted.
+    pub fn levels(&self) -> &[String] {
+        &self.levels
+    }
+
+    fn from_text(cells: &[Option<&str>]) -> Self {
+        let mut levels: Vec<&str> = cells.iter().flatten().copied().collect();
+        levels.sort_unstable();
+        levels.dedup();
+        let code = |cell: Option<&str>| match cell {
+            Some(cell) => levels.binary_search(&cell).map_or(NO_LEVEL, |k| k as u32),
+            None => NO_LEVEL,
+        };
+        Self {
+            codes: cells.iter().copied().map(code).collect(),
+            levels: levels.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn from_numbers(values: &[f64]) -> Self {
+        // `+ 0.0` makes one level of the two zeros.
+        let mut levels: Vec<f64> = values.iter().map(|v| v + 0.0).collect();
+        levels.retain(|v| !v.is_nan());
+        levels.sort_unstable_by(f64::total_cmp);
+        levels.dedup_by(|a, b| a.total_cmp(b).is_eq());
+        let code = |v: &f64| {
+            levels
+                .binary_search_by(|level| level.total_cmp(&(v + 0.0)))
+                .map_or(NO_LEVEL, |k| k as u32)
+        };
+        Self {
+            codes: values.iter().map(code).collect(),
+            levels: levels.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Column {
+    /// The name in the header.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its cells are.
+    pub fn kind(&self) -> Kind {
+        match &self.cells {
+            Cells::Numbers(_) => Kind::Numeric,
+            Cells::Text {
+                some_number: true, ..
+            } => Kind::Mixed,
+            Cells::Text { .. } => Kind::Text,
+        }
+    }
+
+    /// Whether the cell of row `row` is missing.
+    pub fn is_missing(&self, row: usize) -> bool {
+        match &self.cells {
+            Cells::Numbers(values) => values[row].is_nan(),
+            Cells::Text { labels, .. } => labels.code(row).is_none(),
+        }
+    }
+}
+
+impl Table {
+    /// Reads a CSV file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; otherwise what [`Table::from_csv`] refuses, with the file's name.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_csv(&bytes).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a table from the bytes of a CSV file.
+    ///
+    /// # Errors
+    /// [`Error::EmptyTable`], [`Error::NotText`], [`Error::Ragged`], [`Error::DuplicateColumn`].
+    pub fn from_csv(bytes: &[u8]) -> Result<Self> {
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .has_headers(false)
+            .from_reader(bytes);
+        let mut record = csv::ByteRecord::new();
+        let mut lines_read = LineCounter::new(bytes);
+        if !next(&mut reader, &mut record)? {
+            return Err(Error::EmptyTable { what: "header" });
+        }
+        let (names, index) = header(&record, lines_read.line_of(&record))?;
+        let mut lines = Vec::new();
+        // All cells as text, row after row; the end of each cell in `ends`.
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        while next(&mut reader, &mut record)? {
+            let line = lines_read.line_of(&record);
+            if record.len() != names.len() {
+                return Err(Error::Ragged {
+                    row: lines.len(),
+                    line,
+                    found: record.len(),
+                    expected: names.len(),
+                });
+            }
+            for cell in &record {
+                let cell = std::str::from_utf8(cell).map_err(|_| Error::NotText { line })?;
+                text.push_str(cell.trim());
+                ends.push(text.len());
+            }
+            lines.push(line);
+        }
+        if lines.is_empty() {
+            return Err(Error::EmptyTable { what: "data rows" });
+        }
+        let p = names.len();
+        let cell = |row: usize, column: usize| {
+            let at = row * p + column;
+            let start = if at == 0 { 0 } else { ends[at - 1] };
+            Some(&text[start..ends[at]]).filter(|cell| !is_missing(cell))
+        };
+        let columns = names
+            .into_iter()
+            .enumerate()
+            .map(|(j, name)| Column {
+                name,
+                cells: Cells::new((0..lines.len()).map(|i| cell(i, j))),
+            })
+            .collect();
+        Ok(Self {
+            columns,
+            index,
+            lines,
+        })
+    }
+
+    /// Number of data rows.
+    pub fn n(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The columns in the order of the header.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The column called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownColumn`] with the nearest name there is.
+    pub fn column(&self, name: &str) -> Result<&Column> {
+        match self.index.get(name) {
+            Some(&j) => Ok(&self.columns[j]),
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    /// A numeric column; NaN where a cell is missing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownColumn`]; [`Error::NotANumber`] names the first cell that is none.
+    pub fn numbers(&self, name: &str) -> Result<&[f64]> {
+        match &self.column(name)?.cells {
+            Cells::Numbers(values) => Ok(values),
+            Cells::Text {
+                labels, first_text, ..
+            } => Err(Error::NotANumber {
+                place: self.place(name, *first_text),
+                text: labels.levels[labels.codes[*first_text] as usize].clone(),
+            }),
+        }
+    }
+
+    /// An event column: 0, 1, true and false in any case; none where a cell is missing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownColumn`]; [`Error::NotAnEvent`] names the first cell that is none.
+    pub fn events(&self, name: &str) -> Result<Vec<Option<bool>>> {
+        let labels = self.labels(name)?;
+        let meaning: Vec<Option<bool>> = labels.levels.iter().map(|level| event(level)).collect();
+        (0..self.n())
+            .map(|row| match labels.code(row) {
+                None => Ok(None),
+                Some(code) => match meaning[code as usize] {
+                    Some(event) => Ok(Some(event)),
+                    None => Err(Error::NotAnEvent {
+                        place: self.place(name, row),
+                        text: labels.levels[code as usize].clone(),
+                    }),
+                },
+            })
+            .collect()
+    }
+
+    /// Any column as categories.
+    ///
+    /// # Errors
+    /// [`Error::UnknownColumn`].
+    pub fn labels(&self, name: &str) -> Result<Labels> {
+        Ok(match &self.column(name)?.cells {
+            Cells::Numbers(values) => Labels::from_numbers(values),
+            Cells::Text { labels, .. } => labels.clone(),
+        })
+    }
+
+    /// A cell for an error message.
+    pub fn place(&self, column: &str, row: usize) -> Place {
+        Place {
+            column: column.to_owned(),
+            row,
+            line: Some(self.lines[row]),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let header = match &self.columns[..] {
+            [one] if one.name.contains(';') => Header::Semicolon,
+            [one] if one.name.contains('\t') => Header::Tab,
+            _ => Header::Comma,
+        };
+        Error::UnknownColumn {
+            name: name.to_owned(),
+            nearest: nearest(name, self.columns.iter().map(Column::name)),
+            header,
+        }
+    }
+}
+
+impl Cells {
+    fn new<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+        let (mut first_text, mut some_number) = (None, false);
+        for (row, cell) in cells.clone().enumerate() {
+            match cell.map(number) {
+                Some(Some(_)) => some_number = true,
+                Some(None) => first_text = first_text.or(Some(row)),
+                None => {}
+            }
+            if some_number && first_text.is_some() {
+                break;
+            }
+        }
+        match first_text {
+            None => Self::Numbers(
+                cells
+                    .map(|cell| cell.and_then(number).unwrap_or(f64::NAN))
+                    .collect(),
+            ),
+            Some(first_text) => Self::Text {
+                labels: Labels::from_text(&cells.collect::<Vec<_>>()),
+                first_text,
+                some_number,
+            },
+        }
+    }
+}
+
+/// The name most like `name`, if any is like it at all.
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    const ALIKE: f64 = 0.5;
+    let name = name.to_lowercase();
+    names
+        .map(|candidate| {
+            let alike = strsim::normalized_damerau_levenshtein(&name, &candidate.to_lowercase());
+            (alike, candidate)
+        })
+        .filter(|&(alike, _)| alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// A finite or infinite number; `nan` is a missing value and never gets here.
+fn number(cell: &str) -> Option<f64> {
+    cell.parse().ok().filter(|v: &f64| !v.is_nan())
+}
+
+fn is_missing(cell: &str) -> bool {
+    cell.is_empty() || MISSING.iter().any(|token| cell.eq_ignore_ascii_case(token))
+}
+
+fn event(level: &str) -> Option<bool> {
+    match level {
+        _ if level.eq_ignore_ascii_case("true") => Some(true),
+        _ if level.eq_ignore_ascii_case("false") => Some(false),
+        _ => match number(level)? {
+            v if v.total_cmp(&1.0).is_eq() => Some(true),
+            v if (v + 0.0).total_cmp(&0.0).is_eq() => Some(false),
+            _ => None,
+        },
+    }
+}
+
+/// Reads the next record, if there is one.
+fn next(reader: &mut csv::Reader<&[u8]>, record: &mut csv::ByteRecord) -> Result<bool> {
+    // Reading bytes from memory, flexibly, has no way to fail; the message is kept all the same.
+    reader
+        .read_byte_record(record)
+        .map_err(|error| Error::Format {
+            format: "CSV",
+            reason: error.to_string(),
+        })
+}
+
+/// Lines of records, counted here because the csv crate gives the line where it began to look
+/// for a record, before empty lines and the second half of a CRLF.
+struct LineCounter<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl<'a> LineCounter<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            line: 1,
+        }
+    }
+
+    /// Line of a record that lies behind all asked for before.
+    fn line_of(&mut self, record: &csv::ByteRecord) -> u64 {
+        let from = record.position().map_or(0, csv::Position::byte) as usize;
+        let ends_line = |byte: u8| byte == b'\n' || byte == b'\r';
+        while let Some(&byte) = self.bytes.get(self.at)
+            && (self.at < from || ends_line(byte))
+        {
+            let crlf = byte == b'\r' && self.bytes.get(self.at + 1) == Some(&b'\n');
+            self.line += u64::from(ends_line(byte) && !crlf);
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+/// Column names in order, and the place of each.
+fn header(record: &csv::ByteRecord, line: u64) -> Result<(Vec<String>, HashMap<String, usize>)> {
+    let mut names: Vec<String> = Vec::with_capacity(record.len());
+    let mut seen = HashMap::new();
+    for (second, cell) in record.iter().enumerate() {
+        let name = std::str::from_utf8(cell).map_err(|_| Error::NotText { line })?;
+        let name = name.trim().to_owned();
+        if let Some(first) = seen.insert(name.clone(), second) {
+            return Err(Error::DuplicateColumn {
+                name,
+                first,
+                second,
+            });
+        }
+        names.push(name);
+    }
+    Ok((names, seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(csv: &str) -> String {
+        Table::from_csv(csv.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn structure_is_checked_by_line() {
+        assert_eq!(message(""), "the table has no header");
+        assert_eq!(message("a,b\n"), "the table has no data rows");
+        assert_eq!(
+            message("a,b\n1,2\n\n3\n"),
+            "row 2 (line 4) has 1 cells, the header has 2"
+        );
+        assert_eq!(
+            message("a,b,a\n1,2,3\n"),
+            "column 1 and column 3 are both called `a`"
+        );
+        let latin1 = Table::from_csv(b"a\nx\n\xe9\n").unwrap_err();
+        assert!(matches!(latin1, Error::NotText { line: 3 }));
+    }
+
+    #[test]
+    fn columns_are_typed() {
+        let table = Table::from_csv(
+            b"\xef\xbb\xbfx,cell,mixed,empty\r\n 1.5 ,b,1,\r\nNA,\"a\",two,nan\r\n1e3,,3,NULL\r\n",
+        )
+        .unwrap();
+        let kinds: Vec<Kind> = table.columns().iter().map(Column::kind).collect();
+        assert_eq!(
+            kinds,
+            [Kind::Numeric, Kind::Text, Kind::Mixed, Kind::Numeric]
+        );
+        let x = table.numbers("x").unwrap();
+        assert!(x[1].is_nan());
+        assert_eq!(
+            [x[0], x[2]].map(f64::to_bits),
+            [1.5f64, 1000.0].map(f64::to_bits)
+        );
+        let cell = table.labels("cell").unwrap();
+        assert_eq!(cell.levels(), ["a", "b"]);
+        assert_eq!(
+            (cell.code(0), cell.code(1), cell.code(2)),
+            (Some(1), Some(0), None)
+        );
+        assert!(table.column("empty").unwrap().is_missing(1));
+        assert_eq!(
+            table.numbers("mixed").unwrap_err().to_string(),
+            "column `mixed`, row 2 (line 3): `two` is not a number"
+        );
+    }
+
+    #[test]
+    fn numeric_levels_sort_by_size() {
+        let table = Table::from_csv(b"g\n10\n2\n-0\n0\n2.0\n").unwrap();
+        assert_eq!(table.labels("g").unwrap().levels(), ["0", "2", "10"]);
+    }
+
+    #[test]
+    fn events_are_zero_one_true_false_and_nothing_else() {
+        let table =
+            Table::from_csv(b"a,b,c,d\n1,TRUE,1,yes\n0,false,2,no\n1.0,True,1,no\n").unwrap();
+        let yes = Some(true);
+        assert_eq!(table.events("a").unwrap(), [yes, Some(false), yes]);
+        assert_eq!(table.events("b").unwrap(), [yes, Some(false), yes]);
+        let error = table.events("c").unwrap_err().to_string();
+        assert!(
+            error.starts_with("column `c`, row 2 (line 3): `2` is not an event indicator"),
+            "{error}"
+        );
+        assert!(error.contains("1/2"));
+        assert!(table.events("d").is_err());
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered() {
+        let table = Table::from_csv(b"time,status,age\n1,1,1\n").unwrap();
+        let say = |name: &str| table.column(name).unwrap_err().to_string();
+        assert_eq!(
+            say("Status2"),
+            "there is no column `Status2`; did you mean `status`?"
+        );
+        assert_eq!(say("zzzzz"), "there is no column `zzzzz`");
+        let table = Table::from_csv(b"time;status\n1;2\n").unwrap();
+        let error = table.column("time").unwrap_err().to_string();
+        assert!(error.contains("semicolons"), "{error}");
+    }
+
+    #[test]
+    fn infinite_cells_are_numbers_for_later_checks_to_name() {
+        let table = Table::from_csv(b"x\ninf\n-Infinity\n1\n").unwrap();
+        assert!(table.numbers("x").unwrap()[0].is_infinite());
+        assert_eq!(table.columns()[0].kind(), Kind::Numeric);
+    }
+}

@@ -1,0 +1,259 @@
+//! `CoxPh` against R's `coxph` on every data set, tie method and option of the golden file.
+#![allow(
+    clippy::cast_sign_loss,
+    reason = "golden files hold codes and places as numbers"
+)]
+
+use cox_survival::{Covariates, CoxFit, CoxPh, Surv, Ties};
+use serde_json::Value;
+use survlatent_tests::{all_close, close, csv, json, numbers};
+
+/// Relative agreement asked of everything R computed at eps = 1e-12.
+const TOLERANCE: f64 = 1e-8;
+
+struct Case {
+    data: &'static str,
+    time: &'static str,
+    event: &'static str,
+    x: &'static [&'static str],
+    entry: Option<&'static str>,
+    strata: Option<&'static str>,
+    weights: Option<&'static str>,
+    cluster: Option<&'static str>,
+    robust: bool,
+}
+
+const PLAIN: Case = Case {
+    data: "",
+    time: "time",
+    event: "status",
+    x: &[],
+    entry: None,
+    strata: None,
+    weights: None,
+    cluster: None,
+    robust: false,
+};
+
+const SYNTH: Case = Case {
+    data: "synth_ties",
+    x: &["x1", "x2", "x3", "x4", "x5"],
+    ..PLAIN
+};
+
+fn fit(case: &Case, ties: Ties) -> CoxFit {
+    let table = csv(&format!("survival/data/{}.csv", case.data));
+    let column = |name: &str| &table[name];
+    let event: Vec<bool> = column(case.event).iter().map(|&e| e > 0.5).collect();
+    let mut builder = Surv::builder(column(case.time), &event);
+    let strata: Vec<i64>;
+    if let Some(name) = case.strata {
+        strata = column(name).iter().map(|&s| s as i64).collect();
+        builder = builder.strata(&strata);
+    }
+    if let Some(name) = case.entry {
+        builder = builder.entry(column(name));
+    }
+    if let Some(name) = case.weights {
+        builder = builder.weights(column(name));
+    }
+    let surv = builder.build().expect("a valid outcome");
+    let values: Vec<f64> = case
+        .x
+        .iter()
+        .flat_map(|name| column(name).clone())
+        .collect();
+    let x = Covariates::from_columns(&values, surv.n(), case.x.len())
+        .and_then(|x| x.with_names(case.x.iter().copied()))
+        .expect("a valid matrix");
+    let settings = CoxPh::new().ties(ties).robust(case.robust);
+    match case.cluster {
+        None => settings.fit(&surv, &x),
+        Some(name) => {
+            let codes: Vec<u32> = column(name).iter().map(|&c| c as u32).collect();
+            settings.fit_clustered(&surv, &x, &codes)
+        }
+    }
+    .expect("a fit")
+}
+
+fn compare(key: &str, case: &Case, fits: &Value) {
+    for ties in [Ties::Efron, Ties::Breslow] {
+        let key = format!("{key}/{}", ties.name());
+        let want = &fits[&key];
+        assert!(want.is_object(), "{key} is in the golden file");
+        let got = fit(case, ties);
+        all_close(
+            got.coef(),
+            &numbers(&want["coef"]),
+            TOLERANCE,
+            &format!("{key} coef"),
+        );
+        all_close(
+            got.se(),
+            &numbers(&want["se"]),
+            TOLERANCE,
+            &format!("{key} se"),
+        );
+        close(
+            got.loglik0(),
+            want["loglik0"].as_f64().unwrap(),
+            TOLERANCE,
+            &key,
+        );
+        close(
+            got.loglik(),
+            want["loglik"].as_f64().unwrap(),
+            TOLERANCE,
+            &key,
+        );
+        close(
+            got.lr(),
+            want["lr"].as_f64().unwrap(),
+            TOLERANCE,
+            &format!("{key} lr"),
+        );
+        close(
+            got.score_test(),
+            want["score"].as_f64().unwrap(),
+            TOLERANCE,
+            &format!("{key} score"),
+        );
+        // R's summary prints the Wald statistic with two decimals.
+        let wald = want["wald"].as_f64().unwrap();
+        assert!(
+            (got.wald() - wald).abs() <= 0.005 + 1e-9,
+            "{key} wald {} {wald}",
+            got.wald()
+        );
+        let var: Vec<f64> = want["var"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(numbers)
+            .collect();
+        let scale = var.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        for (g, w) in got.variance().iter().zip(&var) {
+            assert!((g - w).abs() <= TOLERANCE * scale, "{key} variance {g} {w}");
+        }
+        match got.robust_se() {
+            Some(se) => all_close(se, &numbers(&want["robust_se"]), TOLERANCE, &key),
+            None => assert!(want["robust_se"].is_null()),
+        }
+        let Some((c, se)) = got.concordance() else {
+            continue;
+        };
+        close(
+            c,
+            want["concordance"].as_f64().unwrap(),
+            TOLERANCE,
+            &format!("{key} C"),
+        );
+        close(
+            se,
+            want["concordance_se"].as_f64().unwrap(),
+            TOLERANCE,
+            &format!("{key} se(C)"),
+        );
+    }
+}
+
+#[test]
+fn agrees_with_r_on_every_golden_fit() {
+    let golden = json("survival/results/cox_fits.json");
+    let fits = &golden["fits"];
+    let veteran = &[
+        "trt",
+        "karno",
+        "diagtime",
+        "age",
+        "prior",
+        "cell_small",
+        "cell_adeno",
+        "cell_large",
+    ];
+    compare(
+        "veteran",
+        &Case {
+            data: "veteran",
+            x: veteran,
+            ..PLAIN
+        },
+        fits,
+    );
+    let lung = &["age", "sex", "ph_ecog", "ph_karno", "wt_loss"];
+    compare(
+        "lung",
+        &Case {
+            data: "lung",
+            x: lung,
+            ..PLAIN
+        },
+        fits,
+    );
+    let ovarian = Case {
+        data: "ovarian",
+        time: "futime",
+        event: "fustat",
+        x: &["age", "resid_ds", "rx", "ecog_ps"],
+        ..PLAIN
+    };
+    compare("ovarian", &ovarian, fits);
+    compare("synth", &SYNTH, fits);
+    compare(
+        "synth_w",
+        &Case {
+            weights: Some("w"),
+            ..SYNTH
+        },
+        fits,
+    );
+    compare(
+        "synth_w_robust",
+        &Case {
+            weights: Some("w"),
+            robust: true,
+            ..SYNTH
+        },
+        fits,
+    );
+    compare(
+        "synth_iw",
+        &Case {
+            weights: Some("iw"),
+            ..SYNTH
+        },
+        fits,
+    );
+    compare(
+        "synth_strata",
+        &Case {
+            strata: Some("stratum"),
+            ..SYNTH
+        },
+        fits,
+    );
+    compare(
+        "synth_entry",
+        &Case {
+            entry: Some("entry"),
+            ..SYNTH
+        },
+        fits,
+    );
+    compare(
+        "synth_cluster",
+        &Case {
+            cluster: Some("cl"),
+            ..SYNTH
+        },
+        fits,
+    );
+    let inst = Case {
+        data: "lung",
+        x: &["age", "sex", "ph_ecog"],
+        strata: Some("inst"),
+        ..PLAIN
+    };
+    compare("lung_strata_inst", &inst, fits);
+}

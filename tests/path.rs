@@ -1,0 +1,196 @@
+//! `CoxPath` against glmnet 4.1-6 run at thresh = 1e-14.
+#![allow(
+    clippy::cast_sign_loss,
+    reason = "golden files hold codes and places as numbers"
+)]
+
+use cox_survival::{Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv};
+use serde_json::Value;
+use survlatent_tests::{close, csv, json, numbers};
+
+/// The heavily tied golden set; features `x1..x50`.
+struct Set {
+    table: std::collections::BTreeMap<String, Vec<f64>>,
+    event: Vec<bool>,
+    x: Vec<f64>,
+}
+
+impl Set {
+    fn read() -> Self {
+        let table = csv("survival/data/enet_n300_p50.csv");
+        let event = table["status"].iter().map(|&e| e > 0.5).collect();
+        let x = (1..=50)
+            .flat_map(|j| table[&format!("x{j}")].clone())
+            .collect();
+        Self { table, event, x }
+    }
+
+    fn covariates(&self, p: usize) -> Covariates<'_> {
+        Covariates::from_columns(&self.x[..300 * p], 300, p).expect("shape")
+    }
+
+    fn surv(&self) -> Surv {
+        Surv::new(&self.table["time"], &self.event).expect("valid")
+    }
+}
+
+/// Compares a path with glmnet's at the lambdas the golden file keeps, relative to the largest
+/// coefficient, and asks for our own certificate at every lambda.
+fn compare(key: &str, fit: &PathFit, golden: &Value) {
+    let want = &golden[key];
+    assert!(want.is_object(), "{key} is in the golden file");
+    let lambda = numbers(&want["lambda"]);
+    assert_eq!(fit.lambda().len(), lambda.len(), "{key}: number of lambdas");
+    // glmnet's Fortran steps its sequence with a single-precision exponent: 2e-7 off at the end.
+    for (k, (got, want)) in fit.lambda().iter().zip(&lambda).enumerate() {
+        close(*got, *want, 2e-7, &format!("{key} lambda[{k}]"));
+    }
+    close(
+        fit.nulldev(),
+        want["nulldev"].as_f64().unwrap(),
+        1e-10,
+        &format!("{key} nulldev"),
+    );
+    let ratio = numbers(&want["dev_ratio"]);
+    for (k, (got, want)) in fit.dev_ratio().iter().zip(&ratio).enumerate() {
+        assert!(
+            (got - want).abs() <= 2e-7,
+            "{key} dev_ratio[{k}] {got} {want}"
+        );
+    }
+    let p = fit.names().len();
+    let at = numbers(&want["beta_at"]);
+    for (slot, k) in want["beta"].as_array().unwrap().iter().zip(at) {
+        let k = k as usize;
+        let mut beta = vec![0.0; p];
+        for (i, v) in numbers(&slot["i"]).iter().zip(numbers(&slot["v"])) {
+            beta[*i as usize] = v;
+        }
+        let got = fit.beta(k).dense(p);
+        let size = beta.iter().fold(0.0f64, |m, b| m.max(b.abs())).max(1e-3);
+        let worst = got
+            .iter()
+            .zip(&beta)
+            .map(|(g, w)| (g - w).abs())
+            .fold(0.0, f64::max);
+        assert!(
+            worst <= 1e-5 * size,
+            "{key} beta at {k}: off by {:.1e}",
+            worst / size
+        );
+    }
+    for (k, kkt) in fit.kkt().iter().enumerate() {
+        assert!(
+            *kkt <= 1e-7,
+            "{key}: certificate of lambda {k} is {kkt:.1e}"
+        );
+    }
+}
+
+#[test]
+fn agrees_with_glmnet() {
+    let golden = json("survival/results/glmnet_paths.json");
+    let set = Set::read();
+    let (surv, x) = (set.surv(), set.covariates(50));
+    let fit = |path: CoxPath| path.fit(&surv, &x).expect("a path");
+    compare("A/alpha1", &fit(CoxPath::new()), &golden);
+    compare("A/alpha0.5", &fit(CoxPath::new().alpha(0.5)), &golden);
+    compare(
+        "A/alpha1/nostd",
+        &fit(CoxPath::new().n_lambda(50).standardize(false)),
+        &golden,
+    );
+    let mut factor = vec![0.0, 0.0];
+    factor.extend((0..48).map(|k| f64::from(1 + k % 2)));
+    let path = CoxPath::new()
+        .alpha(0.5)
+        .n_lambda(50)
+        .penalty_factor(factor);
+    compare("A/alpha0.5/penaltyfactor", &fit(path), &golden);
+    let last = 29.0;
+    let ridge: Vec<f64> = (0..30)
+        .map(|k| (100f64.ln() + (1e-3f64.ln() - 100f64.ln()) * f64::from(k) / last).exp())
+        .collect();
+    compare(
+        "A/alpha0",
+        &fit(CoxPath::new().alpha(0.0).lambdas(ridge)),
+        &golden,
+    );
+}
+
+#[test]
+fn agrees_with_glmnet_on_weights_strata_and_entry() {
+    let golden = json("survival/results/glmnet_paths.json");
+    let set = Set::read();
+    let x = set.covariates(50);
+    let path = CoxPath::new().alpha(0.5);
+    let builder = || Surv::builder(&set.table["time"], &set.event);
+
+    let surv = builder().weights(&set.table["w"]).build().unwrap();
+    compare(
+        "A/alpha0.5/weights",
+        &path.clone().n_lambda(50).fit(&surv, &x).unwrap(),
+        &golden,
+    );
+
+    let strata: Vec<i64> = set.table["stratum"].iter().map(|&s| s as i64).collect();
+    let surv = builder().strata(&strata).build().unwrap();
+    compare(
+        "A/alpha0.5/strata",
+        &path.clone().n_lambda(30).fit(&surv, &x).unwrap(),
+        &golden,
+    );
+
+    let surv = builder().entry(&set.table["entry"]).build().unwrap();
+    compare(
+        "A/alpha0.5/entry",
+        &path.n_lambda(30).fit(&surv, &x).unwrap(),
+        &golden,
+    );
+}
+
+#[test]
+fn cross_validation_agrees_with_cv_glmnet() {
+    let golden = json("survival/results/glmnet_paths.json");
+    let set = Set::read();
+    let (surv, x) = (set.surv(), set.covariates(50));
+    let labels: Vec<usize> = set.table["foldid"].iter().map(|&f| f as usize).collect();
+    let folds = Folds::given(&labels).unwrap();
+    let cases = [
+        (
+            "A/cv_alpha0.95/deviance/groupedTRUE",
+            CvMeasure::Deviance { grouped: true },
+        ),
+        (
+            "A/cv_alpha0.95/deviance/groupedFALSE",
+            CvMeasure::Deviance { grouped: false },
+        ),
+        ("A/cv_alpha0.95/C", CvMeasure::Concordance),
+    ];
+    for (key, measure) in cases {
+        let want = &golden[key];
+        let cv = CrossValidation::new(CoxPath::new().alpha(0.95).n_lambda(50))
+            .measure(measure)
+            .fit(&surv, &x, &folds)
+            .unwrap();
+        // glmnet ran at thresh = 1e-12 here; the lambdas carry its single-precision exponent.
+        for (k, (got, want)) in cv.cvm().iter().zip(numbers(&want["cvm"])).enumerate() {
+            close(*got, want, 1e-5, &format!("{key} cvm[{k}]"));
+        }
+        for (k, (got, want)) in cv.cvsd().iter().zip(numbers(&want["cvsd"])).enumerate() {
+            close(*got, want, 1e-4, &format!("{key} cvsd[{k}]"));
+        }
+        close(
+            cv.lambda_min(),
+            want["lambda_min"].as_f64().unwrap(),
+            2e-7,
+            key,
+        );
+        close(
+            cv.lambda_1se(),
+            want["lambda_1se"].as_f64().unwrap(),
+            2e-7,
+            key,
+        );
+    }
+}
