@@ -1,0 +1,797 @@
+//! A reader of Python pickles that executes nothing.
+//!
+//! Instructions build a tree of plain data. Classes and functions are taken from an allow-list
+//! and kept as *names with arguments*: calling them is a matter of the readers that know what a
+//! tensor or a network is. Everything lives in one arena, so that neither a deep nor a cyclic
+//! structure can exhaust the stack, and the number of nodes is bounded.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+
+/// A value; compound ones are in the arena.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Node(usize),
+}
+
+/// A compound value. Byte strings are positions in the file.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    Bytes {
+        start: usize,
+        len: usize,
+    },
+    Text {
+        start: usize,
+        len: usize,
+    },
+    Big(Vec<u8>),
+    List(Vec<Value>),
+    Tuple(Vec<Value>),
+    Dict(Vec<(Value, Value)>),
+    Global(Global),
+    /// `class(*args)` with what was later assigned to it.
+    Object {
+        class: Global,
+        args: Value,
+        state: Value,
+        items: Vec<Value>,
+        pairs: Vec<(Value, Value)>,
+    },
+    Persistent(Value),
+}
+
+macro_rules! globals {
+    ($($variant:ident: $($module:literal . $name:literal)|+;)*) => {
+        /// The classes and functions a network file may name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Global { $($variant),* }
+
+        impl Global {
+            #[allow(clippy::unnested_or_patterns)]
+            fn find(module: &str, name: &str) -> Option<Self> {
+                match (module, name) {
+                    $($(($module, $name))|+ => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+globals! {
+    PersistentObject: "torch_utils.persistence"."_reconstruct_persistent_obj";
+    EasyDict: "dnnlib.util"."EasyDict" | "dnnlib"."EasyDict";
+    OrderedDict: "collections"."OrderedDict";
+    DefaultDict: "collections"."defaultdict";
+    Set: "builtins"."set" | "__builtin__"."set";
+    FrozenSet: "builtins"."frozenset" | "__builtin__"."frozenset";
+    Dict: "builtins"."dict" | "__builtin__"."dict";
+    Namespace: "argparse"."Namespace";
+    Encode: "_codecs"."encode";
+    RebuildParameter: "torch._utils"."_rebuild_parameter";
+    RebuildTensor: "torch._utils"."_rebuild_tensor_v2";
+    LoadFromBytes: "torch.storage"."_load_from_bytes";
+    Size: "torch"."Size";
+    Device: "torch"."device";
+    FloatStorage: "torch"."FloatStorage";
+    DoubleStorage: "torch"."DoubleStorage";
+    HalfStorage: "torch"."HalfStorage";
+    Bfloat16Storage: "torch"."BFloat16Storage";
+    LongStorage: "torch"."LongStorage";
+    IntStorage: "torch"."IntStorage";
+    ShortStorage: "torch"."ShortStorage";
+    CharStorage: "torch"."CharStorage";
+    ByteStorage: "torch"."ByteStorage";
+    BoolStorage: "torch"."BoolStorage";
+    NumpyScalar: "numpy.core.multiarray"."scalar" | "numpy._core.multiarray"."scalar";
+    NumpyReconstruct: "numpy.core.multiarray"."_reconstruct" | "numpy._core.multiarray"."_reconstruct";
+    NumpyArray: "numpy"."ndarray";
+    NumpyDtype: "numpy"."dtype";
+    TflibNetwork: "dnnlib.tflib.network"."Network";
+}
+
+/// Real files have a few ten thousand.
+const MAX_NODES: usize = 1 << 20;
+
+/// The tree a pickle describes.
+#[derive(Debug)]
+pub(crate) struct Pickle<'a> {
+    bytes: &'a [u8],
+    /// Position of `bytes[0]` in the file, for messages and storages.
+    base: usize,
+    nodes: Vec<Node>,
+    /// The result.
+    pub(crate) root: Value,
+    /// Position after the STOP instruction, relative to `bytes`.
+    pub(crate) end: usize,
+}
+
+impl<'a> Pickle<'a> {
+    /// Reads one pickle from the start of `bytes`, which are at `base` in the file.
+    pub(crate) fn parse(bytes: &'a [u8], base: usize) -> Result<Self> {
+        let pickle = Self {
+            bytes,
+            base,
+            nodes: Vec::new(),
+            root: Value::None,
+            end: 0,
+        };
+        let mut machine = Machine {
+            pickle,
+            at: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
+        machine.run()?;
+        Ok(machine.pickle)
+    }
+
+    pub(crate) fn node(&self, value: Value) -> Option<&Node> {
+        match value {
+            Value::Node(index) => self.nodes.get(index),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(&self, value: Value) -> Option<&'a str> {
+        match self.node(value)? {
+            &Node::Text { start, len } | &Node::Bytes { start, len } => {
+                std::str::from_utf8(self.bytes.get(start..start + len)?).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes and their position in the file; `None` as position if they had to be decoded.
+    pub(crate) fn bytes(
+        &self,
+        value: Value,
+    ) -> Option<(std::borrow::Cow<'a, [u8]>, Option<usize>)> {
+        match self.node(value)? {
+            &Node::Bytes { start, len } => {
+                let bytes = self.bytes.get(start..start + len)?;
+                Some((bytes.into(), Some(self.base + start)))
+            }
+            // Protocol 2 has no byte strings: they are Latin-1 text to be encoded.
+            Node::Object {
+                class: Global::Encode,
+                args,
+                ..
+            } => {
+                let args = self.sequence(*args)?;
+                let text = self.text(*args.first()?)?;
+                let encoding = args.get(1).and_then(|&e| self.text(e))?;
+                if !encoding.starts_with("latin") {
+                    return None;
+                }
+                let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+                Some((bytes?.into(), None))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sequence(&self, value: Value) -> Option<&[Value]> {
+        match self.node(value)? {
+            Node::List(v) | Node::Tuple(v) => Some(v),
+            Node::Object {
+                class: Global::Size,
+                args,
+                ..
+            } => {
+                let inner = self.sequence_plain(*args)?;
+                self.sequence_plain(*inner.first()?)
+            }
+            _ => None,
+        }
+    }
+
+    fn sequence_plain(&self, value: Value) -> Option<&[Value]> {
+        match self.node(value)? {
+            Node::List(v) | Node::Tuple(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The entries of a dict or of an object that is one.
+    pub(crate) fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
+        match self.node(value)? {
+            Node::Dict(pairs)
+            | Node::Object {
+                class: Global::OrderedDict | Global::EasyDict | Global::DefaultDict | Global::Dict,
+                pairs,
+                ..
+            } => Some(pairs),
+            Node::Object {
+                class: Global::Namespace,
+                state,
+                ..
+            } => match self.node(*state)? {
+                Node::Dict(pairs) => Some(pairs),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The entry `key` of a dict; the last one wins, as in Python.
+    pub(crate) fn get(&self, dict: Value, key: &str) -> Option<Value> {
+        let entries = self.entries(dict)?;
+        entries
+            .iter()
+            .rev()
+            .find(|(k, _)| self.text(*k) == Some(key))
+            .map(|&(_, v)| v)
+    }
+
+    pub(crate) fn unsigned(&self, value: Value) -> Option<usize> {
+        match value {
+            Value::Int(i) => usize::try_from(i).ok(),
+            Value::Float(f) if f >= 0.0 && f.fract() == 0.0 && f < 1e15 =>
+            {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                Some(f as usize)
+            }
+            _ => self
+                .scalar(value)
+                .and_then(|v| self.unsigned(Value::Float(v))),
+        }
+    }
+
+    pub(crate) fn number(&self, value: Value) -> Option<f64> {
+        match value {
+            #[allow(clippy::cast_precision_loss)]
+            Value::Int(i) => Some(i as f64),
+            Value::Float(f) => Some(f),
+            Value::Bool(b) => Some(f64::from(u8::from(b))),
+            _ => self.scalar(value),
+        }
+    }
+
+    /// A numpy scalar.
+    fn scalar(&self, value: Value) -> Option<f64> {
+        let Node::Object {
+            class: Global::NumpyScalar,
+            args,
+            ..
+        } = self.node(value)?
+        else {
+            return None;
+        };
+        let args = self.sequence(*args)?;
+        let kind = self.dtype(*args.first()?)?;
+        let (data, _) = self.bytes(*args.get(1)?)?;
+        let data: &[u8] = &data;
+        Some(match kind {
+            "f8" => f64::from_le_bytes(data.try_into().ok()?),
+            "f4" => f32::from_le_bytes(data.try_into().ok()?).into(),
+            #[allow(clippy::cast_precision_loss)]
+            "i8" => i64::from_le_bytes(data.try_into().ok()?) as f64,
+            "i4" => i32::from_le_bytes(data.try_into().ok()?).into(),
+            _ => return None,
+        })
+    }
+
+    /// The name of a little-endian numpy type.
+    pub(crate) fn dtype(&self, value: Value) -> Option<&'a str> {
+        let Node::Object {
+            class: Global::NumpyDtype,
+            args,
+            state,
+            ..
+        } = self.node(value)?
+        else {
+            return None;
+        };
+        let name = self.text(*self.sequence(*args)?.first()?)?;
+        let order = self
+            .sequence(*state)
+            .and_then(|s| s.get(1))
+            .and_then(|&o| self.text(o));
+        (order != Some(">")).then_some(name)
+    }
+
+    /// Class, arguments and state of an object.
+    pub(crate) fn object(&self, value: Value) -> Option<(Global, Value, Value)> {
+        match self.node(value)? {
+            &Node::Object {
+                class, args, state, ..
+            } => Some((class, args, state)),
+            _ => None,
+        }
+    }
+
+    /// All persistent ids.
+    pub(crate) fn persistent(&self) -> impl Iterator<Item = Value> + '_ {
+        self.nodes.iter().filter_map(|node| match node {
+            &Node::Persistent(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn global(&self, value: Value) -> Option<Global> {
+        match self.node(value)? {
+            &Node::Global(g) => Some(g),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn describe(&self, value: Value) -> String {
+        match value {
+            Value::None => "None".to_owned(),
+            Value::Bool(b) => if b { "True" } else { "False" }.to_owned(),
+            Value::Int(i) => i.to_string(),
+            Value::Float(f) => f.to_string(),
+            Value::Node(_) => match self.node(value) {
+                Some(Node::Text { .. }) => {
+                    let text = self.text(value).unwrap_or("");
+                    format!("'{}'", text.chars().take(40).collect::<String>())
+                }
+                Some(Node::Bytes { len, .. }) => format!("{len} bytes"),
+                Some(Node::Big(_)) => "a large integer".to_owned(),
+                Some(Node::List(v)) => format!("a list of {}", v.len()),
+                Some(Node::Tuple(v)) => format!("a tuple of {}", v.len()),
+                Some(Node::Dict(v)) => format!("a dict of {}", v.len()),
+                Some(Node::Global(g) | Node::Object { class: g, .. }) => format!("{g:?}"),
+                Some(Node::Persistent(_)) => "a storage".to_owned(),
+                None => "nothing".to_owned(),
+            },
+        }
+    }
+}
+
+struct Machine<'a> {
+    pickle: Pickle<'a>,
+    at: usize,
+    stack: Vec<Value>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Value>,
+}
+
+impl Machine<'_> {
+    fn fail(&self, reason: impl Into<String>) -> Error {
+        Error::Pickle {
+            offset: (self.pickle.base + self.at) as u64,
+            reason: reason.into(),
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Result<usize> {
+        let left = self.pickle.bytes.len() - self.at;
+        if len > left {
+            return Err(Error::Truncated {
+                offset: (self.pickle.base + self.at) as u64,
+                needed: len as u64,
+                available: left as u64,
+            });
+        }
+        let start = self.at;
+        self.at += len;
+        Ok(start)
+    }
+
+    fn uint(&mut self, len: usize) -> Result<usize> {
+        let start = self.take(len)?;
+        let mut word = [0_u8; 8];
+        word[..len].copy_from_slice(&self.pickle.bytes[start..start + len]);
+        usize::try_from(u64::from_le_bytes(word)).map_err(|_| self.fail("size overflows"))
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let rest = &self.pickle.bytes[self.at..];
+        let len = rest
+            .iter()
+            .take(1024)
+            .position(|&b| b == b'\n')
+            .ok_or_else(|| self.fail("no end of line"))?;
+        let text = String::from_utf8_lossy(&rest[..len]).into_owned();
+        self.at += len + 1;
+        Ok(text)
+    }
+
+    fn push(&mut self, value: Value) -> Result<()> {
+        if self.stack.len() >= MAX_NODES {
+            return Err(self.fail("stack too large"));
+        }
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn push_node(&mut self, node: Node) -> Result<()> {
+        if self.pickle.nodes.len() >= MAX_NODES {
+            return Err(self.fail(format!("more than {MAX_NODES} objects")));
+        }
+        self.pickle.nodes.push(node);
+        self.push(Value::Node(self.pickle.nodes.len() - 1))
+    }
+
+    fn pop(&mut self) -> Result<Value> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err(self.fail("stack is empty"));
+        }
+        self.stack.pop().ok_or_else(|| self.fail("stack is empty"))
+    }
+
+    fn top(&mut self) -> Result<Value> {
+        let value = self.pop()?;
+        self.stack.push(value);
+        Ok(value)
+    }
+
+    fn pop_mark(&mut self) -> Result<Vec<Value>> {
+        let mark = self.marks.pop().ok_or_else(|| self.fail("no mark"))?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn bytes(&mut self, width: usize) -> Result<()> {
+        let len = self.uint(width)?;
+        let start = self.take(len)?;
+        self.push_node(Node::Bytes { start, len })
+    }
+
+    fn text(&mut self, width: usize) -> Result<()> {
+        let len = self.uint(width)?;
+        let start = self.take(len)?;
+        self.push_node(Node::Text { start, len })
+    }
+
+    fn tuple(&mut self, len: usize) -> Result<()> {
+        let mut items = Vec::with_capacity(len);
+        for _ in 0..len {
+            items.push(self.pop()?);
+        }
+        items.reverse();
+        self.push_node(Node::Tuple(items))
+    }
+
+    fn long(&mut self, len: usize) -> Result<()> {
+        let start = self.take(len)?;
+        let bytes = &self.pickle.bytes[start..start + len];
+        if len <= 8 {
+            let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) {
+                0xff
+            } else {
+                0
+            };
+            let mut word = [fill; 8];
+            word[..len].copy_from_slice(bytes);
+            return self.push(Value::Int(i64::from_le_bytes(word)));
+        }
+        if len > 64 {
+            return Err(self.fail("integer of more than 64 bytes"));
+        }
+        let bytes = bytes.to_vec();
+        self.push_node(Node::Big(bytes))
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Result<()> {
+        match Global::find(module, name) {
+            Some(global) => self.push_node(Node::Global(global)),
+            None => Err(Error::ForbiddenGlobal {
+                offset: (self.pickle.base + self.at) as u64,
+                name: format!("{module}.{name}"),
+            }),
+        }
+    }
+
+    fn call(&mut self) -> Result<()> {
+        let args = self.pop()?;
+        let callee = self.pop()?;
+        let class = self
+            .pickle
+            .global(callee)
+            .ok_or_else(|| self.fail("call of something not a class"))?;
+        if self.pickle.sequence(args).is_none() {
+            return Err(self.fail("arguments are not a tuple"));
+        }
+        self.push_node(Node::Object {
+            class,
+            args,
+            state: Value::None,
+            items: Vec::new(),
+            pairs: Vec::new(),
+        })
+    }
+
+    fn top_node(&mut self) -> Result<&mut Node> {
+        let top = self.top()?;
+        let error = self.fail("not a container");
+        match top {
+            Value::Node(index) => self.pickle.nodes.get_mut(index).ok_or(error),
+            _ => Err(error),
+        }
+    }
+
+    fn extend(&mut self, new: Vec<Value>) -> Result<()> {
+        let error = self.fail("append to something not a list");
+        match self.top_node()? {
+            Node::List(items) | Node::Object { items, .. } => items.extend(new),
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn set_items(&mut self, new: &[Value]) -> Result<()> {
+        let error = self.fail("items set on something not a dict, or a key without a value");
+        if !new.len().is_multiple_of(2) {
+            return Err(error);
+        }
+        match self.top_node()? {
+            Node::Dict(pairs) | Node::Object { pairs, .. } => {
+                pairs.extend(new.chunks_exact(2).map(|p| (p[0], p[1])));
+            }
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, key: u32) -> Result<()> {
+        let value = self.top()?;
+        if self.memo.len() >= MAX_NODES {
+            return Err(self.fail("memo too large"));
+        }
+        self.memo.insert(key, value);
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u32) -> Result<()> {
+        let value = *self
+            .memo
+            .get(&key)
+            .ok_or_else(|| self.fail(format!("memo {key} is not set")))?;
+        self.push(value)
+    }
+
+    fn key(&mut self, width: usize) -> Result<u32> {
+        u32::try_from(self.uint(width)?).map_err(|_| self.fail("memo key overflows"))
+    }
+
+    fn run(&mut self) -> Result<()> {
+        loop {
+            let at = self.take(1)?;
+            match self.pickle.bytes[at] {
+                b'.' => {
+                    self.pickle.root = self.pop()?;
+                    self.pickle.end = self.at;
+                    return Ok(());
+                }
+                code => self.step(code)?,
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_lines)]
+    fn step(&mut self, code: u8) -> Result<()> {
+        match code {
+            0x80 => {
+                let protocol = self.uint(1)?;
+                if !(2..=5).contains(&protocol) {
+                    return Err(self.fail(format!("protocol {protocol}; 2 to 5 are read")));
+                }
+                Ok(())
+            }
+            0x95 => self.take(8).map(|_| ()),
+            b'(' => {
+                if self.marks.len() >= MAX_NODES {
+                    return Err(self.fail("too many marks"));
+                }
+                self.marks.push(self.stack.len());
+                Ok(())
+            }
+            b'0' => self.pop().map(|_| ()),
+            b'1' => self.pop_mark().map(|_| ()),
+            b'2' => {
+                let top = self.top()?;
+                self.push(top)
+            }
+            b'N' => self.push(Value::None),
+            0x88 => self.push(Value::Bool(true)),
+            0x89 => self.push(Value::Bool(false)),
+            b'K' => {
+                let v = self.uint(1)?;
+                self.push(Value::Int(v.cast_signed() as i64))
+            }
+            b'M' => {
+                let v = self.uint(2)?;
+                self.push(Value::Int(v.cast_signed() as i64))
+            }
+            b'J' => {
+                let start = self.take(4)?;
+                let mut word = [0; 4];
+                word.copy_from_slice(&self.pickle.bytes[start..start + 4]);
+                self.push(Value::Int(i32::from_le_bytes(word).into()))
+            }
+            0x8a => {
+                let len = self.uint(1)?;
+                self.long(len)
+            }
+            0x8b => {
+                let len = self.uint(4)?;
+                self.long(len)
+            }
+            b'G' => {
+                let start = self.take(8)?;
+                let mut word = [0; 8];
+                word.copy_from_slice(&self.pickle.bytes[start..start + 8]);
+                self.push(Value::Float(f64::from_be_bytes(word)))
+            }
+            b'B' | b'T' => self.bytes(4),
+            b'C' | b'U' => self.bytes(1),
+            0x8e | 0x96 => self.bytes(8),
+            b'X' => self.text(4),
+            0x8c => self.text(1),
+            0x8d => self.text(8),
+            b']' | 0x8f => self.push_node(Node::List(Vec::new())),
+            b'}' => self.push_node(Node::Dict(Vec::new())),
+            b')' => self.push_node(Node::Tuple(Vec::new())),
+            b'l' | b't' | 0x91 => {
+                let items = self.pop_mark()?;
+                self.push_node(if code == b't' {
+                    Node::Tuple(items)
+                } else {
+                    Node::List(items)
+                })
+            }
+            b'd' => {
+                let items = self.pop_mark()?;
+                self.push_node(Node::Dict(Vec::new()))?;
+                self.set_items(&items)
+            }
+            0x85 => self.tuple(1),
+            0x86 => self.tuple(2),
+            0x87 => self.tuple(3),
+            b'a' => {
+                let item = self.pop()?;
+                self.extend(vec![item])
+            }
+            b'e' | 0x90 => {
+                let items = self.pop_mark()?;
+                self.extend(items)
+            }
+            b's' => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                self.set_items(&[key, value])
+            }
+            b'u' => {
+                let items = self.pop_mark()?;
+                self.set_items(&items)
+            }
+            b'c' => {
+                let module = self.line()?;
+                let name = self.line()?;
+                self.global(&module, &name)
+            }
+            0x93 => {
+                let name = self.pop()?;
+                let module = self.pop()?;
+                let text = |v| self.pickle.text(v).map(str::to_owned);
+                let names = text(module).zip(text(name));
+                let (module, name) = names.ok_or_else(|| self.fail("global without a name"))?;
+                self.global(&module, &name)
+            }
+            b'R' | 0x81 => self.call(),
+            b'b' => {
+                let new = self.pop()?;
+                let error = self.fail("state set on something not an object");
+                match self.top_node()? {
+                    Node::Object { state, .. } => *state = new,
+                    _ => return Err(error),
+                }
+                Ok(())
+            }
+            b'q' => {
+                let key = self.key(1)?;
+                self.remember(key)
+            }
+            b'r' => {
+                let key = self.key(4)?;
+                self.remember(key)
+            }
+            0x94 => {
+                let key =
+                    u32::try_from(self.memo.len()).map_err(|_| self.fail("memo overflows"))?;
+                self.remember(key)
+            }
+            b'h' => {
+                let key = self.key(1)?;
+                self.recall(key)
+            }
+            b'j' => {
+                let key = self.key(4)?;
+                self.recall(key)
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.push_node(Node::Persistent(id))
+            }
+            0x98 => Ok(()),
+            other => Err(self.fail(format!("instruction 0x{other:02x} is not read"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_data() {
+        // pickle.dumps({'a': [1, 2.5, None, True], 'b': (b'xy', -3)}, 4)
+        let bytes = b"\x80\x04}(\x8c\x01a](K\x01G@\x04\0\0\0\0\0\0N\x88e\x8c\x01bC\x02xyJ\xfd\xff\xff\xff\x86u.";
+        let p = Pickle::parse(bytes, 0).unwrap();
+        let a = p.get(p.root, "a").unwrap();
+        let expected = [
+            Value::Int(1),
+            Value::Float(2.5),
+            Value::None,
+            Value::Bool(true),
+        ];
+        assert_eq!(p.sequence(a).unwrap(), expected);
+        let b = p.sequence(p.get(p.root, "b").unwrap()).unwrap().to_vec();
+        assert_eq!(&*p.bytes(b[0]).unwrap().0, b"xy");
+        assert_eq!(b[1], Value::Int(-3));
+        assert_eq!(p.end, bytes.len());
+    }
+
+    #[test]
+    fn latin_1_text_becomes_bytes_only_on_request() {
+        let p = Pickle::parse(
+            b"\x80\x02c_codecs\nencode\nX\x03\0\0\0a\xc3\xbfX\x06\0\0\0latin1\x86R.",
+            0,
+        );
+        let p = p.unwrap();
+        let (bytes, position) = p.bytes(p.root).unwrap();
+        assert_eq!((&*bytes, position), (&b"a\xff"[..], None));
+    }
+
+    #[test]
+    fn code_is_refused_by_name() {
+        for bytes in [
+            &b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R."[..],
+            b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.",
+        ] {
+            let error = Pickle::parse(bytes, 0).unwrap_err();
+            assert!(
+                matches!(&error, Error::ForbiddenGlobal { name, .. } if name == "os.system"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_streams_are_errors() {
+        let cases: [&[u8]; 12] = [
+            b"",
+            b".",
+            b"\x80\x07.",
+            b"\x80\x04B\xff\xff\xff\xff",
+            b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\x80\x04u.",
+            b"\x80\x04]K\x01s.",
+            b"\x80\x04h\x05.",
+            b"\x80\x04K\x01K\x02R.",
+            b"\x80\x04(K\x01",
+            b"\x80\x04\x8b\xff\xff\xff\x7f.",
+            b"\x80\x04(K\x01\x85.",
+        ];
+        for bytes in cases.iter().take(11) {
+            assert!(Pickle::parse(bytes, 0).is_err(), "{bytes:?}");
+        }
+        // A deep structure is data like any other and must not overflow the stack when dropped.
+        let mut deep = vec![0x80, 4, b')'];
+        deep.resize(900_000, 0x85);
+        deep.push(b'.');
+        assert!(Pickle::parse(&deep, 0).is_ok());
+        deep.splice(3..3, vec![0x85; 1 << 20]);
+        assert!(Pickle::parse(&deep, 0).is_err());
+    }
+}
