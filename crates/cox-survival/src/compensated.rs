@@ -21,12 +21,6 @@ impl Sum {
         self.total = total;
     }
 
-    /// `self - other` with the digits that both carry.
-    #[inline]
-    pub(crate) fn minus(self, other: Self) -> f64 {
-        (self.total - other.total) + (self.lost - other.lost)
-    }
-
     #[inline]
     pub(crate) fn value(self) -> f64 {
         self.total + self.lost

@@ -31,6 +31,7 @@ mod life_table;
 mod logrank;
 mod metrics;
 mod nelson_aalen;
+mod number;
 #[cfg(feature = "plot")]
 mod plot;
 mod progress;

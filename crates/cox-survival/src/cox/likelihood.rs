@@ -10,9 +10,101 @@
 //! belongs to the events, Efron's method uses the `d` denominators `S0_l = S0 - (l/d) E0`,
 //! `l = 0..d`, each with the mean weight of the events. Breslow's uses `S0` for all.
 
-use crate::compensated::Sum;
 use crate::cox::Ties;
 use crate::surv::{Sorted, Surv};
+
+/// A running sum that keeps its rounding error: left truncation subtracts what was added.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sum {
+    high: f64,
+    low: f64,
+}
+
+impl Sum {
+    pub(crate) fn new(high: f64, low: f64) -> Self {
+        Self { high, low }
+    }
+
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.high, self.low)
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, x: f64) {
+        let total = self.high + x;
+        let back = total - self.high;
+        self.low += (self.high - (total - back)) + (x - back);
+        self.high = total;
+    }
+
+    #[inline]
+    pub(crate) fn value(self) -> f64 {
+        self.high + self.low
+    }
+}
+
+/// Running sums `S1 = sum r x` over the columns; with left truncation they keep their rounding
+/// errors, like [`Sum`].
+#[derive(Debug, Clone)]
+pub(crate) struct Sums {
+    high: Vec<f64>,
+    /// Empty when nothing is ever taken out.
+    low: Vec<f64>,
+}
+
+impl Sums {
+    pub(crate) fn new(p: usize, entry: bool) -> Self {
+        Self {
+            high: vec![0.0; p],
+            low: vec![0.0; if entry { p } else { 0 }],
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.high.fill(0.0);
+        self.low.fill(0.0);
+    }
+
+    /// `S1 += factor x`.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, factor: f64, row: &[f64]) {
+        if self.low.is_empty() {
+            for (s, x) in self.high.iter_mut().zip(row) {
+                *s += factor * x;
+            }
+        } else {
+            for ((high, low), x) in self.high.iter_mut().zip(&mut self.low).zip(row) {
+                let mut sum = Sum {
+                    high: *high,
+                    low: *low,
+                };
+                sum.add(factor * x);
+                (*high, *low) = (sum.high, sum.low);
+            }
+        }
+    }
+
+    /// Adds the sums of another stretch of rows.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.add(1.0, &other.high);
+        for (low, more) in self.low.iter_mut().zip(&other.low) {
+            *low += more;
+        }
+    }
+
+    /// Rounds to plain numbers, which [`Sums::values`] then holds.
+    pub(crate) fn settle(&mut self) {
+        for (high, low) in self.high.iter_mut().zip(&mut self.low) {
+            let sum = *high + *low;
+            *low -= sum - *high;
+            *high = sum;
+        }
+    }
+
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.high
+    }
+}
 
 /// What one event group contributes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -168,7 +260,7 @@ impl<'a> Likelihood<'a> {
                     // Early hazards can dwarf the later ones a late entry is exposed to.
                     Some(entry) => {
                         let before = from(entry.last_group[i]);
-                        upto.minus(before)
+                        (upto.high - before.high) + (upto.low - before.low)
                     }
                 };
                 self.curvature[i] = self.risk[i] * hazard;
@@ -216,25 +308,27 @@ impl Likelihood<'_> {
 /// Terms of one group, and the weighted sum of the logarithms of its denominators.
 #[inline]
 fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTerms, f64) {
+    // Everything is relative to `s0`, whose square would overflow first.
+    let inverse = 1.0 / s0;
     if d == 1 || ties == Ties::Breslow {
-        let inverse = 1.0 / s0;
-        let a = weight * inverse * inverse;
+        let hazard = weight * inverse;
         let terms = GroupTerms {
-            hazard: weight * inverse,
+            hazard,
             spared: 0.0,
-            z: [a.sqrt(), 0.0, 0.0],
-            square: [a, 0.0],
+            z: [weight.sqrt() * inverse, 0.0, 0.0],
+            square: [hazard * inverse, 0.0],
             weight,
         };
         return (terms, weight * s0.ln());
     }
     let count = d as f64;
     let mean = weight / count;
-    let (mut hazard, mut spared, mut logs) = (0.0, 0.0, 0.0);
+    let share = e0 * inverse;
+    let (mut hazard, mut spared, mut logs) = (0.0, 0.0, weight * s0.ln());
     let (mut a, mut b, mut c) = (0.0, 0.0, 0.0);
     for l in 0..d {
         let f = l as f64 / count;
-        let denominator = s0 - f * e0;
+        let denominator = 1.0 - f * share;
         let h = mean / denominator;
         logs += mean * denominator.ln();
         hazard += h;
@@ -249,10 +343,10 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
     let z = [root, b / root, (c - b * b / a).max(0.0).sqrt()];
     (
         GroupTerms {
-            hazard,
-            spared,
-            z,
-            square: [a, b],
+            hazard: hazard * inverse,
+            spared: spared * inverse,
+            z: z.map(|z| z * inverse),
+            square: [a * inverse * inverse, b * inverse * inverse],
             weight,
         },
         logs,
