@@ -4,6 +4,7 @@ mod covariates;
 mod cox;
 mod error;
 mod metrics;
+mod number;
 mod progress;
 mod sort;
 mod surv;

@@ -16,6 +16,7 @@ pub struct BaselineHazard {
     /// Event times, ascending.
     pub time: Vec<f64>,
     /// Cumulative hazard just after each of them.
+    #[serde(with = "crate::number::vector")]
     pub hazard: Vec<f64>,
 }
 

@@ -265,13 +265,19 @@ pub struct CoxFit {
     ties: Ties,
     level: f64,
     coef: Vec<f64>,
+    #[serde(with = "crate::number::vector")]
     se: Vec<f64>,
+    #[serde(with = "crate::number::optional_vector")]
     robust_se: Option<Vec<f64>>,
+    #[serde(with = "crate::number::vector")]
     variance: Vec<f64>,
+    #[serde(with = "crate::number::optional_vector")]
     robust_variance: Option<Vec<f64>>,
     loglik0: f64,
     loglik: f64,
+    #[serde(with = "crate::number")]
     wald: f64,
+    #[serde(with = "crate::number")]
     score_test: f64,
     iterations: usize,
     concordance: Option<(f64, f64)>,

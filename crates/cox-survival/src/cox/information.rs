@@ -15,7 +15,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::design::Design;
-use super::likelihood::Likelihood;
+use super::likelihood::{Likelihood, Sums};
 
 const PARTS: usize = 16;
 const MIN_ROWS: usize = 1024;
@@ -40,21 +40,19 @@ struct Part {
 
 pub(crate) fn information(design: &Design, likelihood: &Likelihood<'_>) -> Information {
     let parts = partition(design.n, likelihood);
-    let tails: Vec<(bool, Vec<f64>)> = parts
+    let tails: Vec<(bool, Sums)> = parts
         .par_iter()
         .map(|part| tail(part, design, likelihood))
         .collect();
     let p = design.p;
     let mut starts = Vec::with_capacity(parts.len());
-    let mut carry = vec![0.0; p];
+    let mut carry = Sums::new(p, likelihood.sorted.entry.is_some());
     for (reset, sum) in &tails {
         starts.push(carry.clone());
         if *reset {
-            carry.fill(0.0);
+            carry.clear();
         }
-        for (c, s) in carry.iter_mut().zip(sum) {
-            *c += s;
-        }
+        carry.append(sum);
     }
     let pieces: Vec<Information> = parts
         .par_iter()
@@ -156,37 +154,52 @@ fn add(sum: &mut [f64], factor: f64, row: &[f64]) {
 }
 
 /// `S1` accumulated in the part since its last new stratum.
-fn tail(part: &Part, design: &Design, likelihood: &Likelihood<'_>) -> (bool, Vec<f64>) {
+fn tail(part: &Part, design: &Design, likelihood: &Likelihood<'_>) -> (bool, Sums) {
     let p = design.p;
-    let mut sum = vec![0.0; p];
+    let mut sum = Sums::new(p, likelihood.sorted.entry.is_some());
     let mut reset = false;
     let row = |i: usize| &design.rows[i * p..(i + 1) * p];
     walk(part, likelihood, &mut |step| match step {
         Step::NewStratum => {
-            sum.fill(0.0);
+            sum.clear();
             reset = true;
         }
         Step::Rows(from, to) => pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 for i in from..to {
-                    add(&mut sum, likelihood.risk[i], row(i));
+                    sum.add(likelihood.risk[i], row(i));
                 }
             },
         ),
-        Step::Leave(i) => add(&mut sum, -likelihood.risk[i], row(i)),
-        Step::Group(_) => {}
+        Step::Leave(i) => sum.add(-likelihood.risk[i], row(i)),
+        Step::Group(g) => reset |= gather(&mut sum, g, design, likelihood),
     });
     (reset, sum)
 }
 
-/// A part's share of the score and of the information.
-fn piece(
-    part: &Part,
-    mut s1: Vec<f64>,
+/// Sums the risk set of a group row by row where the likelihood had to; says whether it did.
+pub(crate) fn gather(
+    s1: &mut Sums,
+    g: usize,
     design: &Design,
     likelihood: &Likelihood<'_>,
-) -> Information {
+) -> bool {
+    if !likelihood.groups[g].anew {
+        return false;
+    }
+    s1.clear();
+    for i in likelihood.sorted.at_risk(g) {
+        s1.add(
+            likelihood.risk[i],
+            &design.rows[i * design.p..(i + 1) * design.p],
+        );
+    }
+    true
+}
+
+/// A part's share of the score and of the information.
+fn piece(part: &Part, mut s1: Sums, design: &Design, likelihood: &Likelihood<'_>) -> Information {
     let p = design.p;
     let mut score = vec![0.0; p];
     let mut e1 = vec![0.0; p];
@@ -195,13 +208,13 @@ fn piece(
     let mut matrix = Mat::zeros(p, p);
     let row = |i: usize| &design.rows[i * p..(i + 1) * p];
     walk(part, likelihood, &mut |step| match step {
-        Step::NewStratum => s1.fill(0.0),
+        Step::NewStratum => s1.clear(),
         Step::Rows(from, to) => pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 for i in from..to {
                     let x = row(i);
-                    add(&mut s1, likelihood.risk[i], x);
+                    s1.add(likelihood.risk[i], x);
                     add(&mut score, likelihood.residual[i], x);
                     let root = likelihood.curvature[i].max(0.0).sqrt();
                     if root > 0.0 {
@@ -212,8 +225,11 @@ fn piece(
                 }
             },
         ),
-        Step::Leave(i) => add(&mut s1, -likelihood.risk[i], row(i)),
+        Step::Leave(i) => s1.add(-likelihood.risk[i], row(i)),
         Step::Group(g) => {
+            gather(&mut s1, g, design, likelihood);
+            s1.settle();
+            let s1 = s1.values();
             let terms = &likelihood.groups[g];
             let group = &likelihood.sorted.groups[g];
             let [z0, z1, z2] = terms.z;
@@ -222,14 +238,14 @@ fn piece(
                 for i in group.events.clone() {
                     add(&mut e1, likelihood.risk[i], row(i));
                 }
-                for ((b, s), e) in minus.next(&mut matrix).iter_mut().zip(&s1).zip(&e1) {
+                for ((b, s), e) in minus.next(&mut matrix).iter_mut().zip(s1).zip(&e1) {
                     *b = z0 * s - z1 * e;
                 }
                 for (b, e) in minus.next(&mut matrix).iter_mut().zip(&e1) {
                     *b = z2 * e;
                 }
             } else {
-                for (b, s) in minus.next(&mut matrix).iter_mut().zip(&s1) {
+                for (b, s) in minus.next(&mut matrix).iter_mut().zip(s1) {
                     *b = z0 * s;
                 }
             }

@@ -21,6 +21,14 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
+    pub(crate) fn new(high: f64, low: f64) -> Self {
+        Self { high, low }
+    }
+
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.high, self.low)
+    }
+
     #[inline]
     pub(crate) fn add(&mut self, x: f64) {
         let total = self.high + x;
@@ -32,6 +40,69 @@ impl Sum {
     #[inline]
     pub(crate) fn value(self) -> f64 {
         self.high + self.low
+    }
+}
+
+/// Running sums `S1 = sum r x` over the columns; with left truncation they keep their rounding
+/// errors, like [`Sum`].
+#[derive(Debug, Clone)]
+pub(crate) struct Sums {
+    high: Vec<f64>,
+    /// Empty when nothing is ever taken out.
+    low: Vec<f64>,
+}
+
+impl Sums {
+    pub(crate) fn new(p: usize, entry: bool) -> Self {
+        Self {
+            high: vec![0.0; p],
+            low: vec![0.0; if entry { p } else { 0 }],
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.high.fill(0.0);
+        self.low.fill(0.0);
+    }
+
+    /// `S1 += factor x`.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, factor: f64, row: &[f64]) {
+        if self.low.is_empty() {
+            for (s, x) in self.high.iter_mut().zip(row) {
+                *s += factor * x;
+            }
+        } else {
+            for ((high, low), x) in self.high.iter_mut().zip(&mut self.low).zip(row) {
+                let mut sum = Sum {
+                    high: *high,
+                    low: *low,
+                };
+                sum.add(factor * x);
+                (*high, *low) = (sum.high, sum.low);
+            }
+        }
+    }
+
+    /// Adds the sums of another stretch of rows.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.add(1.0, &other.high);
+        for (low, more) in self.low.iter_mut().zip(&other.low) {
+            *low += more;
+        }
+    }
+
+    /// Rounds to plain numbers, which [`Sums::values`] then holds.
+    pub(crate) fn settle(&mut self) {
+        for (high, low) in self.high.iter_mut().zip(&mut self.low) {
+            let sum = *high + *low;
+            *low -= sum - *high;
+            *high = sum;
+        }
+    }
+
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.high
     }
 }
 
@@ -48,7 +119,13 @@ pub(crate) struct GroupTerms {
     pub(crate) square: [f64; 2],
     /// Sum of the events' weights.
     pub(crate) weight: f64,
+    /// Whether the risk set's sums must be gathered anew here: what left it was so much larger
+    /// than what stays that a running sum holds nothing but rounding.
+    pub(crate) anew: bool,
 }
+
+/// Share of its largest value below which a running sum is gathered anew.
+const DROP: f64 = 1e-12;
 
 /// Buffers and results of one evaluation; reused from iteration to iteration.
 #[derive(Debug, Clone)]
@@ -128,7 +205,7 @@ impl<'a> Likelihood<'a> {
                     self.risk[i] = if w > 0.0 { w * self.risk[i] } else { 0.0 };
                 }
             }
-            let mut s0 = Sum::default();
+            let (mut s0, mut peak) = (Sum::default(), 0.0f64);
             let (mut next, mut left) = (positions.start, positions.start);
             for g in stratum.groups.clone() {
                 let group = &sorted.groups[g];
@@ -136,11 +213,21 @@ impl<'a> Likelihood<'a> {
                     s0.add(r);
                 }
                 next = group.upto;
+                let mut anew = false;
                 if let Some(entry) = &sorted.entry {
+                    peak = peak.max(s0.value());
                     for &i in &entry.order[left..group.not_entered] {
                         s0.add(-self.risk[i as usize]);
                     }
                     left = group.not_entered;
+                    if s0.value() < DROP * peak {
+                        anew = true;
+                        s0 = Sum::default();
+                        for i in sorted.at_risk(g) {
+                            s0.add(self.risk[i]);
+                        }
+                        peak = s0.value();
+                    }
                 }
                 let (mut e0, mut weight) = (0.0, 0.0);
                 for i in group.events.clone() {
@@ -152,7 +239,7 @@ impl<'a> Likelihood<'a> {
                 let (terms, log_denominators) =
                     group_terms(self.ties, s0.value(), e0, weight, group.events.len());
                 loglik.add(-log_denominators);
-                self.groups[g] = terms;
+                self.groups[g] = GroupTerms { anew, ..terms };
             }
         }
         let loglik = loglik.value();
@@ -189,7 +276,14 @@ impl<'a> Likelihood<'a> {
                     // Early hazards can dwarf the later ones a late entry is exposed to.
                     Some(entry) => {
                         let before = from(entry.last_group[i]);
-                        (upto.high - before.high) + (upto.low - before.low)
+                        let between = (upto.high - before.high) + (upto.low - before.low);
+                        if between < DROP * upto.high {
+                            let groups = sorted.first_group[i] as usize..end;
+                            let exposed = groups.take_while(|&g| g < entry.last_group[i] as usize);
+                            exposed.map(|g| self.groups[g].hazard).sum()
+                        } else {
+                            between
+                        }
                     }
                 };
                 self.curvature[i] = self.risk[i] * hazard;
@@ -237,25 +331,28 @@ impl Likelihood<'_> {
 /// Terms of one group, and the weighted sum of the logarithms of its denominators.
 #[inline]
 fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTerms, f64) {
+    // Everything is relative to `s0`, whose square would overflow first.
+    let inverse = 1.0 / s0;
     if d == 1 || ties == Ties::Breslow {
-        let inverse = 1.0 / s0;
-        let a = weight * inverse * inverse;
+        let hazard = weight * inverse;
         let terms = GroupTerms {
-            hazard: weight * inverse,
+            hazard,
             spared: 0.0,
-            z: [a.sqrt(), 0.0, 0.0],
-            square: [a, 0.0],
+            z: [weight.sqrt() * inverse, 0.0, 0.0],
+            square: [hazard * inverse, 0.0],
             weight,
+            anew: false,
         };
         return (terms, weight * s0.ln());
     }
     let count = d as f64;
     let mean = weight / count;
-    let (mut hazard, mut spared, mut logs) = (0.0, 0.0, 0.0);
+    let share = e0 * inverse;
+    let (mut hazard, mut spared, mut logs) = (0.0, 0.0, weight * s0.ln());
     let (mut a, mut b, mut c) = (0.0, 0.0, 0.0);
     for l in 0..d {
         let f = l as f64 / count;
-        let denominator = s0 - f * e0;
+        let denominator = 1.0 - f * share;
         let h = mean / denominator;
         logs += mean * denominator.ln();
         hazard += h;
@@ -270,11 +367,12 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
     let z = [root, b / root, (c - b * b / a).max(0.0).sqrt()];
     (
         GroupTerms {
-            hazard,
-            spared,
-            z,
-            square: [a, b],
+            hazard: hazard * inverse,
+            spared: spared * inverse,
+            z: z.map(|z| z * inverse),
+            square: [a * inverse * inverse, b * inverse * inverse],
             weight,
+            anew: false,
         },
         logs,
     )

@@ -1,7 +1,11 @@
 //! Cox's proportional hazards model: settings here, the parts of the fit in the files beside.
 
 pub(crate) mod baseline;
+#[cfg(test)]
+mod by_hand;
 pub(crate) mod design;
+#[cfg(test)]
+mod edge_cases;
 pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod likelihood;

@@ -15,10 +15,13 @@ use super::likelihood::Likelihood;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
 
-const MAX_ITERATIONS: usize = 40;
+const MAX_ITERATIONS: usize = 60;
 const MAX_HALVINGS: usize = 40;
-/// Relative change of the log-likelihood at which R stops; the point from which a coefficient
-/// that keeps walking is called infinite.
+/// Largest change of anybody's linear predictor in one step: beyond it the quadratic model says
+/// nothing, and where it leads the information may drown in rounding.
+const LONGEST: f64 = 8.0;
+/// Gain left in the log-likelihood, relative to `1 + |l|`, below which a coefficient that keeps
+/// walking is called infinite.
 const FLAT: f64 = 1e-9;
 /// A column with less than this share of its information left by the columns before it is
 /// called collinear.
@@ -51,15 +54,16 @@ pub(crate) fn maximise(
     let loglik0 = loglik;
     let mut current = information(design, likelihood);
     check_information(&current.matrix, x)?;
+    let start: Vec<f64> = (0..p).map(|j| current.matrix[(j, j)]).collect();
     let mut score_test = 0.0;
     let mut iterations = 0;
     let mut last_decrement = f64::INFINITY;
-    let mut flat = false;
+    let mut last_step = vec![0.0; p];
     let mut infinite = Vec::new();
     loop {
-        // Far out on a ridge that rises for ever the information may stop being invertible.
-        let Ok(factor) = Factor::new(&current.matrix) else {
-            infinite = walking(&beta, &beta);
+        // Far out on a ridge that rises for ever the exponentials may overflow.
+        let Some(factor) = ascent(&current.matrix, &start) else {
+            infinite = walking(design, &beta, &last_step);
             break;
         };
         let step = factor.solve(&current.score);
@@ -73,8 +77,11 @@ pub(crate) fn maximise(
             }
             break;
         }
-        if flat && decrement > 0.1 * last_decrement {
-            infinite = walking(&beta, &step);
+        // Towards a maximum the decrement is squared from step to step; towards infinity it
+        // falls by about e, and never becomes small beside a log-likelihood that tends to 0.
+        let stuck = decrement <= FLAT * (1.0 + loglik.abs()) && decrement > 0.1 * last_decrement;
+        if stuck || iterations == MAX_ITERATIONS {
+            infinite = walking(design, &beta, &step);
             if !infinite.is_empty() {
                 break;
             }
@@ -86,7 +93,13 @@ pub(crate) fn maximise(
             });
         }
         let before = loglik;
-        let mut size = 1.0;
+        design.times(&step, &mut eta);
+        let longest = eta.iter().fold(0.0f64, |m, e| m.max(e.abs()));
+        let mut size = if longest > LONGEST {
+            LONGEST / longest
+        } else {
+            1.0
+        };
         let mut halvings = 0;
         let trial = loop {
             let trial: Vec<f64> = beta.iter().zip(&step).map(|(b, s)| b + size * s).collect();
@@ -116,8 +129,8 @@ pub(crate) fn maximise(
         likelihood.derivatives();
         current = information(design, likelihood);
         iterations += 1;
-        flat = (loglik - before).abs() <= FLAT * loglik.abs();
         last_decrement = decrement;
+        last_step = step;
     }
     let variance = Factor::new(&current.matrix)
         .map_or_else(|_| Mat::full(p, p, f64::NAN), |factor| factor.inverse());
@@ -132,12 +145,39 @@ pub(crate) fn maximise(
     })
 }
 
-/// Coefficients that still move by a visible part of a standard deviation's effect although the
+/// The factor of the information or, where that is lost in rounding because everybody's fate is
+/// sealed, of the information plus as little of its diagonal at 0 as it takes: the step stays
+/// one of ascent. None when the information is not finite.
+fn ascent(matrix: &Mat<f64>, start: &[f64]) -> Option<Factor> {
+    let mut share = 1e-12;
+    let mut damped = matrix.clone();
+    loop {
+        if let Ok(factor) = Factor::new(&damped) {
+            return Some(factor);
+        }
+        for (j, d) in start.iter().enumerate() {
+            damped[(j, j)] = matrix[(j, j)] + share * d;
+        }
+        share *= 100.0;
+        if share > 1e3 {
+            return None;
+        }
+    }
+}
+
+/// Coefficients that still move somebody's linear predictor visibly, away from 0, although the
 /// log-likelihood has stopped changing.
-fn walking(beta: &[f64], step: &[f64]) -> Vec<(usize, f64)> {
-    let largest = step.iter().fold(0.0f64, |m, s| m.max(s.abs()));
-    (0..step.len())
-        .filter(|&j| step[j].abs() > 0.02 && step[j].abs() > 0.05 * largest)
+fn walking(design: &Design, beta: &[f64], step: &[f64]) -> Vec<(usize, f64)> {
+    let p = design.p;
+    let mut reach = vec![0.0f64; p];
+    for row in design.rows.chunks_exact(p) {
+        for (r, (x, s)) in reach.iter_mut().zip(row.iter().zip(step)) {
+            *r = r.max((x * s).abs());
+        }
+    }
+    let largest = reach.iter().fold(0.0f64, |m, r| m.max(*r));
+    (0..p)
+        .filter(|&j| reach[j] > 0.05 && reach[j] > 0.05 * largest)
         .filter(|&j| beta[j] * step[j] > 0.0)
         .map(|j| (j, step[j].signum()))
         .collect()

@@ -8,7 +8,8 @@
 use faer::Mat;
 
 use super::design::Design;
-use super::likelihood::Likelihood;
+use super::information::gather;
+use super::likelihood::{Likelihood, Sum, Sums};
 
 /// Unweighted score residuals, row-major `[n, p]` by position, in scaled units.
 pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> Vec<f64> {
@@ -22,23 +23,34 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
     let mut mean = vec![0.0; groups * p];
     let mut drift = vec![0.0; groups * p];
     let mut spared = vec![0.0; groups * p];
-    let mut s1 = vec![0.0; p];
+    // Rounding errors of the accumulated drifts, which late entry subtracts from each other.
+    let mut low = vec![
+        0.0;
+        if sorted.entry.is_some() {
+            groups * p
+        } else {
+            0
+        }
+    ];
+    let mut s1 = Sums::new(p, sorted.entry.is_some());
     let mut e1 = vec![0.0; p];
     for stratum in &sorted.strata {
-        s1.fill(0.0);
+        s1.clear();
         let (mut next, mut left) = (stratum.positions.start, stratum.positions.start);
         for g in stratum.groups.clone() {
             let group = &sorted.groups[g];
             for i in next..group.upto {
-                axpy(&mut s1, likelihood.risk[i], row(i));
+                s1.add(likelihood.risk[i], row(i));
             }
             next = group.upto;
             if let Some(entry) = &sorted.entry {
                 for &i in &entry.order[left..group.not_entered] {
-                    axpy(&mut s1, -likelihood.risk[i as usize], row(i as usize));
+                    s1.add(-likelihood.risk[i as usize], row(i as usize));
                 }
                 left = group.not_entered;
             }
+            gather(&mut s1, g, design, likelihood);
+            s1.settle();
             e1.fill(0.0);
             for i in group.events.clone() {
                 axpy(&mut e1, likelihood.risk[i], row(i));
@@ -48,7 +60,7 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
             let at = g * p..(g + 1) * p;
             for (j, (m, (s, e))) in mean[at.clone()]
                 .iter_mut()
-                .zip(s1.iter().zip(&e1))
+                .zip(s1.values().iter().zip(&e1))
                 .enumerate()
             {
                 // sum_l (1/d) (S1 - (l/d) E1) / S0_l
@@ -60,15 +72,22 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
         // Walk back in time order to accumulate from the earliest group.
         let end = stratum.groups.end;
         for g in stratum.groups.clone().rev().skip(1) {
-            for j in 0..p {
-                drift[g * p + j] += drift[(g + 1) * p + j];
+            for at in g * p..(g + 1) * p {
+                if low.is_empty() {
+                    drift[at] += drift[at + p];
+                } else {
+                    let mut sum = Sum::new(drift[at + p], low[at + p]);
+                    sum.add(drift[at]);
+                    (drift[at], low[at]) = sum.parts();
+                }
             }
         }
         let from = |g: u32, j: usize| {
             if (g as usize) < end {
-                drift[g as usize * p + j]
+                let at = g as usize * p + j;
+                (drift[at], low.get(at).copied().unwrap_or(0.0))
             } else {
-                0.0
+                (0.0, 0.0)
             }
         };
         for i in stratum.positions.clone() {
@@ -80,9 +99,10 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
             let residual = likelihood.residual[i] / weight;
             let x = row(i);
             for j in 0..p {
-                let mut path = from(sorted.first_group[i], j);
+                let (mut path, rest) = from(sorted.first_group[i], j);
                 if let Some(entry) = &sorted.entry {
-                    path -= from(entry.last_group[i], j);
+                    let before = from(entry.last_group[i], j);
+                    path = (path - before.0) + (rest - before.1);
                 }
                 out[i * p + j] = residual * x[j] + relative * path;
             }

@@ -274,7 +274,9 @@ pub struct CvFit {
     path: PathFit,
     folds: Folds,
     measure: CvMeasure,
+    #[serde(with = "crate::number::vector")]
     cvm: Vec<f64>,
+    #[serde(with = "crate::number::vector")]
     cvsd: Vec<f64>,
     index_min: usize,
     index_1se: usize,

@@ -10,7 +10,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
 
 use super::problem::Problem;
-use crate::cox::likelihood::Likelihood;
+use crate::cox::likelihood::{Likelihood, Sum};
 
 #[derive(Debug, Clone)]
 pub(super) struct Gram {
@@ -24,6 +24,8 @@ pub(super) struct Gram {
     root: Vec<f64>,
     risk: Vec<f64>,
     terms: Vec<[f64; 3]>,
+    /// Groups whose risk sets are summed row by row, as in the likelihood.
+    anew: Vec<bool>,
     rows_m: usize,
     a: Vec<f64>,
     m: Vec<f64>,
@@ -41,6 +43,7 @@ impl Gram {
             root: Vec::new(),
             risk: Vec::new(),
             terms: Vec::new(),
+            anew: Vec::new(),
             rows_m: 0,
             a: Vec::new(),
             m: Vec::new(),
@@ -72,6 +75,8 @@ impl Gram {
         self.risk.clone_from(&likelihood.risk);
         self.terms.clear();
         self.terms.extend(likelihood.groups.iter().map(|g| g.z));
+        self.anew.clear();
+        self.anew.extend(likelihood.groups.iter().map(|g| g.anew));
         self.rows_m = self
             .terms
             .iter()
@@ -137,6 +142,16 @@ impl Gram {
         }
     }
 
+    /// Adds `share` of the largest diagonal element of `A'A / W` (which unlike that of `K` is
+    /// never lost in rounding) to the diagonal: steps become shorter.
+    pub(super) fn damp(&mut self, problem: &Problem, share: f64) {
+        let square = |a: &[f64]| a.iter().map(|a| a * a).sum::<f64>() / problem.total;
+        let largest = self.a.chunks(problem.n).map(square).fold(0.0, f64::max);
+        for c in 0..self.set.len() {
+            self.values[c * self.stride + c] += share * largest;
+        }
+    }
+
     fn grow(&mut self, k: usize) {
         if k <= self.stride {
             return;
@@ -157,18 +172,29 @@ impl Gram {
         self.a.extend(z.iter().zip(&self.root).map(|(z, r)| z * r));
         for stratum in &sorted.strata {
             let mut s1 = 0.0;
+            // What left truncation takes out again may be all but the last digits.
+            let mut kept = Sum::default();
             let (mut next, mut left) = (stratum.positions.start, stratum.positions.start);
             for g in stratum.groups.clone() {
                 let group = &sorted.groups[g];
-                for (r, z) in self.risk[next..group.upto].iter().zip(&z[next..group.upto]) {
-                    s1 += r * z;
-                }
+                let joining = self.risk[next..group.upto].iter().zip(&z[next..group.upto]);
                 next = group.upto;
                 if let Some(entry) = &sorted.entry {
+                    joining.for_each(|(r, z)| kept.add(r * z));
                     for &i in &entry.order[left..group.not_entered] {
-                        s1 -= self.risk[i as usize] * z[i as usize];
+                        kept.add(-self.risk[i as usize] * z[i as usize]);
                     }
                     left = group.not_entered;
+                    if self.anew[g] {
+                        kept = Sum::default();
+                        let at_risk = sorted.at_risk(g);
+                        at_risk.for_each(|i| kept.add(self.risk[i] * z[i]));
+                    }
+                    s1 = kept.value();
+                } else {
+                    for (r, z) in joining {
+                        s1 += r * z;
+                    }
                 }
                 let [z0, z1, z2] = self.terms[g];
                 if z2 > 0.0 {

@@ -2,6 +2,8 @@
 //! patients.
 
 mod gram;
+#[cfg(test)]
+mod oracle;
 mod problem;
 mod quadratic;
 mod result;
@@ -119,7 +121,7 @@ impl CoxPath {
     }
 
     /// Largest violation of the optimality conditions left in a solution, relative to
-    /// `lambda * alpha` (default 1e-7).
+    /// `lambda * alpha` (default 1e-7); lambdas below 1e-4 of the largest count as that much.
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
@@ -153,15 +155,16 @@ impl CoxPath {
             // The sequence starts where the original features say, not their rotation.
             let start = Solver::new(&problem, &mut likelihood, self.alpha, self.tolerance)
                 .lambda_max_ridge();
-            let raw = self.run(&small.problem, &mut likelihood, Some(start));
+            let mut raw = self.run(&small.problem, &mut likelihood, Some(start))?;
             let solutions: Vec<Vec<f64>> = raw.iter().map(|s| s.beta.clone()).collect();
             let beta = small.restore(&problem, &solutions);
+            ridge::certify(&problem, &beta, &mut raw);
             let columns = (0..raw.len())
                 .map(|k| (0..problem.p).map(|j| beta[(j, k)]).collect::<Vec<_>>())
                 .collect();
             return Ok(self.result(surv, x, &problem, &raw, columns, saturated, &mut likelihood));
         }
-        let raw = self.run(&problem, &mut likelihood, None);
+        let raw = self.run(&problem, &mut likelihood, None)?;
         let columns = raw.iter().map(|s| s.beta.clone()).collect();
         Ok(self.result(surv, x, &problem, &raw, columns, saturated, &mut likelihood))
     }
@@ -171,10 +174,16 @@ impl CoxPath {
         problem: &Problem,
         likelihood: &mut Likelihood<'_>,
         start: Option<f64>,
-    ) -> Vec<Solution> {
+    ) -> Result<Vec<Solution>> {
         let mut solver = Solver::new(problem, likelihood, self.alpha, self.tolerance);
         let computed = solver.lambda_max();
         let first = start.unwrap_or(computed);
+        if self.lambda.is_none() && first <= 0.0 {
+            return Err(Error::Undefined {
+                what: "a lambda sequence",
+                reason: "no penalised column varies among patients at risk together",
+            });
+        }
         let lambdas = self.lambda.clone().unwrap_or_else(|| {
             let default = if problem.n < problem.p { 0.01 } else { 1e-4 };
             let ratio =
@@ -186,7 +195,7 @@ impl CoxPath {
                 .collect()
         });
         let mut previous = first;
-        lambdas
+        Ok(lambdas
             .into_iter()
             .map(|lambda| {
                 let solved = solver.solve(lambda, previous.max(lambda));
@@ -194,12 +203,13 @@ impl CoxPath {
                 Solution {
                     lambda,
                     beta: solver.beta.clone(),
+                    residual: solver.likelihood.residual.clone(),
                     loglik: solver.likelihood.loglik,
                     kkt: solved.kkt,
                     steps: solved.steps,
                 }
             })
-            .collect()
+            .collect())
     }
 
     #[allow(
@@ -232,7 +242,11 @@ impl CoxPath {
             nulldev: 2.0 * (saturated - null),
             dev_ratio: raw
                 .iter()
-                .map(|s| 1.0 - (saturated - s.loglik) / (saturated - null))
+                // Without a deviance there is nothing to explain.
+                .map(|s| match saturated - null {
+                    all if all > 1e-12 => 1.0 - (saturated - s.loglik) / all,
+                    _ => 0.0,
+                })
                 .collect(),
             kkt: raw.iter().map(|s| s.kkt).collect(),
             steps: raw.iter().map(|s| s.steps).collect(),
@@ -312,6 +326,8 @@ impl CoxPath {
 struct Solution {
     lambda: f64,
     beta: Vec<f64>,
+    /// `dl / d eta` by position.
+    residual: Vec<f64>,
     loglik: f64,
     kkt: f64,
     steps: usize,

@@ -21,6 +21,17 @@ pub(super) struct Penalty<'a> {
     pub(super) l2: &'a [f64],
 }
 
+/// How far a step on the support went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Landing {
+    /// To the minimum over the support.
+    Whole,
+    /// Coefficients that would change sign stopped at zero.
+    Clamped,
+    /// All stopped where the first of them reached zero.
+    First,
+}
+
 /// Remembers the last factorisation, which successive models share until the support moves.
 #[derive(Default)]
 pub(super) struct Quadratic {
@@ -45,7 +56,15 @@ impl Quadratic {
             if round > 0 || self.key != Some(key) {
                 sweeps(gram, q, b, penalty);
             }
-            if self.finish(gram, q, b, penalty, key) && settled(q, b, penalty) {
+            let mut landing = self.finish(gram, q, b, penalty, key);
+            // A support beyond the rank of the matrix shrinks one feature at a time.
+            for _ in 0..b.len() {
+                if landing != Landing::First {
+                    break;
+                }
+                landing = self.finish(gram, q, b, penalty, key);
+            }
+            if landing == Landing::Whole && settled(q, b, penalty) {
                 return;
             }
         }
@@ -55,7 +74,7 @@ impl Quadratic {
         }
     }
 
-    /// Cholesky step on the support; true when it was taken in full.
+    /// Cholesky step on the support.
     fn finish(
         &mut self,
         gram: &Gram,
@@ -63,12 +82,12 @@ impl Quadratic {
         b: &mut [f64],
         penalty: &Penalty<'_>,
         key: (u64, u64),
-    ) -> bool {
+    ) -> Landing {
         let support: Vec<usize> = (0..b.len())
             .filter(|&c| b[c].abs() > 0.0 || penalty.l1[c] <= 0.0)
             .collect();
         if support.is_empty() {
-            return true;
+            return Landing::Whole;
         }
         if self.key != Some(key) || self.support != support {
             self.factor = factorise(gram, &support, penalty.l2);
@@ -76,7 +95,7 @@ impl Quadratic {
             self.key = Some(key);
         }
         let Some(factor) = &self.factor else {
-            return false;
+            return Landing::Clamped;
         };
         let support = &self.support;
         let sign = |c: usize| {
@@ -92,23 +111,27 @@ impl Quadratic {
         });
         let step = factor.solve(rhs);
         // Where a sign would change the coefficient stops at zero.
-        let mut whole = true;
+        let mut landing = Landing::Whole;
         let mut first = 1.0f64;
         let mut d: Vec<f64> = Vec::with_capacity(support.len());
         for (k, &c) in support.iter().enumerate() {
             let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step[k]) <= 0.0;
             if crosses {
                 first = first.min(-b[c] / step[k]);
-                whole = false;
+                landing = Landing::Clamped;
             }
             d.push(if crosses { -b[c] } else { step[k] });
         }
         let mut kd = vec![0.0; b.len()];
         combine(gram, support, &d, &mut kd);
-        if !whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
+        if landing != Landing::Whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
             // Stopping some and not others need not descend; going as far as the first does.
-            for (k, d) in d.iter_mut().enumerate() {
-                *d = first * step[k];
+            landing = Landing::First;
+            for (k, (d, &c)) in d.iter_mut().zip(support).enumerate() {
+                // Those whose way to zero, if they are on it, is no longer than the first's.
+                let way = -b[c] / step[k];
+                let stops = penalty.l1[c] > 0.0 && way >= 0.0 && way <= first;
+                *d = if stops { -b[c] } else { first * step[k] };
             }
             kd.fill(0.0);
             combine(gram, support, &d, &mut kd);
@@ -119,7 +142,7 @@ impl Quadratic {
         for (q, kd) in q.iter_mut().zip(&kd) {
             *q -= kd;
         }
-        whole
+        landing
     }
 }
 

@@ -49,8 +49,10 @@ pub struct PathFit {
     pub(super) alpha: f64,
     pub(super) lambda: Vec<f64>,
     pub(super) beta: Vec<SparseColumn>,
+    #[serde(with = "crate::number::vector")]
     pub(super) dev_ratio: Vec<f64>,
     pub(super) nulldev: f64,
+    #[serde(with = "crate::number::vector")]
     pub(super) kkt: Vec<f64>,
     pub(super) steps: Vec<usize>,
 }
@@ -100,7 +102,8 @@ impl PathFit {
     }
 
     /// Largest violation of the optimality conditions over all features at each lambda,
-    /// relative to `lambda * alpha` (`lambda * 0.001` for the ridge): the certificate.
+    /// relative to `lambda * alpha` (`lambda * 0.001` for the ridge): the certificate. Lambdas
+    /// below 1e-4 of the largest count as that much.
     pub fn kkt(&self) -> &[f64] {
         &self.kkt
     }

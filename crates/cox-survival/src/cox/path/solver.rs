@@ -14,12 +14,24 @@ use crate::cox::likelihood::Likelihood;
 const MAX_STEPS: usize = 500;
 /// Steps must shrink the violation to this share, or the matrix is rebuilt.
 const CONTRACTION: f64 = 0.3;
+const MOST_DAMPING: f64 = 100.0;
+/// Largest change of anybody's linear predictor in one step (as in `newton.rs`).
+const LONGEST: f64 = 8.0;
+/// A step that long comes from a matrix lost in rounding.
+const ABSURD: f64 = 1e4;
+/// Share of the largest lambda below which violations are no longer measured against lambda
+/// itself, which may be 0.
+const FLOOR: f64 = 1e-4;
 
 pub(super) struct Solver<'a, 'b> {
     pub(super) problem: &'a Problem,
     pub(super) likelihood: &'a mut Likelihood<'b>,
     alpha: f64,
     tolerance: f64,
+    /// Lambdas below this are measured against it.
+    floor: f64,
+    /// Share of its diagonal added to the matrix, when it needed that.
+    damping: f64,
     pub(super) beta: Vec<f64>,
     eta: Vec<f64>,
     pub(super) gradient: Vec<f64>,
@@ -53,6 +65,8 @@ impl<'a, 'b> Solver<'a, 'b> {
             likelihood,
             alpha,
             tolerance,
+            floor: f64::MIN_POSITIVE,
+            damping: 0.0,
             beta: vec![0.0; problem.p],
             eta,
             gradient: vec![0.0; problem.p],
@@ -65,6 +79,19 @@ impl<'a, 'b> Solver<'a, 'b> {
         solver.gram.freeze(problem, solver.likelihood, &set);
         solver.full_gradient();
         solver
+    }
+
+    /// The penalised feature that enters first, and the lambda at which it does.
+    fn steepest(&self) -> (usize, f64) {
+        // Ridge never reaches zero; glmnet's convention starts it where alpha = 0.001 would.
+        let alpha = self.alpha.max(1e-3);
+        (0..self.problem.p)
+            .filter(|&j| self.problem.factor[j] > 0.0)
+            .map(|j| (j, self.gradient[j].abs() / (alpha * self.problem.factor[j])))
+            .fold(
+                (0, 0.0),
+                |best, next| if next.1 > best.1 { next } else { best },
+            )
     }
 
     /// Features that need no screening: unpenalised ones.
@@ -88,12 +115,20 @@ impl<'a, 'b> Solver<'a, 'b> {
             self.solve(f64::INFINITY, f64::INFINITY);
             self.full_gradient();
         }
-        // Ridge never reaches zero; glmnet's convention starts it where alpha = 0.001 would.
-        let alpha = self.alpha.max(1e-3);
-        (0..self.problem.p)
-            .filter(|&j| self.problem.factor[j] > 0.0)
-            .map(|j| self.gradient[j].abs() / (alpha * self.problem.factor[j]))
-            .fold(0.0, f64::max)
+        let (j, lambda) = self.steepest();
+        // What is rounding noise of its own sum, a difference itself, is zero.
+        let at = &*self.likelihood;
+        let terms = at.residual.iter().zip(&at.curvature);
+        let size = terms
+            .zip(self.problem.column(j))
+            .map(|((r, c), z)| z.abs() * (r.abs() + c.abs()))
+            .sum::<f64>()
+            / self.problem.total;
+        if self.gradient[j].abs() <= 1e-13 * size {
+            return 0.0;
+        }
+        self.floor = FLOOR * lambda;
+        lambda
     }
 
     /// [`Solver::lambda_max`] for a ridge without unpenalised columns fitted first.
@@ -174,7 +209,7 @@ impl<'a, 'b> Solver<'a, 'b> {
     /// What violations are measured against.
     fn unit(&self, lambda: f64) -> f64 {
         if lambda.is_finite() {
-            lambda * self.alpha.max(1e-3)
+            lambda.max(self.floor) * self.alpha.max(1e-3)
         } else {
             1.0
         }
@@ -238,11 +273,18 @@ impl<'a, 'b> Solver<'a, 'b> {
             }
             last = worst;
             if !self.step(lambda) {
-                if self.fresh {
+                if !self.fresh {
+                    // The stale matrix gave no descent; the exact one should.
+                    self.refresh(lambda);
+                } else if self.damping < MOST_DAMPING {
+                    // Copies of columns, or a likelihood without curvature in sight, make it
+                    // singular: shorter steps then descend, or nothing can.
+                    self.damping = (10.0 * self.damping).max(1e-8);
+                    self.gram.damp(self.problem, self.damping);
+                    self.version += 1;
+                } else {
                     return step;
                 }
-                // The stale matrix gave no descent; the exact one will, or nothing can.
-                self.refresh(lambda);
             }
         }
         MAX_STEPS
@@ -260,6 +302,12 @@ impl<'a, 'b> Solver<'a, 'b> {
             })
             .collect();
         self.gram.freeze(self.problem, self.likelihood, &keep);
+        self.damping *= 0.1;
+        if self.damping > 1e-8 {
+            self.gram.damp(self.problem, self.damping);
+        } else {
+            self.damping = 0.0;
+        }
         self.version += 1;
         self.fresh = true;
     }
@@ -299,7 +347,16 @@ impl<'a, 'b> Solver<'a, 'b> {
         let total = self.problem.total;
         let before = -self.likelihood.loglik / total + cost(0.0, &self.beta);
         let start = self.eta.clone();
-        let mut size = 1.0;
+        let longest = direction.iter().fold(0.0f64, |m, d| m.max(d.abs()));
+        if !(longest < ABSURD && direction.iter().all(|d| d.is_finite())) {
+            return false;
+        }
+        let mut size = if longest > LONGEST {
+            LONGEST / longest
+        } else {
+            1.0
+        };
+        let shortest = 1e-8 * size;
         loop {
             for ((eta, start), d) in self.eta.iter_mut().zip(&start).zip(&direction) {
                 *eta = start + size * d;
@@ -310,7 +367,7 @@ impl<'a, 'b> Solver<'a, 'b> {
                 break;
             }
             size *= 0.5;
-            if size < 1e-8 {
+            if size <= shortest {
                 self.eta.copy_from_slice(&start);
                 self.likelihood.evaluate(&start);
                 return false;
