@@ -23,7 +23,7 @@ pub(super) struct Penalty<'a> {
 
 /// How far a step on the support went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Landing {
+pub(super) enum Landing {
     /// To the minimum over the support.
     Whole,
     /// Coefficients that would change sign stopped at zero.
@@ -110,40 +110,56 @@ impl Quadratic {
             q[c] - penalty.l2[c] * b[c] - penalty.l1[c] * sign(c)
         });
         let step = factor.solve(rhs);
-        // Where a sign would change the coefficient stops at zero.
-        let mut landing = Landing::Whole;
-        let mut first = 1.0f64;
-        let mut d: Vec<f64> = Vec::with_capacity(support.len());
-        for (k, &c) in support.iter().enumerate() {
-            let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step[k]) <= 0.0;
-            if crosses {
-                first = first.min(-b[c] / step[k]);
-                landing = Landing::Clamped;
-            }
-            d.push(if crosses { -b[c] } else { step[k] });
-        }
-        let mut kd = vec![0.0; b.len()];
-        combine(gram, support, &d, &mut kd);
-        if landing != Landing::Whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
-            // Stopping some and not others need not descend; going as far as the first does.
-            landing = Landing::First;
-            for (k, (d, &c)) in d.iter_mut().zip(support).enumerate() {
-                // Those whose way to zero, if they are on it, is no longer than the first's.
-                let way = -b[c] / step[k];
-                let stops = penalty.l1[c] > 0.0 && way >= 0.0 && way <= first;
-                *d = if stops { -b[c] } else { first * step[k] };
-            }
-            kd.fill(0.0);
-            combine(gram, support, &d, &mut kd);
-        }
-        for (&c, d) in support.iter().zip(&d) {
-            b[c] += d;
-        }
-        for (q, kd) in q.iter_mut().zip(&kd) {
-            *q -= kd;
-        }
-        landing
+        let step: Vec<f64> = (0..support.len()).map(|k| step[k]).collect();
+        land(q, b, support, &step, penalty, |d, kd| {
+            combine(gram, support, d, kd);
+        })
     }
+}
+
+/// Goes `step` on the support, or as far as no coefficient changes its sign; `product` adds
+/// `K d` to its second argument.
+pub(super) fn land(
+    q: &mut [f64],
+    b: &mut [f64],
+    support: &[usize],
+    step: &[f64],
+    penalty: &Penalty<'_>,
+    product: impl Fn(&[f64], &mut [f64]),
+) -> Landing {
+    // Where a sign would change the coefficient stops at zero.
+    let mut landing = Landing::Whole;
+    let mut first = 1.0f64;
+    let mut d: Vec<f64> = Vec::with_capacity(support.len());
+    for (&c, step) in support.iter().zip(step) {
+        let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step) <= 0.0;
+        if crosses {
+            first = first.min(-b[c] / step);
+            landing = Landing::Clamped;
+        }
+        d.push(if crosses { -b[c] } else { *step });
+    }
+    let mut kd = vec![0.0; b.len()];
+    product(&d, &mut kd);
+    if landing != Landing::Whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
+        // Stopping some and not others need not descend; going as far as the first does.
+        landing = Landing::First;
+        for (k, (d, &c)) in d.iter_mut().zip(support).enumerate() {
+            // Those whose way to zero, if they are on it, is no longer than the first's.
+            let way = -b[c] / step[k];
+            let stops = penalty.l1[c] > 0.0 && way >= 0.0 && way <= first;
+            *d = if stops { -b[c] } else { first * step[k] };
+        }
+        kd.fill(0.0);
+        product(&d, &mut kd);
+    }
+    for (&c, d) in support.iter().zip(&d) {
+        b[c] += d;
+    }
+    for (q, kd) in q.iter_mut().zip(&kd) {
+        *q -= kd;
+    }
+    landing
 }
 
 /// `out += sum_k d_k K_k` over the support's columns.
@@ -198,7 +214,7 @@ fn change(
 }
 
 /// Whether no coefficient that is zero wants to leave it.
-fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
+pub(super) fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
     (0..b.len()).all(|c| b[c].abs() > 0.0 || q[c].abs() <= penalty.l1[c] * (1.0 + 1e-10))
 }
 
@@ -280,7 +296,7 @@ impl pulp::WithSimd for Sweep<'_> {
 }
 
 #[inline(always)]
-fn shrink(x: f64, by: f64) -> f64 {
+pub(super) fn shrink(x: f64, by: f64) -> f64 {
     if x > by {
         x - by
     } else if x < -by {
