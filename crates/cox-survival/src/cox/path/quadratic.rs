@@ -14,6 +14,8 @@ use super::gram::Gram;
 
 const MAX_ROUNDS: usize = 60;
 const SWEEPS: usize = 3;
+/// Rounds in which a step cut short is left to the sweeps.
+pub(super) const SWEEPING: usize = 4;
 
 /// The model's penalties, by place in the working set.
 pub(super) struct Penalty<'a> {
@@ -57,9 +59,10 @@ impl Quadratic {
                 sweeps(gram, q, b, penalty);
             }
             let mut landing = self.finish(gram, q, b, penalty, key);
-            // A support beyond the rank of the matrix shrinks one feature at a time.
+            // Sweeps repair signs many at a time; a support beyond the rank of the matrix they
+            // never leave, and it shrinks one feature at a time.
             for _ in 0..b.len() {
-                if landing != Landing::First {
+                if landing != Landing::First || round < SWEEPING {
                     break;
                 }
                 landing = self.finish(gram, q, b, penalty, key);

@@ -14,7 +14,7 @@ use faer::{Accum, Col, Mat, MatMut, MatRef, Par, Side};
 
 use super::gram::Gram;
 use super::problem::Problem;
-use super::quadratic::{Landing, Penalty, land, settled, shrink};
+use super::quadratic::{Landing, Penalty, SWEEPING, land, settled, shrink};
 use crate::cox::design::dot;
 
 const MAX_ROUNDS: usize = 60;
@@ -145,7 +145,7 @@ impl Wide {
             }
             let mut landing = self.finish(model, q, b, key);
             for _ in 0..b.len() {
-                if landing != Landing::First {
+                if landing != Landing::First || round < SWEEPING {
                     break;
                 }
                 landing = self.finish(model, q, b, key);
