@@ -345,6 +345,16 @@ impl Sorted {
         }
     }
 
+    /// Positions at risk at an event time, found one by one: `O(n)`.
+    pub(crate) fn at_risk(&self, g: usize) -> impl Iterator<Item = usize> + '_ {
+        let s = self.strata.partition_point(|s| s.groups.end <= g);
+        let start = self.strata[s].positions.start;
+        (start..self.groups[g].upto).filter(move |&i| {
+            let entry = self.entry.as_ref();
+            entry.is_none_or(|entry| entry.last_group[i] as usize > g)
+        })
+    }
+
     fn new(surv: &Surv, ascending: &[u32]) -> Self {
         let n = surv.n();
         let is_event = |i: u32| surv.event[i as usize] && surv.weight(i as usize) > 0.0;

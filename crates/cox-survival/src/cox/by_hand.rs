@@ -1,10 +1,4 @@
 //! Small data sets worked out by hand, with `r = exp(beta)`.
-#![allow(
-    clippy::needless_range_loop,
-    clippy::needless_for_each,
-    clippy::manual_let_else,
-    reason = "sums written with the indices of the formulas"
-)]
 
 use super::Ties;
 use super::baseline::baseline;

@@ -173,9 +173,29 @@ fn tail(part: &Part, design: &Design, likelihood: &Likelihood<'_>) -> (bool, Sum
             },
         ),
         Step::Leave(i) => sum.add(-likelihood.risk[i], row(i)),
-        Step::Group(_) => {}
+        Step::Group(g) => reset |= gather(&mut sum, g, design, likelihood),
     });
     (reset, sum)
+}
+
+/// Sums the risk set of a group row by row where the likelihood had to; says whether it did.
+pub(crate) fn gather(
+    s1: &mut Sums,
+    g: usize,
+    design: &Design,
+    likelihood: &Likelihood<'_>,
+) -> bool {
+    if !likelihood.groups[g].anew {
+        return false;
+    }
+    s1.clear();
+    for i in likelihood.sorted.at_risk(g) {
+        s1.add(
+            likelihood.risk[i],
+            &design.rows[i * design.p..(i + 1) * design.p],
+        );
+    }
+    true
 }
 
 /// A part's share of the score and of the information.
@@ -207,6 +227,7 @@ fn piece(part: &Part, mut s1: Sums, design: &Design, likelihood: &Likelihood<'_>
         ),
         Step::Leave(i) => s1.add(-likelihood.risk[i], row(i)),
         Step::Group(g) => {
+            gather(&mut s1, g, design, likelihood);
             s1.settle();
             let s1 = s1.values();
             let terms = &likelihood.groups[g];

@@ -119,7 +119,13 @@ pub(crate) struct GroupTerms {
     pub(crate) square: [f64; 2],
     /// Sum of the events' weights.
     pub(crate) weight: f64,
+    /// Whether the risk set's sums must be gathered anew here: what left it was so much larger
+    /// than what stays that a running sum holds nothing but rounding.
+    pub(crate) anew: bool,
 }
+
+/// Share of its largest value below which a running sum is gathered anew.
+const DROP: f64 = 1e-12;
 
 /// Buffers and results of one evaluation; reused from iteration to iteration.
 #[derive(Debug, Clone)]
@@ -199,7 +205,7 @@ impl<'a> Likelihood<'a> {
                     self.risk[i] = if w > 0.0 { w * self.risk[i] } else { 0.0 };
                 }
             }
-            let mut s0 = Sum::default();
+            let (mut s0, mut peak) = (Sum::default(), 0.0f64);
             let (mut next, mut left) = (positions.start, positions.start);
             for g in stratum.groups.clone() {
                 let group = &sorted.groups[g];
@@ -207,11 +213,21 @@ impl<'a> Likelihood<'a> {
                     s0.add(r);
                 }
                 next = group.upto;
+                let mut anew = false;
                 if let Some(entry) = &sorted.entry {
+                    peak = peak.max(s0.value());
                     for &i in &entry.order[left..group.not_entered] {
                         s0.add(-self.risk[i as usize]);
                     }
                     left = group.not_entered;
+                    if s0.value() < DROP * peak {
+                        anew = true;
+                        s0 = Sum::default();
+                        for i in sorted.at_risk(g) {
+                            s0.add(self.risk[i]);
+                        }
+                        peak = s0.value();
+                    }
                 }
                 let (mut e0, mut weight) = (0.0, 0.0);
                 for i in group.events.clone() {
@@ -223,7 +239,7 @@ impl<'a> Likelihood<'a> {
                 let (terms, log_denominators) =
                     group_terms(self.ties, s0.value(), e0, weight, group.events.len());
                 loglik.add(-log_denominators);
-                self.groups[g] = terms;
+                self.groups[g] = GroupTerms { anew, ..terms };
             }
         }
         let loglik = loglik.value();
@@ -260,7 +276,14 @@ impl<'a> Likelihood<'a> {
                     // Early hazards can dwarf the later ones a late entry is exposed to.
                     Some(entry) => {
                         let before = from(entry.last_group[i]);
-                        (upto.high - before.high) + (upto.low - before.low)
+                        let between = (upto.high - before.high) + (upto.low - before.low);
+                        if between < DROP * upto.high {
+                            let groups = sorted.first_group[i] as usize..end;
+                            let exposed = groups.take_while(|&g| g < entry.last_group[i] as usize);
+                            exposed.map(|g| self.groups[g].hazard).sum()
+                        } else {
+                            between
+                        }
                     }
                 };
                 self.curvature[i] = self.risk[i] * hazard;
@@ -318,6 +341,7 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
             z: [weight.sqrt() * inverse, 0.0, 0.0],
             square: [hazard * inverse, 0.0],
             weight,
+            anew: false,
         };
         return (terms, weight * s0.ln());
     }
@@ -348,6 +372,7 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
             z: z.map(|z| z * inverse),
             square: [a * inverse * inverse, b * inverse * inverse],
             weight,
+            anew: false,
         },
         logs,
     )

@@ -8,6 +8,7 @@
 use faer::Mat;
 
 use super::design::Design;
+use super::information::gather;
 use super::likelihood::{Likelihood, Sum, Sums};
 
 /// Unweighted score residuals, row-major `[n, p]` by position, in scaled units.
@@ -48,6 +49,7 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
                 }
                 left = group.not_entered;
             }
+            gather(&mut s1, g, design, likelihood);
             s1.settle();
             e1.fill(0.0);
             for i in group.events.clone() {

@@ -2,11 +2,10 @@
 //!
 //! Cost `O(n d)` for the likelihood and `O(n p^2 d)` for the information: every risk set is
 //! gathered anew, every denominator of a tie is written out.
+
 #![allow(
     clippy::needless_range_loop,
-    clippy::needless_for_each,
-    clippy::manual_let_else,
-    reason = "sums written with the indices of the formulas"
+    reason = "formulas are written with their indices"
 )]
 
 use faer::Mat;
@@ -181,7 +180,9 @@ pub(crate) fn slow(surv: &Surv, x: &[f64], p: usize, eta: &[f64], ties: Ties) ->
                         *m += surv.weight(i) * left * x;
                     }
                 }
-                xbar.iter_mut().for_each(|m| *m /= s0);
+                for m in &mut xbar {
+                    *m /= s0;
+                }
                 out.loglik -= mean * s0.ln();
                 cumulative += mean / s0;
                 for (&i, left) in at_risk.iter().zip(&left) {

@@ -7,7 +7,7 @@
 //! products.
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
 use super::problem::Problem;
 use crate::cox::likelihood::{Likelihood, Sum};
@@ -24,9 +24,17 @@ pub(super) struct Gram {
     root: Vec<f64>,
     risk: Vec<f64>,
     terms: Vec<[f64; 3]>,
+    /// Groups whose risk sets are summed row by row, as in the likelihood.
+    anew: Vec<bool>,
     rows_m: usize,
+    /// Columns of `A`, or of `G` when wide.
     a: Vec<f64>,
     m: Vec<f64>,
+    /// Counts freezes.
+    pub(super) epoch: u64,
+    /// `L` of `H = L L'` when the model is wide (see `wide.rs`); then `K` is never formed.
+    wide: Option<Mat<f64>>,
+    diagonal: Vec<f64>,
 }
 
 const ABSENT: u32 = u32::MAX;
@@ -41,9 +49,13 @@ impl Gram {
             root: Vec::new(),
             risk: Vec::new(),
             terms: Vec::new(),
+            anew: Vec::new(),
             rows_m: 0,
             a: Vec::new(),
             m: Vec::new(),
+            epoch: 0,
+            wide: None,
+            diagonal: Vec::new(),
         }
     }
 
@@ -58,8 +70,42 @@ impl Gram {
         &self.values[c * self.stride..c * self.stride + self.set.len()]
     }
 
-    /// Takes the weights of the likelihood as it stands and rebuilds for the features `set`.
-    pub(super) fn freeze(&mut self, problem: &Problem, likelihood: &Likelihood<'_>, set: &[usize]) {
+    /// Place of a feature of the working set.
+    pub(super) fn place(&self, j: usize) -> usize {
+        self.place[j] as usize
+    }
+
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide.is_some()
+    }
+
+    /// Column `c` of `G`.
+    #[inline(always)]
+    pub(super) fn wide_column(&self, c: usize) -> &[f64] {
+        let n = self.root.len();
+        &self.a[c * n..(c + 1) * n]
+    }
+
+    /// Diagonal element `c` of `K` when wide.
+    #[inline(always)]
+    pub(super) fn wide_diagonal(&self, c: usize) -> f64 {
+        self.diagonal[c]
+    }
+
+    /// `L`, when wide.
+    pub(super) fn wide_root(&self) -> Option<&Mat<f64>> {
+        self.wide.as_ref()
+    }
+
+    /// Takes the weights of the likelihood as it stands and rebuilds for the features `set`,
+    /// `wide` or with their matrix.
+    pub(super) fn freeze(
+        &mut self,
+        problem: &Problem,
+        likelihood: &Likelihood<'_>,
+        set: &[usize],
+        wide: bool,
+    ) {
         for &j in &self.set {
             self.place[j] = ABSENT;
         }
@@ -72,12 +118,88 @@ impl Gram {
         self.risk.clone_from(&likelihood.risk);
         self.terms.clear();
         self.terms.extend(likelihood.groups.iter().map(|g| g.z));
+        self.anew.clear();
+        self.anew.extend(likelihood.groups.iter().map(|g| g.anew));
         self.rows_m = self
             .terms
             .iter()
             .map(|z| if z[2] > 0.0 { 2 } else { 1 })
             .sum();
+        self.epoch += 1;
+        self.diagonal.clear();
+        self.wide = None;
+        if wide {
+            self.wide = self.information_root(problem.n, likelihood);
+        }
         self.append(problem, likelihood, set);
+    }
+
+    /// `L` with `L L' = H`, the information in the linear predictor: `O(n^3)`.
+    fn information_root(&mut self, n: usize, likelihood: &Likelihood<'_>) -> Option<Mat<f64>> {
+        let mut unit = vec![0.0; n];
+        for i in 0..n {
+            unit[i] = 1.0;
+            self.push_column(&unit, likelihood);
+            unit[i] = 0.0;
+        }
+        let m = MatRef::from_column_major_slice(&self.m, self.rows_m, n);
+        let mut h = Mat::from_fn(n, n, |i, j| {
+            if i == j {
+                self.root[i] * self.root[i]
+            } else {
+                0.0
+            }
+        });
+        // `H` is singular along what is constant in a stratum.
+        let ridge = 1e-12 * (0..n).map(|i| h[(i, i)]).fold(0.0, f64::max);
+        for i in 0..n {
+            h[(i, i)] += ridge;
+        }
+        triangular::matmul(
+            h.as_mut(),
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            m.transpose(),
+            BlockStructure::Rectangular,
+            m,
+            BlockStructure::Rectangular,
+            -1.0,
+            Par::Seq,
+        );
+        self.a.clear();
+        self.m.clear();
+        let factor = h.llt(Side::Lower).ok()?;
+        let l = factor.L();
+        Some(Mat::from_fn(
+            n,
+            n,
+            |i, j| if i >= j { l[(i, j)] } else { 0.0 },
+        ))
+    }
+
+    /// Columns of `G = L'Z` for the features from place `from` on.
+    fn append_wide(&mut self, problem: &Problem, l: &Mat<f64>, from: usize) {
+        let n = problem.n;
+        let z: Vec<f64> = self.set[from..]
+            .iter()
+            .flat_map(|&j| problem.column(j).iter().copied())
+            .collect();
+        let count = self.set.len() - from;
+        self.a.resize(self.set.len() * n, 0.0);
+        triangular::matmul(
+            MatMut::from_column_major_slice_mut(&mut self.a[from * n..], n, count),
+            BlockStructure::Rectangular,
+            Accum::Replace,
+            l.transpose(),
+            BlockStructure::TriangularUpper,
+            MatRef::from_column_major_slice(&z, n, count),
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+        let square = |g: &[f64]| g.iter().map(|g| g * g).sum::<f64>() / problem.total;
+        self.diagonal
+            .extend(self.a[from * n..].chunks(n).map(square));
     }
 
     /// Adds features under the frozen weights.
@@ -89,10 +211,17 @@ impl Gram {
             }
             self.place[j] = self.set.len() as u32;
             self.set.push(j);
-            self.push_column(problem.column(j), likelihood);
+            if self.wide.is_none() {
+                self.push_column(problem.column(j), likelihood);
+            }
         }
         let k = self.set.len();
         if k == from {
+            return;
+        }
+        if let Some(l) = self.wide.take() {
+            self.append_wide(problem, &l, from);
+            self.wide = Some(l);
             return;
         }
         self.grow(k);
@@ -180,6 +309,11 @@ impl Gram {
                         kept.add(-self.risk[i as usize] * z[i as usize]);
                     }
                     left = group.not_entered;
+                    if self.anew[g] {
+                        kept = Sum::default();
+                        let at_risk = sorted.at_risk(g);
+                        at_risk.for_each(|i| kept.add(self.risk[i] * z[i]));
+                    }
                     s1 = kept.value();
                 } else {
                     for (r, z) in joining {

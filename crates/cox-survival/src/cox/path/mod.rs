@@ -9,6 +9,7 @@ mod quadratic;
 mod result;
 mod ridge;
 mod solver;
+mod wide;
 
 use serde::{Deserialize, Serialize};
 

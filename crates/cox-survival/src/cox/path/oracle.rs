@@ -2,12 +2,6 @@
 //!
 //! Everything here starts from the user's columns: standardisation, likelihood, gradient and
 //! objective are written out again with the definitions of `twins.rs`.
-#![allow(
-    clippy::needless_range_loop,
-    clippy::needless_for_each,
-    clippy::manual_let_else,
-    reason = "sums written with the indices of the formulas"
-)]
 
 use argmin::core::{CostFunction, Executor, Gradient, State};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
@@ -405,7 +399,8 @@ fn where_one_starts_does_not_matter() {
                 .lambdas(vec![path.lambda()[k]])
                 .fit(&surv, &x)
                 .unwrap();
-            assert!(one.kkt()[0] <= 1e-9);
+            let (kkt, steps) = (one.kkt()[0], one.steps()[0]);
+            assert!(kkt <= 1e-9, "alpha {alpha}, lambda {k}: {kkt} {steps}");
             let (a, b) = (path.beta(k).dense(90), one.beta(0).dense(90));
             for (a, b) in a.iter().zip(&b) {
                 assert!((a - b).abs() < 1e-6, "alpha {alpha}, lambda {k}: {a} {b}");
@@ -462,9 +457,7 @@ fn small_alpha_with_many_features() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever comes in: a typed error or finite solutions, never a panic. How good solutions
-    /// are is held by the other tests: on a handful of rows with copied columns and tiny
-    /// penalties the certificate itself is at the edge of rounding.
+    /// Whatever comes in: a typed error, or solutions whose certificates are true.
     #[test]
     fn any_small_data_give_a_path_or_a_typed_error(
         data in data(2..22, 6),
@@ -488,11 +481,16 @@ proptest! {
         let x = Covariates::from_rows(&x, n, p).unwrap();
         let mut settings = CoxPath::new().alpha(alpha).ties(ties).n_lambda(12);
         settings = settings.standardize(standardize).lambda_min_ratio(0.01);
+        let free = factor.as_ref().is_some_and(|f| f[..p].contains(&0.0));
         settings.penalty_factor = factor.map(|f| f[..p].to_vec());
         let Ok(fit) = settings.fit(&surv, &x) else { return Ok(()) };
         prop_assert!(fit.lambda().iter().all(|l| l.is_finite() && *l > 0.0));
         prop_assert!(fit.dev_ratio().iter().all(|d| d.is_finite()));
         prop_assert!((0..12).all(|k| fit.beta(k).value.iter().all(|b| b.is_finite())));
+        // Unpenalised columns may have no finite maximum, and coefficients without end.
+        if !free {
+            check(&surv, &x, &settings, &fit, 1e-4);
+        }
         let _ = fit.to_string();
         let text = serde_json::to_string(&fit).unwrap();
         let back: PathFit = serde_json::from_str(&text).unwrap();

@@ -14,6 +14,8 @@ use super::gram::Gram;
 
 const MAX_ROUNDS: usize = 60;
 const SWEEPS: usize = 3;
+/// Rounds in which a step cut short is left to the sweeps.
+pub(super) const SWEEPING: usize = 4;
 
 /// The model's penalties, by place in the working set.
 pub(super) struct Penalty<'a> {
@@ -23,7 +25,7 @@ pub(super) struct Penalty<'a> {
 
 /// How far a step on the support went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Landing {
+pub(super) enum Landing {
     /// To the minimum over the support.
     Whole,
     /// Coefficients that would change sign stopped at zero.
@@ -57,9 +59,10 @@ impl Quadratic {
                 sweeps(gram, q, b, penalty);
             }
             let mut landing = self.finish(gram, q, b, penalty, key);
-            // A support beyond the rank of the matrix shrinks one feature at a time.
+            // Sweeps repair signs many at a time; a support beyond the rank of the matrix they
+            // never leave, and it shrinks one feature at a time.
             for _ in 0..b.len() {
-                if landing != Landing::First {
+                if landing != Landing::First || round < SWEEPING {
                     break;
                 }
                 landing = self.finish(gram, q, b, penalty, key);
@@ -110,38 +113,56 @@ impl Quadratic {
             q[c] - penalty.l2[c] * b[c] - penalty.l1[c] * sign(c)
         });
         let step = factor.solve(rhs);
-        // Where a sign would change the coefficient stops at zero.
-        let mut landing = Landing::Whole;
-        let mut first = 1.0f64;
-        let mut d: Vec<f64> = Vec::with_capacity(support.len());
-        for (k, &c) in support.iter().enumerate() {
-            let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step[k]) <= 0.0;
-            if crosses {
-                first = first.min(-b[c] / step[k]);
-                landing = Landing::Clamped;
-            }
-            d.push(if crosses { -b[c] } else { step[k] });
-        }
-        let mut kd = vec![0.0; b.len()];
-        combine(gram, support, &d, &mut kd);
-        if landing != Landing::Whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
-            // Stopping some and not others need not descend; going as far as the first does.
-            landing = Landing::First;
-            for (k, (d, &c)) in d.iter_mut().zip(support).enumerate() {
-                let stops = penalty.l1[c] > 0.0 && (-b[c] / step[k]).total_cmp(&first).is_eq();
-                *d = if stops { -b[c] } else { first * step[k] };
-            }
-            kd.fill(0.0);
-            combine(gram, support, &d, &mut kd);
-        }
-        for (&c, d) in support.iter().zip(&d) {
-            b[c] += d;
-        }
-        for (q, kd) in q.iter_mut().zip(&kd) {
-            *q -= kd;
-        }
-        landing
+        let step: Vec<f64> = (0..support.len()).map(|k| step[k]).collect();
+        land(q, b, support, &step, penalty, |d, kd| {
+            combine(gram, support, d, kd);
+        })
     }
+}
+
+/// Goes `step` on the support, or as far as no coefficient changes its sign; `product` adds
+/// `K d` to its second argument.
+pub(super) fn land(
+    q: &mut [f64],
+    b: &mut [f64],
+    support: &[usize],
+    step: &[f64],
+    penalty: &Penalty<'_>,
+    product: impl Fn(&[f64], &mut [f64]),
+) -> Landing {
+    // Where a sign would change the coefficient stops at zero.
+    let mut landing = Landing::Whole;
+    let mut first = 1.0f64;
+    let mut d: Vec<f64> = Vec::with_capacity(support.len());
+    for (&c, step) in support.iter().zip(step) {
+        let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step) <= 0.0;
+        if crosses {
+            first = first.min(-b[c] / step);
+            landing = Landing::Clamped;
+        }
+        d.push(if crosses { -b[c] } else { *step });
+    }
+    let mut kd = vec![0.0; b.len()];
+    product(&d, &mut kd);
+    if landing != Landing::Whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
+        // Stopping some and not others need not descend; going as far as the first does.
+        landing = Landing::First;
+        for (k, (d, &c)) in d.iter_mut().zip(support).enumerate() {
+            // Those whose way to zero, if they are on it, is no longer than the first's.
+            let way = -b[c] / step[k];
+            let stops = penalty.l1[c] > 0.0 && way >= 0.0 && way <= first;
+            *d = if stops { -b[c] } else { first * step[k] };
+        }
+        kd.fill(0.0);
+        product(&d, &mut kd);
+    }
+    for (&c, d) in support.iter().zip(&d) {
+        b[c] += d;
+    }
+    for (q, kd) in q.iter_mut().zip(&kd) {
+        *q -= kd;
+    }
+    landing
 }
 
 /// `out += sum_k d_k K_k` over the support's columns.
@@ -196,7 +217,7 @@ fn change(
 }
 
 /// Whether no coefficient that is zero wants to leave it.
-fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
+pub(super) fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
     (0..b.len()).all(|c| b[c].abs() > 0.0 || q[c].abs() <= penalty.l1[c] * (1.0 + 1e-10))
 }
 
@@ -278,7 +299,7 @@ impl pulp::WithSimd for Sweep<'_> {
 }
 
 #[inline(always)]
-fn shrink(x: f64, by: f64) -> f64 {
+pub(super) fn shrink(x: f64, by: f64) -> f64 {
     if x > by {
         x - by
     } else if x < -by {

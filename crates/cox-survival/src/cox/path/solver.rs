@@ -9,11 +9,14 @@
 use super::gram::Gram;
 use super::problem::Problem;
 use super::quadratic::{Penalty, Quadratic};
+use super::wide::{Model, Wide};
 use crate::cox::likelihood::Likelihood;
 
 const MAX_STEPS: usize = 500;
 /// Steps must shrink the violation to this share, or the matrix is rebuilt.
 const CONTRACTION: f64 = 0.3;
+/// Features per patient from which the matrix of the working set is not worth forming.
+const WIDE: f64 = 1.5;
 const MOST_DAMPING: f64 = 100.0;
 /// Largest change of anybody's linear predictor in one step (as in `newton.rs`).
 const LONGEST: f64 = 8.0;
@@ -30,6 +33,9 @@ pub(super) struct Solver<'a, 'b> {
     tolerance: f64,
     /// Lambdas below this are measured against it.
     floor: f64,
+    /// Whether the model of `wide.rs` can be used: every penalty is strictly convex.
+    may_widen: bool,
+    wide: Wide,
     /// Share of its diagonal added to the matrix, when it needed that.
     damping: f64,
     pub(super) beta: Vec<f64>,
@@ -66,6 +72,8 @@ impl<'a, 'b> Solver<'a, 'b> {
             alpha,
             tolerance,
             floor: f64::MIN_POSITIVE,
+            may_widen: alpha < 1.0 && problem.factor.iter().all(|&f| f > 0.0),
+            wide: Wide::new(),
             damping: 0.0,
             beta: vec![0.0; problem.p],
             eta,
@@ -76,7 +84,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             quadratic: Quadratic::default(),
         };
         let set: Vec<usize> = (0..problem.p).filter(|&j| solver.always(j)).collect();
-        solver.gram.freeze(problem, solver.likelihood, &set);
+        solver.gram.freeze(problem, solver.likelihood, &set, false);
         solver.full_gradient();
         solver
     }
@@ -245,10 +253,22 @@ impl<'a, 'b> Solver<'a, 'b> {
                     && (self.l1(j, lambda) <= 0.0 || self.gradient[j].abs() > self.l1(j, lambda))
             })
             .collect();
-        if !new.is_empty() {
-            self.gram.append(self.problem, self.likelihood, &new);
-            self.version += 1;
+        if new.is_empty() {
+            return;
         }
+        if !self.gram.is_wide() && self.goes_wide(self.gram.set.len() + new.len(), lambda) {
+            let all = [self.gram.set.as_slice(), &new].concat();
+            self.gram.freeze(self.problem, self.likelihood, &all, true);
+            self.fresh = true;
+        } else {
+            self.gram.append(self.problem, self.likelihood, &new);
+        }
+        self.version += 1;
+    }
+
+    /// Whether a working set of `k` features is better served by the model of `wide.rs`.
+    fn goes_wide(&self, k: usize, lambda: f64) -> bool {
+        self.may_widen && lambda.is_finite() && k as f64 > WIDE * self.problem.n as f64
     }
 
     /// Newton steps on the working set until its violation is within tolerance.
@@ -276,6 +296,9 @@ impl<'a, 'b> Solver<'a, 'b> {
                 if !self.fresh {
                     // The stale matrix gave no descent; the exact one should.
                     self.refresh(lambda);
+                } else if self.gram.is_wide() {
+                    self.may_widen = false;
+                    self.refresh(lambda);
                 } else if self.damping < MOST_DAMPING {
                     // Copies of columns, or a likelihood without curvature in sight, make it
                     // singular: shorter steps then descend, or nothing can.
@@ -301,7 +324,8 @@ impl<'a, 'b> Solver<'a, 'b> {
                 self.beta[j].abs() > 0.0 || self.gradient[j].abs() >= 0.999 * self.l1(j, lambda)
             })
             .collect();
-        self.gram.freeze(self.problem, self.likelihood, &keep);
+        let wide = self.goes_wide(keep.len(), lambda);
+        self.gram.freeze(self.problem, self.likelihood, &keep, wide);
         self.damping *= 0.1;
         if self.damping > 1e-8 {
             self.gram.damp(self.problem, self.damping);
@@ -321,8 +345,17 @@ impl<'a, 'b> Solver<'a, 'b> {
         let mut b: Vec<f64> = set.iter().map(|&j| self.beta[j]).collect();
         let penalty = Penalty { l1: &l1, l2: &l2 };
         let key = (self.version, lambda.to_bits());
-        self.quadratic
-            .solve(&self.gram, &mut q, &mut b, &penalty, key);
+        if self.gram.is_wide() {
+            let model = Model {
+                problem: self.problem,
+                gram: &self.gram,
+                penalty: &penalty,
+            };
+            self.wide.solve(&model, &mut q, &mut b, key);
+        } else {
+            self.quadratic
+                .solve(&self.gram, &mut q, &mut b, &penalty, key);
+        }
         let changes: Vec<(usize, f64)> = set
             .iter()
             .zip(&b)
