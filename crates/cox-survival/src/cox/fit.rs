@@ -163,7 +163,9 @@ impl CoxFit {
     }
 
     /// Degrees of freedom of the three tests: the number of estimated coefficients, or with a
-    /// ridge penalty the effective number `tr(I (I + Theta)^-1)` (Gray 1992), R's `fit$df`.
+    /// ridge penalty the effective number `tr(I (I + Theta)^-1)` (Gray 1992).
+    /// R's `fit$df` is this where one `ridge()` holds all columns; otherwise R adds up the traces
+    /// within its terms, which is not quite the same.
     pub fn df(&self) -> f64 {
         self.df
     }

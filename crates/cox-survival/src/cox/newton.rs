@@ -124,14 +124,7 @@ pub(crate) fn maximise<L: Objective>(
     let mut beta = terms.start.clone();
     let mut eta = terms.predictor_of(design, &beta);
     let loglik0 = likelihood.sums(&eta);
-    if !loglik0.is_finite() {
-        return Err(Error::Setting {
-            name: "start",
-            value: loglik0.to_string(),
-            expected: "the log-likelihood of starting values, offset and fixed coefficients must be \
-                       finite: they are too large",
-        });
-    }
+    check_start(loglik0)?;
     likelihood.derivatives();
     let mut loglik = loglik0;
     // The objective: without a penalty the log-likelihood itself.
@@ -181,12 +174,7 @@ pub(crate) fn maximise<L: Objective>(
         }
         let before = height;
         design.times(&step, &mut eta);
-        let longest = eta.iter().fold(0.0f64, |m, e| m.max(e.abs()));
-        let mut size = if longest > LONGEST {
-            LONGEST / longest
-        } else {
-            1.0
-        };
+        let mut size = longest_step(&eta);
         let mut halvings = 0;
         let trial = loop {
             let trial: Vec<f64> = beta.iter().zip(&step).map(|(b, s)| b + size * s).collect();
@@ -234,6 +222,28 @@ pub(crate) fn maximise<L: Objective>(
         variance,
         shrunken,
         infinite,
+    })
+}
+
+/// The share of a step that changes nobody's linear predictor by more than [`LONGEST`].
+fn longest_step(change: &[f64]) -> f64 {
+    let longest = change.iter().fold(0.0f64, |m, e| m.max(e.abs()));
+    if longest > LONGEST {
+        LONGEST / longest
+    } else {
+        1.0
+    }
+}
+
+fn check_start(loglik0: f64) -> Result<()> {
+    if loglik0.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name: "start",
+        value: loglik0.to_string(),
+        expected: "the log-likelihood of starting values, offset and fixed coefficients must be \
+                   finite: they are too large",
     })
 }
 
@@ -381,7 +391,7 @@ fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>, free: &[usize]) -> R
     // Regress the column on those before it to name its partners.
     let earlier = Mat::from_fn(j, j, |a, b| matrix[(a.max(b), a.min(b))]);
     let with = Factor::new(&earlier).map_or_else(
-        |_| (0..j).map(|k| name(k)).collect::<Vec<_>>(),
+        |_| (0..j).map(name).collect::<Vec<_>>(),
         |factor| {
             let rhs: Vec<f64> = (0..j).map(|k| matrix[(j, k)]).collect();
             let weights = factor.solve(&rhs);
@@ -389,7 +399,7 @@ fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>, free: &[usize]) -> R
             let largest = (0..j).map(size).fold(0.0, f64::max);
             (0..j)
                 .filter(|&k| size(k) > 1e-5 * largest)
-                .map(|k| name(k))
+                .map(name)
                 .collect()
         },
     );

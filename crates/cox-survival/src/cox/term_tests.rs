@@ -256,7 +256,7 @@ proptest! {
 #[test]
 fn heavy_exact_ties_do_not_overflow() {
     // 500 of 2,000 have the event at one time, risks over hundreds of orders of magnitude.
-    let n = 2000;
+    let n: u32 = 2000;
     let time: Vec<f64> = (0..n).map(|i| if i % 4 == 0 { 1.0 } else { 2.0 }).collect();
     let event: Vec<bool> = (0..n).map(|i| i % 4 == 0).collect();
     let x: Vec<f64> = (0..n)

@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use super::diagnostics::CoxDiagnostics;
 use super::information::information;
 use super::newton::Factor;
-use super::residuals::Schoenfeld;
 use super::summary::{chi_square_tail, p_text};
 use crate::error::{Error, Result};
 use crate::kaplan_meier::KaplanMeier;
@@ -35,7 +34,7 @@ pub enum ZphTransform {
     /// default. Outlying times have no leverage.
     #[default]
     Km,
-    /// The rank of `t` among the times of all events, ties at their mean rank.
+    /// The rank of `t` among the times of all rows, ties at their mean rank.
     Rank,
     /// `t` itself.
     Identity,
@@ -205,7 +204,7 @@ impl CoxDiagnostics<'_> {
             ZphTransform::Identity => times,
             ZphTransform::Log => times.iter().map(|t| t.ln()).collect(),
             ZphTransform::Rank => {
-                let Schoenfeld { mut time, .. } = self.schoenfeld();
+                let mut time = self.surv.time().to_vec();
                 time.sort_by(f64::total_cmp);
                 let below = |t: f64| time.partition_point(|&s| s < t);
                 let upto = |t: f64| time.partition_point(|&s| s <= t);
@@ -247,9 +246,13 @@ impl CoxDiagnostics<'_> {
         let p = self.p();
         let sorted = self.likelihood.sorted;
         let mut score = vec![0.0; free.len()];
+        // At a maximum the residuals sum to 0 and any origin of `g` will do. The coefficients of exact
+        // ties are no maximum of this likelihood: R takes the mean over the events.
+        let events = || sorted.groups.iter().map(|of| of.events.len() as f64);
+        let mean = events().zip(g).map(|(d, g)| d * g).sum::<f64>() / events().sum::<f64>();
         for (group, (of, &g_t)) in sorted.groups.iter().zip(g).enumerate() {
             for i in of.events.clone() {
-                let weight = self.likelihood.weight(i) * g_t;
+                let weight = self.likelihood.weight(i) * (g_t - mean);
                 for (u, &j) in score.iter_mut().zip(free) {
                     *u += weight * (self.design.rows[i * p + j] - self.means.mean[group * p + j]);
                 }
