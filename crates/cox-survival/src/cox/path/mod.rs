@@ -288,7 +288,7 @@ impl CoxPath {
             if lambda.is_empty() {
                 return setting("lambda", f64::NAN, "needs at least one value");
             }
-            if lambda.last().is_some_and(|&l| l <= 0.0) && (self.alpha <= 0.0 || x.p() >= x.n()) {
+            if lambda.last().is_some_and(|&l| l <= 0.0) && x.p() >= x.n() {
                 return setting(
                     "lambda",
                     0.0,

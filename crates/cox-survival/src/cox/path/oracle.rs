@@ -316,7 +316,7 @@ fn no_penalty_is_the_cox_model() {
     ] {
         let (surv, x) = (data.surv().unwrap(), data.covariates());
         let plain = CoxPh::new().ties(ties).fit(&surv, &x).unwrap();
-        for alpha in [1.0, 0.5] {
+        for alpha in [1.0, 0.5, 0.0] {
             let settings = CoxPath::new()
                 .alpha(alpha)
                 .ties(ties)

@@ -162,7 +162,8 @@ impl PathFit {
             .collect())
     }
 
-    /// Linear predictor of new rows at the `k`-th lambda.
+    /// Linear predictor of new rows at the `k`-th lambda; every value of `x` must be finite, also
+    /// where the coefficient is 0.
     pub fn predict(&self, k: usize, x: &Covariates<'_>) -> Result<Vec<f64>> {
         check_length("covariates (columns)", x.p(), self.names.len())?;
         if k >= self.lambda.len() {
@@ -172,12 +173,14 @@ impl PathFit {
                 expected: "must be below the number of lambdas",
             });
         }
+        x.check(x.n())?;
         x.times(&self.beta[k].dense(x.p()))
     }
 
     /// Linear predictors of new rows at every lambda, each column of `x` read once.
     pub(crate) fn predict_all(&self, x: &Covariates<'_>) -> Result<Vec<Vec<f64>>> {
         check_length("covariates (columns)", x.p(), self.names.len())?;
+        x.check(x.n())?;
         let mut uses: Vec<Vec<(u32, f64)>> = vec![Vec::new(); x.p()];
         for (k, beta) in self.beta.iter().enumerate() {
             for (&j, &b) in beta.index.iter().zip(&beta.value) {
