@@ -18,15 +18,17 @@ pub struct SparseColumn {
 }
 
 impl SparseColumn {
-    pub(super) fn from_standardised(beta: &[f64], scale: &[f64]) -> Self {
-        let mut column = Self::default();
-        for (j, (b, s)) in beta.iter().zip(scale).enumerate() {
-            if b.abs() > 0.0 {
-                column.index.push(j as u32);
-                column.value.push(b / s);
-            }
+    pub(super) fn from_dense(beta: impl Iterator<Item = f64>) -> Self {
+        let (index, value) = (0u32..).zip(beta).filter(|(_, b)| b.abs() > 0.0).unzip();
+        Self { index, value }
+    }
+
+    /// From standardised to original units.
+    pub(super) fn unscaled(mut self, scale: &[f64]) -> Self {
+        for (j, b) in self.index.iter().zip(&mut self.value) {
+            *b /= scale[*j as usize];
         }
-        column
+        self
     }
 
     /// All `p` coefficients.
