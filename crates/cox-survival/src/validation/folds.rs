@@ -82,8 +82,10 @@ impl Folds {
         let mut size = vec![0usize; levels.len()];
         let mut events = vec![0usize; levels.len()];
         for row in 0..surv.n() {
-            size[place(row)] += 1;
-            events[place(row)] += usize::from(surv.event()[row]);
+            // Rows of weight 0 take part in nothing: they must not balance a fold.
+            let used = usize::from(surv.weight(row) > 0.0);
+            size[place(row)] += used;
+            events[place(row)] += used * usize::from(surv.event()[row]);
         }
         let mut order: Vec<usize> = (0..levels.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -226,6 +228,27 @@ mod tests {
             prop_assert_eq!(sizes.iter().sum::<usize>(), n);
             prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
             prop_assert!(events.iter().max().unwrap() - events.iter().min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn rows_of_weight_zero_balance_nothing() {
+        // Six events that count and six that do not: every fold gets two of the former.
+        let time: Vec<f64> = (1..=24).map(f64::from).collect();
+        let event: Vec<bool> = (0..24).map(|i| i % 2 == 0).collect();
+        let weights: Vec<f64> = (0..24).map(|i| f64::from(u8::from(i < 12))).collect();
+        let surv = Surv::builder(&time, &event)
+            .weights(&weights)
+            .build()
+            .unwrap();
+        for seed in 0..20 {
+            let folds = Folds::stratified(&surv, 3, seed).unwrap();
+            for f in 0..3 {
+                let held = folds.held_out(f);
+                let used = held.iter().filter(|&&i| weights[i] > 0.0);
+                assert_eq!(used.clone().count(), 4);
+                assert_eq!(used.filter(|&&i| event[i]).count(), 2);
+            }
         }
     }
 }
