@@ -68,7 +68,8 @@ impl Quadratic {
                 }
                 landing = self.finish(gram, q, b, penalty, key);
             }
-            if landing == Landing::Whole && settled(q, b, penalty) {
+            let all = self.support.len() == b.len();
+            if landing == Landing::Whole && (all || settled(q, b, penalty)) {
                 return;
             }
         }
@@ -140,6 +141,13 @@ pub(super) fn land(
             landing = Landing::Clamped;
         }
         d.push(if crosses { -b[c] } else { *step });
+    }
+    if landing == Landing::Whole && support.len() == b.len() {
+        // At the minimum over all features (the ridge is always there) nobody asks for `q`.
+        for (&c, d) in support.iter().zip(&d) {
+            b[c] += d;
+        }
+        return landing;
     }
     let mut kd = vec![0.0; b.len()];
     product(&d, &mut kd);

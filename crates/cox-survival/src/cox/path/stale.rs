@@ -55,8 +55,7 @@ impl Stale {
                     return true;
                 };
                 let most = gradient[j].abs() + problem.norm[j] * (radius + ROUNDING);
-                // NaN is in doubt.
-                !(most < threshold(j))
+                most >= threshold(j) || most.is_nan()
             })
             .collect()
     }
