@@ -25,6 +25,8 @@ mod compensated;
 mod confidence;
 mod covariates;
 mod cox;
+#[cfg(feature = "deep")]
+pub mod deep;
 mod error;
 mod kaplan_meier;
 mod life_table;
