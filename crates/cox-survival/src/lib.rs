@@ -11,6 +11,10 @@
 //! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`]; [`CvMeasure`] |
 //! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
 //! | how a score orders patients | [`concordance()`], [`Harrell`], [`Concordance`], [`TimeWeight`]; [`uno()`], [`Uno`] |
+//! | predicted curves | [`PredictedSurvival`]; [`Antolini`] for their order, [`DynamicAuc`] at each time |
+//! | how wrong they are | [`Brier`], [`BinomialLoss`]; [`CensoringModel`] for the weights |
+//! | too high or too low | [`Calibration`] (ICI), [`DCalibration`], [`calibration_slope`], [`observed_expected`] |
+//! | what acting on them is worth | [`NetBenefit`]; [`royston_sauerbrei`] |
 //! | how sure that is | [`Resampling`], [`Bootstrap`]; [`Permutation`] for the null |
 //! | curves | [`KaplanMeier`], [`NelsonAalen`], [`StepFunction`] |
 //! | groups | [`LogRank`] |
@@ -52,7 +56,13 @@ pub use cox::path::{CoxPath, PathFit, SparseColumn};
 pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};
-pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, Uno, concordance, uno};
+pub use metrics::{
+    Antolini, AucOverTime, BinomialLoss, Brier, Calibration, CalibrationFit, CalibrationGroup,
+    CalibrationSlope, CensoringModel, Concordance, ConcordanceDifference, DCalibration,
+    DCalibrationFit, DecisionCurve, DecisionPoint, DynamicAuc, Harrell, NetBenefit,
+    ObservedExpected, PredictedSurvival, RoystonSauerbrei, ScoreOverTime, TimeWeight, Uno,
+    calibration_slope, concordance, observed_expected, royston_sauerbrei, uno,
+};
 pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 #[cfg(feature = "plot")]
 pub use plot::{ForestPlot, ForestRow, KmPlot, svg_to_png};
