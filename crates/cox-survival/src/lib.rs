@@ -17,6 +17,8 @@
 //! | what acting on them is worth | [`NetBenefit`]; [`royston_sauerbrei`] |
 //! | how sure that is | [`Resampling`], [`Bootstrap`]; [`Permutation`] for the null |
 //! | curves | [`KaplanMeier`], [`NelsonAalen`], [`StepFunction`] |
+//! | competing risks | [`CompetingRisks`], [`AalenJohansen`] |
+//! | from a later time on | [`Landmark`] |
 //! | groups | [`LogRank`] |
 //! | pictures (feature `plot`) | `KmPlot`, `ForestPlot` |
 //! | long work | [`Observer`] hears of [`Progress`] and can stop it |
@@ -25,12 +27,15 @@
 //! Settings are built (`CoxPh::new().ties(..)`), fitted (`.fit(&surv, &x)?`), and the result does not
 //! change any more: it answers questions, prints itself, and goes through serde.
 
+mod aalen_johansen;
 mod compensated;
+mod competing_risks;
 mod confidence;
 mod covariates;
 mod cox;
 mod error;
 mod kaplan_meier;
+mod landmark;
 mod life_table;
 mod logrank;
 mod metrics;
@@ -47,6 +52,8 @@ mod test_data;
 mod text_table;
 mod validation;
 
+pub use aalen_johansen::{AalenJohansen, AjCurve, AjFit, Incidence};
+pub use competing_risks::CompetingRisks;
 pub use confidence::ConfType;
 pub use covariates::Covariates;
 pub use cox::Ties;
@@ -55,6 +62,7 @@ pub use cox::fit::{CoxFit, CoxPh, Warning};
 pub use cox::path::{CoxPath, PathFit, SparseColumn};
 pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
+pub use landmark::{Landmark, LandmarkSubset};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};
 pub use metrics::{
     Antolini, AucOverTime, BinomialLoss, Brier, Calibration, CalibrationFit, CalibrationGroup,
