@@ -10,6 +10,7 @@ use crate::confidence::{ConfType, normal_quantile, nullable};
 use crate::error::Result;
 use crate::life_table::{self, LifeTable, Sample};
 use crate::step::StepFunction;
+use crate::table::Table;
 use crate::text_table;
 
 /// Settings of a cumulative incidence.
@@ -339,8 +340,9 @@ impl AjCurve {
     }
 }
 
-impl fmt::Display for AjFit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AjFit {
+    /// The printed table, to be written in other ways.
+    pub fn table(&self) -> Table {
         let last = |values: &[f64]| text_table::optional(values.last().copied(), 4);
         let row = |curve: &AjCurve, cause: &Incidence| {
             let name = match curve.name.as_str() {
@@ -360,11 +362,13 @@ impl fmt::Display for AjFit {
         for curve in &self.curves {
             rows.extend(curve.incidence.iter().map(|cause| row(curve, cause)));
         }
-        text_table::write(
-            f,
-            &["", "n", "events", "last time", "incidence", "se"],
-            &rows,
-        )
+        Table::new(&["", "n", "events", "last time", "incidence", "se"], rows)
+    }
+}
+
+impl fmt::Display for AjFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)
     }
 }
 

@@ -16,11 +16,13 @@
 //! | too high or too low | [`Calibration`] (ICI), [`DCalibration`], [`calibration_slope`], [`observed_expected`] |
 //! | what acting on them is worth | [`NetBenefit`]; [`royston_sauerbrei`] |
 //! | how sure that is | [`Resampling`], [`Bootstrap`]; [`Permutation`] for the null |
+//! | how much of it is optimism | [`Optimism`] (bootstrap, .632+); [`RepeatedCvFit`] |
 //! | curves | [`KaplanMeier`], [`NelsonAalen`], [`StepFunction`] |
 //! | competing risks | [`CompetingRisks`], [`AalenJohansen`] |
 //! | from a later time on | [`Landmark`] |
 //! | groups | [`LogRank`] |
-//! | pictures (feature `plot`) | `KmPlot`, `ForestPlot` |
+//! | tables as text, Markdown, HTML, LaTeX, CSV | [`Table`] |
+//! | pictures (feature `plot`) | `KmPlot`, `ForestPlot`, `Chart` |
 //! | long work | [`Observer`] hears of [`Progress`] and can stop it |
 //! | faults | [`enum@Error`] |
 //!
@@ -47,6 +49,7 @@ mod progress;
 mod sort;
 mod step;
 mod surv;
+mod table;
 #[cfg(test)]
 mod test_data;
 mod text_table;
@@ -73,13 +76,16 @@ pub use metrics::{
 };
 pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 #[cfg(feature = "plot")]
-pub use plot::{ForestPlot, ForestRow, KmPlot, svg_to_png};
+pub use plot::{Chart, ForestPlot, ForestRow, KmPlot, Picture, svg_to_png};
 pub use progress::{Observer, Progress};
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};
+pub use table::Table;
 pub use validation::bootstrap::{Bootstrap, BootstrapInterval, IntervalKind};
 pub use validation::cross_validation::{CrossValidation, CvFit, CvMeasure};
 pub use validation::folds::Folds;
 pub use validation::nested::{Chosen, LambdaRule, NestedCv, NestedFit};
+pub use validation::optimism::{Optimism, OptimismFit, Replicate};
 pub use validation::permutation::{Permutation, PermutationNull};
+pub use validation::repeated::RepeatedCvFit;
 pub use validation::resampling::Resampling;

@@ -4,5 +4,7 @@ pub(crate) mod bootstrap;
 pub(crate) mod cross_validation;
 pub(crate) mod folds;
 pub(crate) mod nested;
+pub(crate) mod optimism;
 pub(crate) mod permutation;
+pub(crate) mod repeated;
 pub(crate) mod resampling;
