@@ -286,7 +286,7 @@ mod tests {
             .to_owned();
         assert_eq!(count(&svg, "<circle"), fit.lambda().len());
         let svg = Chart::new().path(fit.path()).unwrap().svg().to_owned();
-        let mut ever = vec![false; 6];
+        let mut ever = [false; 6];
         for k in 0..fit.lambda().len() {
             fit.path()
                 .beta(k)

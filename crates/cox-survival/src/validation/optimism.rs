@@ -450,7 +450,7 @@ mod tests {
     fn failures_are_counted_and_an_observer_can_stop_it() {
         let rows = Resampling::rows(20);
         let fit = |rows: &[usize]| {
-            if rows[0] % 2 == 0 {
+            if rows[0].is_multiple_of(2) {
                 Ok(rows[0])
             } else {
                 Err(Error::NoEvents)

@@ -68,7 +68,11 @@ fn the_table_and_the_faults() {
     let table = run(&format!(
         "logrank {lung} --time time --event status --by sex"
     ));
-    assert!(table.stdout.contains("Chisq= 9.46 on 1 degree"), "{}", table.stdout);
+    assert!(
+        table.stdout.contains("Chisq= 9.46 on 1 degree"),
+        "{}",
+        table.stdout
+    );
     assert!(table.stdout.contains("sex=1"), "{}", table.stdout);
     run(&format!("logrank {lung} --time time --event status")).fails(2, &["--by"]);
     run(&format!(
