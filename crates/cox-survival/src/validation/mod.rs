@@ -6,5 +6,7 @@ pub(crate) mod folds;
 #[cfg(test)]
 mod honesty;
 pub(crate) mod nested;
+pub(crate) mod optimism;
 pub(crate) mod permutation;
+pub(crate) mod repeated;
 pub(crate) mod resampling;
