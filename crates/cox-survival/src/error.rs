@@ -163,9 +163,69 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// An evaluation time that is not above the one before it.
+    #[error("times, value {}: {value} is not above the value before it", index + 1)]
+    TimesNotAscending {
+        /// Which of the times, from 0.
+        index: usize,
+        /// The time.
+        value: f64,
+    },
+    /// A time at which the data at hand cannot judge a prediction.
+    #[error(
+        "times, value {}: {value} lies outside of what the follow-up can judge, {earliest} to before {latest}",
+        index + 1
+    )]
+    TimeOutsideFollowUp {
+        /// Which of the times, from 0.
+        index: usize,
+        /// The time.
+        value: f64,
+        /// The first time that can be judged.
+        earliest: f64,
+        /// The first time that no longer can.
+        latest: f64,
+    },
+    /// A predicted probability that cannot be one.
+    #[error("prediction of row {}, column {}: {value} {fault}", row + 1, column + 1)]
+    Prediction {
+        /// Row, from 0.
+        row: usize,
+        /// Column (time point), from 0.
+        column: usize,
+        /// The value.
+        value: f64,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// A row that would need an infinite weight, or one that the censoring model cannot give.
+    #[error("row {}: no censoring weight at time {time}: {reason}", row + 1)]
+    NoCensoringWeight {
+        /// Row, from 0.
+        row: usize,
+        /// The time at which the weight is needed.
+        time: f64,
+        /// Why there is none.
+        reason: &'static str,
+    },
     /// The observer asked to stop.
     #[error("stopped on request")]
     Interrupted,
+    /// A network whose loss or output is no number any more.
+    #[error(
+        "the network diverged in epoch {}: a smaller learning rate, normalisation or standardised columns help",
+        epoch + 1
+    )]
+    Diverged {
+        /// Epoch, from 0.
+        epoch: usize,
+    },
+    /// A file that cannot be read or written, or does not hold what it should.
+    #[error("{reason}")]
+    File {
+        /// What is wrong, with the path where there is one.
+        reason: String,
+    },
     /// A picture that cannot be drawn.
     #[error("the picture cannot be drawn: {reason}")]
     Picture {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::life_table::{self, LifeTable, Sample};
 use crate::step::StepFunction;
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 
 /// Settings of a Kaplan-Meier estimate.
@@ -448,8 +449,9 @@ impl KmCurve {
     }
 }
 
-impl fmt::Display for KmFit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl KmFit {
+    /// The printed table, to be written in other ways.
+    pub fn table(&self) -> Table {
         let level = text_table::significant(self.settings.level, 4);
         let (lower, upper) = (format!("{level}LCL"), format!("{level}UCL"));
         let counts: &[&str] = match (self.truncated, self.weighted) {
@@ -476,7 +478,13 @@ impl fmt::Display for KmFit {
                 row
             })
             .collect();
-        text_table::write(f, &header, &rows)
+        Table::new(&header, rows)
+    }
+}
+
+impl fmt::Display for KmFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)
     }
 }
 

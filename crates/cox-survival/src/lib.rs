@@ -14,22 +14,35 @@
 //! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`]; [`CvMeasure`] |
 //! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
 //! | how a score orders patients | [`concordance()`], [`Harrell`], [`Concordance`], [`TimeWeight`]; [`uno()`], [`Uno`] |
+//! | predicted curves | [`PredictedSurvival`]; [`Antolini`] for their order, [`DynamicAuc`] at each time |
+//! | how wrong they are | [`Brier`], [`BinomialLoss`]; [`CensoringModel`] for the weights |
+//! | too high or too low | [`Calibration`] (ICI), [`DCalibration`], [`calibration_slope`], [`observed_expected`] |
+//! | what acting on them is worth | [`NetBenefit`]; [`royston_sauerbrei`] |
 //! | how sure that is | [`Resampling`], [`Bootstrap`]; [`Permutation`] for the null |
+//! | how much of it is optimism | [`Optimism`] (bootstrap, .632+); [`RepeatedCvFit`] |
 //! | curves | [`KaplanMeier`], [`NelsonAalen`], [`StepFunction`] |
+//! | competing risks | [`CompetingRisks`], [`AalenJohansen`] |
+//! | from a later time on | [`Landmark`] |
 //! | groups | [`LogRank`] |
-//! | pictures (feature `plot`) | `KmPlot`, `ForestPlot` |
+//! | tables as text, Markdown, HTML, LaTeX, CSV | [`Table`] |
+//! | pictures (feature `plot`) | `KmPlot`, `ForestPlot`, `Chart` |
 //! | long work | [`Observer`] hears of [`Progress`] and can stop it |
 //! | faults | [`enum@Error`] |
 //!
 //! Settings are built (`CoxPh::new().ties(..)`), fitted (`.fit(&surv, &x)?`), and the result does not
 //! change any more: it answers questions, prints itself, and goes through serde.
 
+mod aalen_johansen;
 mod compensated;
+mod competing_risks;
 mod confidence;
 mod covariates;
 mod cox;
+#[cfg(feature = "deep")]
+pub mod deep;
 mod error;
 mod kaplan_meier;
+mod landmark;
 mod life_table;
 mod logrank;
 mod metrics;
@@ -43,11 +56,14 @@ mod settings_test;
 mod sort;
 mod step;
 mod surv;
+mod table;
 #[cfg(test)]
 mod test_data;
 mod text_table;
 mod validation;
 
+pub use aalen_johansen::{AalenJohansen, AjCurve, AjFit, Incidence};
+pub use competing_risks::CompetingRisks;
 pub use confidence::ConfType;
 pub use covariates::Covariates;
 pub use cox::Ties;
@@ -66,17 +82,27 @@ pub use cox::warning::Warning;
 pub use cox::zph::{Zph, ZphTransform};
 pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
+pub use landmark::{Landmark, LandmarkSubset};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};
-pub use metrics::{Concordance, ConcordanceDifference, Harrell, TimeWeight, Uno, concordance, uno};
+pub use metrics::{
+    Antolini, AucOverTime, BinomialLoss, Brier, Calibration, CalibrationFit, CalibrationGroup,
+    CalibrationSlope, CensoringModel, Concordance, ConcordanceDifference, DCalibration,
+    DCalibrationFit, DecisionCurve, DecisionPoint, DynamicAuc, Harrell, NetBenefit,
+    ObservedExpected, PredictedSurvival, RoystonSauerbrei, ScoreOverTime, TimeWeight, Uno,
+    calibration_slope, concordance, observed_expected, royston_sauerbrei, uno,
+};
 pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 #[cfg(feature = "plot")]
-pub use plot::{ForestPlot, ForestRow, KmPlot, svg_to_png};
+pub use plot::{Chart, ForestPlot, ForestRow, KmPlot, Picture, svg_to_png};
 pub use progress::{Observer, Progress};
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};
+pub use table::Table;
 pub use validation::bootstrap::{Bootstrap, BootstrapInterval, IntervalKind};
 pub use validation::cross_validation::{CrossValidation, CvFit, CvMeasure};
 pub use validation::folds::Folds;
 pub use validation::nested::{Chosen, LambdaRule, NestedCv, NestedFit};
+pub use validation::optimism::{Optimism, OptimismFit, Replicate};
 pub use validation::permutation::{Permutation, PermutationNull};
+pub use validation::repeated::RepeatedCvFit;
 pub use validation::resampling::Resampling;

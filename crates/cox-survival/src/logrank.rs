@@ -9,6 +9,7 @@ use crate::compensated::Sum;
 use crate::error::{Error, Result, check_length};
 use crate::life_table::{self, LifeTable, Sample};
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 
 /// A pivot this small relative to its variance is nothing but rounding.
@@ -304,10 +305,9 @@ impl LogRankTest {
     pub fn rho(&self) -> f64 {
         self.settings.rho
     }
-}
 
-impl fmt::Display for LogRankTest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The printed table of the groups, to be written in other ways.
+    pub fn table(&self) -> Table {
         let header = ["", "N", "Observed", "Expected", "(O-E)^2/E", "(O-E)^2/V"];
         let rows: Vec<Vec<String>> = self
             .groups
@@ -325,7 +325,13 @@ impl fmt::Display for LogRankTest {
                 ]
             })
             .collect();
-        text_table::write(f, &header, &rows)?;
+        Table::new(&header, rows)
+    }
+}
+
+impl fmt::Display for LogRankTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)?;
         let plural = if self.df == 1 { "degree" } else { "degrees" };
         writeln!(
             f,

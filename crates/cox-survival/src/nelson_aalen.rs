@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::life_table::{self, LifeTable, Sample};
 use crate::step::StepFunction;
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 
 /// How tied events enter a cumulative hazard.
@@ -217,8 +218,9 @@ impl HazardCurve {
     }
 }
 
-impl fmt::Display for NelsonAalenFit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl NelsonAalenFit {
+    /// The printed table, to be written in other ways.
+    pub fn table(&self) -> Table {
         let last = |values: &[f64]| text_table::optional(values.last().copied(), 4);
         let rows: Vec<Vec<String>> = self
             .curves
@@ -235,7 +237,13 @@ impl fmt::Display for NelsonAalenFit {
             })
             .collect();
         let header = ["", "n", "events", "last time", "cumhaz", "se"];
-        text_table::write(f, &header, &rows)
+        Table::new(&header, rows)
+    }
+}
+
+impl fmt::Display for NelsonAalenFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)
     }
 }
 

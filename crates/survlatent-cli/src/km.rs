@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use survlatent::OutputFile;
 use survlatent::cox_survival::{
-    ConfType, Error, KaplanMeier, KmCurve, KmFit, KmPlot, LogRank, LogRankTest,
+    ConfType, Error, KaplanMeier, KmCurve, KmFit, KmPlot, LogRank, LogRankTest, Surv,
 };
 
 use crate::data::Outcome;
@@ -23,6 +23,10 @@ pub(crate) struct Km {
     /// Columns whose combinations are the groups: one curve each, and the log-rank test
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     by: Vec<String>,
+    /// Columns whose combinations are the strata of the log-rank test; the curves are those of
+    /// everybody
+    #[arg(long, value_name = "COL,..", value_delimiter = ',', requires = "by")]
+    strata: Vec<String>,
     /// Scale on which confidence intervals are symmetric: log, plain or log-log
     #[arg(
         long,
@@ -93,14 +97,16 @@ impl Km {
             .outcome
             .roles()
             .groups(&self.by)
+            .strata(&self.strata)
             .features([] as [&str; 0]);
         let cohort = roles.cohort(&self.outcome.read()?)?;
         report::notices(&cohort);
         let conf_type: ConfType = self.conf_type.parse()?;
         let settings = KaplanMeier::new().conf_type(conf_type).level(self.level);
+        let everybody = unstratified(cohort.surv())?;
         let curves = match cohort.groups() {
             None => Curves {
-                fit: settings.fit(cohort.surv())?,
+                fit: settings.fit(&everybody)?,
                 test: None,
             },
             Some(groups) => {
@@ -114,7 +120,7 @@ impl Km {
                     Err(error) => return Err(error.into()),
                 };
                 Curves {
-                    fit: settings.fit_by(cohort.surv(), &labels)?,
+                    fit: settings.fit_by(&everybody, &labels)?,
                     test,
                 }
             }
@@ -146,6 +152,18 @@ impl Km {
             plot.svg(&curves.fit.curves)?.into_bytes()
         })
     }
+}
+
+/// The same outcome in one stratum.
+fn unstratified(surv: &Surv) -> Result<Surv, Error> {
+    let mut builder = Surv::builder(surv.time(), surv.event()).timefix(false);
+    if let Some(entry) = surv.entry() {
+        builder = builder.entry(entry);
+    }
+    if let Some(weights) = surv.weights() {
+        builder = builder.weights(weights);
+    }
+    builder.build()
 }
 
 #[derive(Serialize)]

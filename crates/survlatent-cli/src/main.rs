@@ -11,6 +11,8 @@ mod cox_path;
 mod data;
 mod failure;
 mod km;
+mod logrank;
+mod metrics;
 mod report;
 mod value;
 
@@ -48,6 +50,8 @@ Examples:
       --path --alpha 0.95 --cv 10 --json
   survlatent concordance scored.csv --time days --event died --score risk --uno
   survlatent km lung.csv --time time --event status --by sex --plot lung.svg
+  survlatent logrank lung.csv --time time --event status --by sex --strata ph_ecog
+  survlatent metrics test.csv --time days --event died --score risk --train train.csv
 
 What a table may hold:
   Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or
@@ -63,6 +67,8 @@ enum Command {
     Cox(Box<cox::Cox>),
     Concordance(concordance::Concordance),
     Km(km::Km),
+    Logrank(logrank::Logrank),
+    Metrics(Box<metrics::Metrics>),
 }
 
 fn main() -> ExitCode {
@@ -91,5 +97,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Cox(verb) => verb.run(),
         Command::Concordance(verb) => verb.run(),
         Command::Km(verb) => verb.run(),
+        Command::Logrank(verb) => verb.run(),
+        Command::Metrics(verb) => verb.run(),
     }
 }

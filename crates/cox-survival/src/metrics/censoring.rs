@@ -86,6 +86,7 @@ pub(super) fn time_blocks(
 }
 
 /// Kaplan-Meier curve of the censoring times of one stratum, `G(t) = P(censored after t)`.
+#[derive(Debug, Clone)]
 pub(super) struct CensoringCurve {
     /// Distinct censoring times, ascending.
     time: Vec<f64>,

@@ -5,6 +5,8 @@
 //! must show the numbers of the fit it belongs to.
 
 mod axis;
+mod chart;
+mod chart_layout;
 mod forest;
 mod km;
 mod km_layout;
@@ -12,6 +14,7 @@ mod png;
 mod steps;
 mod svg;
 
+pub use chart::{Chart, Picture};
 pub use forest::{ForestPlot, ForestRow};
 pub use km::KmPlot;
 pub use png::svg_to_png;

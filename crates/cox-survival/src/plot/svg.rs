@@ -165,6 +165,14 @@ impl Canvas {
         ));
     }
 
+    /// A filled circle.
+    pub(crate) fn circle(&mut self, centre: (f64, f64), radius: f64, color: &str) {
+        let [x, y, r] = [centre.0, centre.1, radius].map(number);
+        self.add(format_args!(
+            "<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" fill=\"{color}\"/>"
+        ));
+    }
+
     /// A filled area.
     pub(crate) fn area(&mut self, d: &str, color: &str, opacity: f64) {
         self.add(format_args!(

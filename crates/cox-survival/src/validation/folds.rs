@@ -23,11 +23,38 @@ use crate::surv::Surv;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Folds {
     /// Fold of every row, from 0.
     fold: Vec<u32>,
     /// What the user called each fold.
     labels: Vec<usize>,
+}
+
+/// What a file holds, before it is believed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    fold: Vec<u32>,
+    labels: Vec<usize>,
+}
+
+impl TryFrom<Stored> for Folds {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> std::result::Result<Self, String> {
+        let Stored { fold, labels } = stored;
+        let mut used = vec![false; labels.len()];
+        for (row, &f) in fold.iter().enumerate() {
+            *used
+                .get_mut(f as usize)
+                .ok_or_else(|| format!("row {row} is in fold {f} of {}", labels.len()))? = true;
+        }
+        if labels.len() < 2 || used.contains(&false) {
+            return Err("folds need at least two labels, each with a row".into());
+        }
+        Ok(Self { fold, labels })
+    }
 }
 
 impl Folds {
@@ -132,6 +159,9 @@ impl Folds {
     }
 
     /// Label of a fold.
+    ///
+    /// # Panics
+    /// When `fold` is not below [`Folds::count`].
     pub fn label(&self, fold: usize) -> usize {
         self.labels[fold]
     }
@@ -157,6 +187,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_file_is_not_believed() {
+        for bad in [
+            r#"{"fold":[0,2],"labels":[1,2]}"#,
+            r#"{"fold":[0,0],"labels":[1,2]}"#,
+            r#"{"fold":[0,0],"labels":[1]}"#,
+        ] {
+            assert!(serde_json::from_str::<Folds>(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn folds_partition_the_rows_and_keep_groups_together(
@@ -170,6 +211,8 @@ mod tests {
             let group: Vec<u32> = (0..n as u32).map(|i| i % groups).collect();
             let folds = Folds::grouped(&surv, &group, k, seed).unwrap();
             prop_assert_eq!(&folds, &Folds::grouped(&surv, &group, k, seed).unwrap());
+            let text = serde_json::to_string(&folds).unwrap();
+            prop_assert_eq!(&folds, &serde_json::from_str::<Folds>(&text).unwrap());
             for i in 0..n {
                 for j in 0..n {
                     if group[i] == group[j] {

@@ -3,6 +3,10 @@
 pub(crate) mod bootstrap;
 pub(crate) mod cross_validation;
 pub(crate) mod folds;
+#[cfg(test)]
+mod honesty;
 pub(crate) mod nested;
+pub(crate) mod optimism;
 pub(crate) mod permutation;
+pub(crate) mod repeated;
 pub(crate) mod resampling;

@@ -13,6 +13,8 @@ fn help_texts_are_as_written() {
         ("cox", "cox --help"),
         ("concordance", "concordance --help"),
         ("km", "km --help"),
+        ("logrank", "logrank --help"),
+        ("metrics", "metrics --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));

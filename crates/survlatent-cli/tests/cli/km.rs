@@ -59,6 +59,21 @@ fn the_table_has_medians_and_the_test() {
 }
 
 #[test]
+fn strata_are_those_of_the_test_and_the_curves_are_of_everybody() {
+    let lung = data("lung");
+    let plain = run(&format!(
+        "km {lung} --time time --event status --by sex --json"
+    ))
+    .json();
+    let line = format!("{lung} --time time --event status --by sex --strata ph_ecog --json");
+    let stratified = run(&format!("km {line}")).json();
+    assert_eq!(stratified["strata"], plain["strata"]);
+    let test = run(&format!("logrank {line}")).json();
+    assert_eq!(stratified["logrank"]["chisq"], test["chisq"]);
+    assert_ne!(plain["logrank"]["chisq"], test["chisq"]);
+}
+
+#[test]
 fn one_group_has_a_curve_but_no_test() {
     let csv = "t,e,g\n1,1,a\n2,0,a\n3,1,a\n";
     let run = run_on(csv, "km {} --time t --event e --by g --json");

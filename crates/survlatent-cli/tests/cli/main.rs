@@ -6,5 +6,7 @@ mod contract;
 mod cox;
 mod help;
 mod km;
+mod logrank;
+mod metrics;
 mod path;
 mod support;

@@ -1,0 +1,607 @@
+//! Calibration at one time: predicted risks against what happened.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::d_calibration::check_probabilities;
+use super::ipcw_loss::last_time;
+use crate::confidence::normal_quantile;
+use crate::covariates::Covariates;
+use crate::cox::fit::CoxPh;
+use crate::error::{Error, Result, check_finite, check_length};
+use crate::kaplan_meier::KaplanMeier;
+use crate::surv::Surv;
+use crate::text_table;
+
+/// Risks are moved into `[FLOOR, 1 - FLOOR]` before their complementary log-log is taken.
+const FLOOR: f64 = 1e-7;
+
+/// Settings of the calibration of predicted risks at a time.
+///
+/// With `P_i` the predicted probability of the event by `time`, a Cox model (Efron ties) on a
+/// restricted cubic spline of `log(-log(1 - P_i))` gives each patient a smoothed observed risk
+/// `O_i = 1 - exp(-H0(time) exp(f(P_i)))`. Then
+///
+/// ```text
+/// ICI = mean |P_i - O_i|,  E50, E90 = its median and 90th percentile,  Emax = its largest value
+/// ```
+///
+/// The spline has 3 knots unless set, at the quantiles 0.1, 0.5 and 0.9 of the transformed risks
+/// (F. Harrell's places for 3 to 7 knots). This is the "Cox" smoother of the paper, not its hazard
+/// regression. Risks of 0 and 1 are moved to 1e-7 and 1 - 1e-7 for the spline. Strata of the
+/// outcome are not used; weights and entry are. Cost that of a Cox fit with `knots - 1` columns.
+///
+/// P. Austin, F. Harrell and D. van Klaveren, Graphical calibration curves and the integrated
+/// calibration index (ICI) for survival models, Statistics in Medicine 39, 2020.
+///
+/// ```
+/// use cox_survival::{Calibration, Surv};
+/// let n = 60;
+/// let risk: Vec<f64> = (0..n).map(|i| 0.1 + 0.8 * i as f64 / n as f64).collect();
+/// let time: Vec<f64> = (0..n).map(|i| ((i * 37 % n) as f64 + 0.5) / (n as f64 * risk[i])).collect();
+/// let surv = Surv::new(&time, &vec![true; n])?;
+/// let fit = Calibration::new(1.0).fit(&surv, &risk)?;
+/// assert!(fit.ici < 0.15 && fit.e50 <= fit.e90 && fit.e90 <= fit.emax);
+/// println!("{fit}");
+/// # Ok::<(), cox_survival::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    time: f64,
+    knots: usize,
+    groups: usize,
+    level: f64,
+}
+
+impl Calibration {
+    /// At `time`, with 3 knots, 10 groups and limits at level 0.95.
+    pub fn new(time: f64) -> Self {
+        Self {
+            time,
+            knots: 3,
+            groups: 10,
+            level: 0.95,
+        }
+    }
+
+    /// Knots of the spline, 3 to 7.
+    pub fn knots(mut self, knots: usize) -> Self {
+        self.knots = knots;
+        self
+    }
+
+    /// Number of groups of patients of similar risk, at least 1; fewer where risks are tied.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Level of the limits of the groups' observed risk.
+    pub fn level(mut self, level: f64) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Calibration of `risk`, the predicted probability of the event by the time, one per row.
+    ///
+    /// # Errors
+    /// [`Error::Prediction`] for a value that is no probability,
+    /// [`Error::TimeOutsideFollowUp`] for a time beyond the last, [`Error::Undefined`] when the
+    /// risks take too few values for the knots.
+    pub fn fit(&self, surv: &Surv, risk: &[f64]) -> Result<CalibrationFit> {
+        self.check(surv, risk)?;
+        let pooled = unstratified(surv)?;
+        let observed = self.smoothed(&pooled, risk)?;
+        let apart: Vec<f64> = risk
+            .iter()
+            .zip(&observed)
+            .map(|(p, o)| (p - o).abs())
+            .collect();
+        let counted: Vec<usize> = (0..surv.n()).filter(|&i| surv.weight(i) > 0.0).collect();
+        let error = Weighted::new(surv, &counted, &apart);
+        let whole = self.group(&pooled, risk, &counted)?;
+        Ok(CalibrationFit {
+            time: self.time,
+            ici: error.mean(),
+            e50: error.quantile(0.5),
+            e90: error.quantile(0.9),
+            emax: error.quantile(1.0),
+            predicted: risk.to_vec(),
+            observed,
+            groups: self.grouped(&pooled, risk, counted)?,
+            whole,
+        })
+    }
+
+    fn check(&self, surv: &Surv, risk: &[f64]) -> Result<()> {
+        check_length("risk", risk.len(), surv.n())?;
+        check_probabilities(risk)?;
+        let setting = |name, value: usize, expected| Error::Setting {
+            name,
+            value: value.to_string(),
+            expected,
+        };
+        if !(3..=7).contains(&self.knots) {
+            return Err(setting("knots", self.knots, "must lie in 3 to 7"));
+        }
+        if self.groups == 0 {
+            return Err(setting("groups", 0, "must be at least 1"));
+        }
+        normal_quantile(self.level)?;
+        let latest = last_time(surv);
+        if self.time >= 0.0 && self.time <= latest {
+            return Ok(());
+        }
+        Err(Error::TimeOutsideFollowUp {
+            index: 0,
+            value: self.time,
+            earliest: 0.0,
+            latest,
+        })
+    }
+
+    /// The observed risk of every row, smoothed along the predicted.
+    fn smoothed(&self, surv: &Surv, risk: &[f64]) -> Result<Vec<f64>> {
+        let transform = |p: &f64| (-(-p.clamp(FLOOR, 1.0 - FLOOR)).ln_1p()).ln();
+        let x: Vec<f64> = risk.iter().map(transform).collect();
+        let counted: Vec<usize> = (0..surv.n()).filter(|&i| surv.weight(i) > 0.0).collect();
+        let spread = Weighted::new(surv, &counted, &x);
+        let at: &[f64] = match self.knots {
+            3 => &[0.1, 0.5, 0.9],
+            4 => &[0.05, 0.35, 0.65, 0.95],
+            5 => &[0.05, 0.275, 0.5, 0.725, 0.95],
+            6 => &[0.05, 0.23, 0.41, 0.59, 0.77, 0.95],
+            _ => &[0.025, 0.1833, 0.3417, 0.5, 0.6583, 0.8167, 0.975],
+        };
+        let knots: Vec<f64> = at.iter().map(|&p| spread.quantile(p)).collect();
+        if knots.windows(2).any(|w| w[0] >= w[1]) {
+            return Err(Error::Undefined {
+                what: "the smoothed calibration",
+                reason: "the predictions take too few values for the knots of the spline",
+            });
+        }
+        let columns = self.knots - 1;
+        let basis: Vec<f64> = x
+            .iter()
+            .flat_map(|&x| restricted_cubic(x, &knots))
+            .collect();
+        let basis = Covariates::from_rows(&basis, x.len(), columns)?;
+        let fit = CoxPh::new().concordance(false).fit(surv, &basis)?;
+        let survival = fit.survival(&basis, &[self.time], 0)?;
+        Ok(survival.into_iter().map(|s| 1.0 - s).collect())
+    }
+
+    /// Quantile groups of the risk: equal shares of the weight, tied risks together.
+    fn grouped(
+        &self,
+        surv: &Surv,
+        risk: &[f64],
+        mut rows: Vec<usize>,
+    ) -> Result<Vec<CalibrationGroup>> {
+        rows.sort_by(|&a, &b| risk[a].total_cmp(&risk[b]));
+        let total: f64 = rows.iter().map(|&i| surv.weight(i)).sum();
+        let (mut groups, mut here, mut sum) = (vec![], vec![], 0.0);
+        let mut place = 0;
+        for same in rows.chunk_by(|&a, &b| risk[a].total_cmp(&risk[b]).is_eq()) {
+            // Where the middle of a run of ties lies decides on its group.
+            let weight: f64 = same.iter().map(|&i| surv.weight(i)).sum();
+            let middle = (sum + weight / 2.0) / total * self.groups as f64;
+            let now = (1..self.groups).take_while(|&g| g as f64 <= middle).count();
+            if now > place && !here.is_empty() {
+                groups.push(self.group(surv, risk, &here)?);
+                here.clear();
+            }
+            place = now;
+            sum += weight;
+            here.extend_from_slice(same);
+        }
+        groups.push(self.group(surv, risk, &here)?);
+        Ok(groups)
+    }
+
+    fn group(&self, surv: &Surv, risk: &[f64], rows: &[usize]) -> Result<CalibrationGroup> {
+        let weight: f64 = rows.iter().map(|&i| surv.weight(i)).sum();
+        let predicted = rows.iter().map(|&i| surv.weight(i) * risk[i]).sum::<f64>() / weight;
+        let mut in_group = vec![1u8; surv.n()];
+        for &i in rows {
+            in_group[i] = 0;
+        }
+        let fit = KaplanMeier::new()
+            .level(self.level)
+            .fit_by(surv, &in_group)?;
+        let curve = fit.curves.iter().find(|c| c.name == "0");
+        let at = |values: fn(&crate::KmCurve) -> &Vec<f64>| {
+            let curve = curve?;
+            let last = *curve.time.last()?;
+            let end = *curve.surv.last()?;
+            if self.time > last && end > 0.0 {
+                return None;
+            }
+            match curve.time.partition_point(|&t| t <= self.time) {
+                0 => Some(1.0),
+                k => Some(values(curve)[k - 1]),
+            }
+        };
+        let risk_of = |s: Option<f64>| s.filter(|s| s.is_finite()).map(|s| 1.0 - s);
+        Ok(CalibrationGroup {
+            n: rows.len(),
+            predicted,
+            observed: risk_of(at(|c| &c.surv)),
+            lower: risk_of(at(|c| &c.upper)),
+            upper: risk_of(at(|c| &c.lower)),
+        })
+    }
+}
+
+/// The same outcome in one stratum.
+pub(super) fn unstratified(surv: &Surv) -> Result<Surv> {
+    let mut builder = Surv::builder(surv.time(), surv.event()).timefix(false);
+    if let Some(weights) = surv.weights() {
+        builder = builder.weights(weights);
+    }
+    if let Some(entry) = surv.entry() {
+        builder = builder.entry(entry);
+    }
+    builder.build()
+}
+
+/// Restricted cubic spline at `x`: linear beyond the outer knots, `knots - 1` columns in the
+/// truncated power basis (C. J. Stone and C. Y. Koo 1985), the outer knots moved to 0 and 1 so that
+/// the columns are of one size.
+fn restricted_cubic(x: f64, knots: &[f64]) -> Vec<f64> {
+    let k = knots.len();
+    let unit = |v: f64| (v - knots[0]) / (knots[k - 1] - knots[0]);
+    let (x, before) = (unit(x), unit(knots[k - 2]));
+    let cube = |v: f64| v.max(0.0).powi(3);
+    let mut row = vec![x];
+    for &knot in &knots[..k - 2] {
+        let knot = unit(knot);
+        let bent = cube(x - knot) - cube(x - before) * (1.0 - knot) / (1.0 - before)
+            + cube(x - 1.0) * (before - knot) / (1.0 - before);
+        row.push(bent);
+    }
+    row
+}
+
+/// Values with their case weights, sorted.
+struct Weighted {
+    value: Vec<f64>,
+    /// Weight up to and including each value.
+    upto: Vec<f64>,
+    mean: f64,
+}
+
+impl Weighted {
+    fn new(surv: &Surv, rows: &[usize], values: &[f64]) -> Self {
+        let mut rows = rows.to_vec();
+        rows.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        let (mut sum, mut total) = (0.0, 0.0);
+        let mut upto = Vec::with_capacity(rows.len());
+        for &i in &rows {
+            total += surv.weight(i);
+            sum += surv.weight(i) * values[i];
+            upto.push(total);
+        }
+        Self {
+            value: rows.iter().map(|&i| values[i]).collect(),
+            upto,
+            mean: sum / total,
+        }
+    }
+
+    fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// R's default quantile (type 7), each value counted as often as its weight says.
+    fn quantile(&self, p: f64) -> f64 {
+        let total = self.upto.last().copied().unwrap_or(0.0);
+        let place = p * (total - 1.0).max(0.0);
+        let at = |place: f64| {
+            let k = self.upto.partition_point(|&u| u <= place);
+            self.value[k.min(self.value.len() - 1)]
+        };
+        // A place that is whole but for rounding is whole, as in R.
+        let whole = (place + 4.0 * f64::EPSILON * place).floor();
+        let part = (place - whole).max(0.0);
+        let (low, high) = (at(whole), at(whole + 1.0));
+        low + part * (high - low)
+    }
+}
+
+/// Result of [`Calibration::fit`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CalibrationFit {
+    /// The time.
+    pub time: f64,
+    /// Integrated calibration index: the mean distance of predicted and observed risk.
+    pub ici: f64,
+    /// The median distance.
+    pub e50: f64,
+    /// The 90th percentile of the distance.
+    pub e90: f64,
+    /// The largest distance.
+    pub emax: f64,
+    /// The predicted risks, one per row.
+    pub predicted: Vec<f64>,
+    /// The smoothed observed risks, one per row.
+    pub observed: Vec<f64>,
+    /// Groups of similar predicted risk, ascending.
+    pub groups: Vec<CalibrationGroup>,
+    /// All patients as one group: calibration in the large.
+    pub whole: CalibrationGroup,
+}
+
+/// Patients of similar predicted risk.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CalibrationGroup {
+    /// Rows of positive weight.
+    pub n: usize,
+    /// Mean predicted risk.
+    pub predicted: f64,
+    /// One less the Kaplan-Meier estimate at the time; `None` where follow-up ends before.
+    pub observed: Option<f64>,
+    /// Its lower limit.
+    pub lower: Option<f64>,
+    /// Its upper limit.
+    pub upper: Option<f64>,
+}
+
+impl fmt::Display for CalibrationFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |name: String, g: &CalibrationGroup| {
+            vec![
+                name,
+                g.n.to_string(),
+                text_table::significant(g.predicted, 3),
+                text_table::optional(g.observed, 3),
+                text_table::optional(g.lower, 3),
+                text_table::optional(g.upper, 3),
+            ]
+        };
+        let named = |(k, g): (usize, &CalibrationGroup)| row((k + 1).to_string(), g);
+        let mut rows: Vec<Vec<String>> = self.groups.iter().enumerate().map(named).collect();
+        rows.push(row("all".to_owned(), &self.whole));
+        text_table::write(
+            f,
+            &["group", "n", "predicted", "observed", "lower", "upper"],
+            &rows,
+        )?;
+        writeln!(
+            f,
+            "at {}: ICI {}  E50 {}  E90 {}  Emax {}",
+            text_table::significant(self.time, 6),
+            text_table::significant(self.ici, 3),
+            text_table::significant(self.e50, 3),
+            text_table::significant(self.e90, 3),
+            text_table::significant(self.emax, 3),
+        )
+    }
+}
+
+/// The slope of a linear predictor on new patients, and the events they had against those predicted.
+///
+/// The slope is the coefficient of the predictor in a Cox model (Efron ties) of its own: 1 if its
+/// spread is right, below 1 if predictions are too extreme (overfitting). R:
+/// `coxph(Surv(time, status) ~ lp)`. Strata, weights and entry of `surv` are used.
+///
+/// ```
+/// use cox_survival::{Surv, calibration_slope};
+/// let surv = Surv::new(&[5.0, 3.0, 9.0, 7.0, 1.0], &[true, true, false, true, true])?;
+/// let slope = calibration_slope(&surv, &[0.2, 0.1, -0.4, 0.3, 0.9])?;
+/// assert!(slope.slope > 1.0 && slope.lower < slope.slope);
+/// # Ok::<(), cox_survival::Error>(())
+/// ```
+pub fn calibration_slope(surv: &Surv, linear_predictor: &[f64]) -> Result<CalibrationSlope> {
+    check_length("linear predictor", linear_predictor.len(), surv.n())?;
+    check_finite("linear predictor", linear_predictor)?;
+    let x =
+        Covariates::from_rows(linear_predictor, surv.n(), 1)?.with_names(["linear predictor"])?;
+    let fit = CoxPh::new().concordance(false).fit(surv, &x)?;
+    let (slope, std_err) = (fit.coef()[0], fit.se()[0]);
+    let z = normal_quantile(0.95)?;
+    Ok(CalibrationSlope {
+        slope,
+        std_err,
+        lower: slope - z * std_err,
+        upper: slope + z * std_err,
+    })
+}
+
+/// Result of [`calibration_slope`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CalibrationSlope {
+    /// The slope; 1 is right.
+    pub slope: f64,
+    /// Its standard error.
+    pub std_err: f64,
+    /// Lower 95 % limit.
+    pub lower: f64,
+    /// Upper 95 % limit.
+    pub upper: f64,
+}
+
+/// Observed events over those that predicted curves expect up to each patient's own time:
+/// calibration in the large over the whole follow-up.
+///
+/// Expected are `sum of w_i H_i(t_i)` with `H = -log S`; the ratio is 1 if right on average, above 1
+/// if risks were too low. The log ratio has the standard error `sqrt(sum over events of w_i^2) /
+/// sum over events of w_i`, that of a Poisson intercept with offset `log H_i(t_i)`.
+/// `at_own_time` is `S_i(t_i)`, one per row, above 0.
+///
+/// C. Crowson, E. Atkinson and T. Therneau, Assessing calibration of prognostic risk scores,
+/// Statistical Methods in Medical Research 25, 2016.
+///
+/// ```
+/// use cox_survival::{Surv, observed_expected};
+/// let surv = Surv::new(&[1.0, 2.0], &[true, true])?;
+/// let ratio = observed_expected(&surv, &[(-0.5f64).exp(), (-0.5f64).exp()])?;
+/// assert!((ratio.ratio - 2.0).abs() < 1e-12);
+/// # Ok::<(), cox_survival::Error>(())
+/// ```
+pub fn observed_expected(surv: &Surv, at_own_time: &[f64]) -> Result<ObservedExpected> {
+    check_length("survival at own time", at_own_time.len(), surv.n())?;
+    check_probabilities(at_own_time)?;
+    if surv.entry().is_some() {
+        return Err(Error::Undefined {
+            what: "the number of expected events",
+            reason: "it does not account for left truncation",
+        });
+    }
+    if let Some(row) = at_own_time.iter().position(|&s| s <= 0.0) {
+        return Err(Error::Prediction {
+            row,
+            column: 0,
+            value: at_own_time[row],
+            fault: "means an infinite expected number of events",
+        });
+    }
+    let (mut observed, mut squares, mut expected) = (0.0, 0.0, 0.0);
+    for (i, s) in at_own_time.iter().enumerate() {
+        let w = surv.weight(i);
+        if surv.event()[i] {
+            observed += w;
+            squares += w * w;
+        }
+        expected -= w * s.ln();
+    }
+    if expected <= 0.0 {
+        return Err(Error::Undefined {
+            what: "observed over expected",
+            reason: "no event is expected",
+        });
+    }
+    Ok(ObservedExpected {
+        observed,
+        expected,
+        ratio: observed / expected,
+        std_err_log: squares.sqrt() / observed,
+    })
+}
+
+/// Result of [`observed_expected`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ObservedExpected {
+    /// Events that happened (weighted).
+    pub observed: f64,
+    /// Events that were predicted.
+    pub expected: f64,
+    /// Their ratio.
+    pub ratio: f64,
+    /// Standard error of the log of the ratio.
+    pub std_err_log: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::test_data::close;
+
+    fn data(n: usize) -> (Surv, Vec<f64>) {
+        let noise = |k: usize| (k * 7919 % 997) as f64 / 997.0;
+        let time: Vec<f64> = (0..n).map(|i| (noise(i) * 12.0).ceil()).collect();
+        let event: Vec<bool> = (0..n).map(|i| noise(i + 300) > 0.3).collect();
+        let risk = (0..n)
+            .map(|i| (noise(i + 500) * 20.0).round() / 22.0 + 0.02)
+            .collect();
+        (Surv::new(&time, &event).unwrap(), risk)
+    }
+
+    proptest! {
+        #[test]
+        fn whole_weights_repeat_values(values in prop::collection::vec((0..20i32, 1..4u8), 1..20), p in 0.0..=1.0f64) {
+            let n = values.len().max(2);
+            let value = |i: usize| f64::from(values[i % values.len()].0);
+            let weight: Vec<f64> = (0..n).map(|i| f64::from(values[i % values.len()].1)).collect();
+            let x: Vec<f64> = (0..n).map(value).collect();
+            let surv = Surv::builder(&vec![1.0; n], &vec![true; n]).weights(&weight).build().unwrap();
+            let rows: Vec<usize> = (0..n).collect();
+            let mut long: Vec<f64> = rows.iter().flat_map(|&i| vec![x[i]; usize::from(values[i % values.len()].1)]).collect();
+            long.sort_by(f64::total_cmp);
+            let place = p * (long.len() - 1) as f64;
+            let low = (0..long.len()).take_while(|&k| k as f64 <= place).count() - 1;
+            let want = long[low] + (place - low as f64) * (long[(low + 1).min(long.len() - 1)] - long[low]);
+            close(Weighted::new(&surv, &rows, &x).quantile(p), want, 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_restricted_cubic_spline_is_straight_outside_and_smooth_inside() {
+        let knots = [0.0, 1.0, 2.5, 4.0];
+        let column = |x: f64, j: usize| restricted_cubic(x, &knots)[j];
+        for j in 0..3 {
+            for x in [-3.0, 5.0] {
+                let bend = column(x + 0.5, j) - 2.0 * column(x, j) + column(x - 0.5, j);
+                close(bend, 0.0, 1e-12);
+            }
+            for knot in knots {
+                let slope = |x: f64| (column(x + 1e-5, j) - column(x - 1e-5, j)) / 2e-5;
+                close(slope(knot - 1e-5), slope(knot + 1e-5), 1e-4);
+            }
+        }
+        close(column(3.3, 0), 3.3 / 4.0, 1e-15);
+    }
+
+    #[test]
+    fn groups_hold_everybody_once_and_tied_risks_together() {
+        let (surv, risk) = data(120);
+        let fit = Calibration::new(6.0).groups(5).fit(&surv, &risk).unwrap();
+        assert_eq!(fit.groups.iter().map(|g| g.n).sum::<usize>(), 120);
+        assert!(fit.groups.len() <= 5);
+        assert!(
+            fit.groups
+                .windows(2)
+                .all(|w| w[0].predicted < w[1].predicted)
+        );
+        for g in &fit.groups {
+            // A group whose last patient leaves before has no estimate.
+            if let (Some(o), Some(l), Some(u)) = (g.observed, g.lower, g.upper) {
+                assert!(l <= o && o <= u, "{g:?}");
+            }
+        }
+        let km = KaplanMeier::new().fit(&surv).unwrap();
+        close(
+            fit.whole.observed.unwrap(),
+            1.0 - km.curves[0].survival_at(6.0),
+            1e-12,
+        );
+        let text = serde_json::to_string(&fit).unwrap();
+        assert_eq!(serde_json::from_str::<CalibrationFit>(&text).unwrap(), fit);
+        assert!(fit.to_string().starts_with("group   n predicted observed"));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let (surv, risk) = data(40);
+        let fit = |c: Calibration, r: &[f64]| c.fit(&surv, r).unwrap_err();
+        assert!(matches!(
+            fit(Calibration::new(99.0), &risk),
+            Error::TimeOutsideFollowUp { .. }
+        ));
+        assert!(matches!(
+            fit(Calibration::new(6.0).knots(2), &risk),
+            Error::Setting { name: "knots", .. }
+        ));
+        assert!(matches!(
+            fit(Calibration::new(6.0), &[0.5; 40]),
+            Error::Undefined { .. }
+        ));
+        let mut bad = risk.clone();
+        bad[7] = f64::NAN;
+        assert!(matches!(
+            fit(Calibration::new(6.0), &bad),
+            Error::Prediction { row: 7, .. }
+        ));
+        let none = observed_expected(&surv, &[0.0; 40]).unwrap_err();
+        assert!(matches!(none, Error::Prediction { row: 0, .. }));
+        let slope = calibration_slope(&surv, &[1.0; 40]).unwrap_err();
+        assert!(matches!(slope, Error::ConstantColumn { .. }));
+    }
+}

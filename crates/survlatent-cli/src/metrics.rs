@@ -1,0 +1,270 @@
+//! `survlatent metrics`: how good are predictions on patients they were not made from?
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use survlatent::cox_survival::{
+    AucOverTime, Brier, CensoringModel, Concordance, DCalibration, DCalibrationFit, DynamicAuc,
+    Error, Harrell, PredictedSurvival, ScoreOverTime, Surv, Uno,
+};
+use survlatent::{Cohort, LatentsReader, Table};
+
+use crate::data::Outcome;
+use crate::failure::Failure;
+use crate::{report, value};
+
+/// Discrimination, error and calibration of a risk score and of predicted survival
+#[derive(Args)]
+#[command(after_long_help = JSON)]
+pub(crate) struct Metrics {
+    #[command(flatten)]
+    outcome: Outcome,
+    /// Column of scores; a higher score means a higher risk
+    #[arg(long, value_name = "COL")]
+    score: String,
+    /// A higher score means a longer life instead
+    #[arg(long)]
+    protective: bool,
+    /// Predicted survival probabilities, one row per row of the table and one column per time:
+    /// .npy, .npz, .safetensors or .csv
+    #[arg(long, value_name = "FILE", requires = "times")]
+    survival: Option<PathBuf>,
+    /// Evaluation times, ascending (default: the deciles of the event times, for the AUC)
+    #[arg(long, value_name = "T1,T2,..", value_delimiter = ',', value_parser = value::not_negative)]
+    times: Option<Vec<f64>>,
+    /// Table of the training patients, with the same columns for time and event: the censoring curve
+    /// is estimated on them (default: on the patients judged)
+    #[arg(long, value_name = "TRAIN.csv")]
+    train: Option<PathBuf>,
+    /// Use only events at this time or before for Uno's concordance
+    #[arg(long, value_name = "X", value_parser = value::positive)]
+    tau: Option<f64>,
+    /// Weight events by the censoring curve just before them, as R does, not at them, as
+    /// scikit-survival does
+    #[arg(long)]
+    left_limit: bool,
+}
+
+const JSON: &str = "\
+JSON:
+  harrell, harrell_std_error, uno, uno_std_error, auc {times[], auc[], mean}, dropped_rows; with
+  --survival: brier {times[], brier[]}, ibs (null for one time), d_calibration {statistic, df, p,
+  counts[], expected}, else null
+  d_calibration takes the survival predicted for each patient's own time as that at the last of the
+  times before it: give many times.
+
+Examples:
+  survlatent metrics test.csv --time days --event died --score risk --train train.csv
+  survlatent metrics test.csv --time days --event died --score risk --train train.csv \\
+      --survival survival.npy --times 365,730,1095 --json";
+
+/// All that was computed.
+struct All {
+    harrell: Concordance,
+    uno: Concordance,
+    auc: AucOverTime,
+    curves: Option<(ScoreOverTime, DCalibrationFit)>,
+}
+
+impl fmt::Display for All {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Harrell: {}\nUno: {}\n{}",
+            self.harrell, self.uno, self.auc
+        )?;
+        match &self.curves {
+            None => Ok(()),
+            Some((brier, d)) => write!(f, "\n{brier}\nD-calibration\n{d}"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    harrell: f64,
+    harrell_std_error: Option<f64>,
+    uno: f64,
+    uno_std_error: Option<f64>,
+    auc: Auc<'a>,
+    brier: Option<BrierJson<'a>>,
+    ibs: Option<f64>,
+    d_calibration: Option<DJson<'a>>,
+    dropped_rows: usize,
+}
+
+#[derive(Serialize)]
+struct Auc<'a> {
+    times: &'a [f64],
+    auc: &'a [f64],
+    mean: f64,
+}
+
+#[derive(Serialize)]
+struct BrierJson<'a> {
+    times: &'a [f64],
+    brier: &'a [f64],
+}
+
+#[derive(Serialize)]
+struct DJson<'a> {
+    statistic: f64,
+    df: usize,
+    p: f64,
+    counts: &'a [f64],
+    expected: f64,
+}
+
+impl Metrics {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let table = self.outcome.read()?;
+        table.numbers(&self.score)?;
+        let cohort = self
+            .outcome
+            .roles()
+            .features([&self.score])
+            .cohort(&table)?;
+        report::notices(&cohort);
+        let training = match &self.train {
+            None => None,
+            Some(path) => {
+                let roles = self.outcome.roles().features([] as [&str; 0]);
+                let training = roles.cohort(&Table::read(path)?)?;
+                report::notices(&training);
+                Some(training)
+            }
+        };
+        let training = training.as_ref().map_or(cohort.surv(), Cohort::surv);
+        let all = self.fit(&cohort, training, table.n())?;
+        let json = self.outcome.json.then(|| all.json(cohort.dropped_rows()));
+        report::result(json.as_ref(), &all)
+    }
+
+    fn fit(&self, cohort: &Cohort, training: &Surv, rows: usize) -> Result<All, Failure> {
+        let surv = cohort.surv();
+        let score = cohort.covariates()?.column(0);
+        let (mut harrell, mut uno, mut auc) = (Harrell::new(), Uno::new(), DynamicAuc::new());
+        if self.protective {
+            (harrell, uno, auc) = (harrell.protective(), uno.protective(), auc.protective());
+        }
+        if let Some(tau) = self.tau {
+            uno = uno.tau(tau);
+        }
+        let mut censoring = CensoringModel::kaplan_meier(training)?;
+        if !self.left_limit {
+            (uno, censoring) = (uno.censoring_at_event(), censoring.at_event());
+        }
+        let uno = if self.train.is_some() {
+            uno.fit_with_training(surv, &score, training)?
+        } else {
+            uno.fit(surv, &score)?
+        };
+        let times = self.times.clone().unwrap_or_else(|| deciles(surv));
+        let curves = match &self.survival {
+            None => None,
+            Some(path) => {
+                let curves = predicted(path, &times, cohort, rows)?;
+                let brier = Brier::new().fit(surv, &curves, &censoring)?;
+                Some((brier, DCalibration::new().fit_curves(surv, &curves)?))
+            }
+        };
+        Ok(All {
+            harrell: harrell.fit(surv, &score)?,
+            uno,
+            auc: auc.fit(surv, &score, &times, &censoring)?,
+            curves,
+        })
+    }
+}
+
+/// The predictions of the rows of the table that are in the cohort.
+fn predicted(
+    path: &PathBuf,
+    times: &[f64],
+    cohort: &Cohort,
+    rows: usize,
+) -> Result<PredictedSurvival, Failure> {
+    let found = LatentsReader::new().read(path)?;
+    found.same_rows(rows)?;
+    if found.p() != times.len() {
+        return Err(Failure::usage(format!(
+            "--times has {} values, but {} has {} columns",
+            times.len(),
+            path.display(),
+            found.p()
+        )));
+    }
+    let row = |&i: &usize| (0..found.p()).map(move |j| (i, j));
+    let places = cohort.rows().iter().flat_map(row);
+    let values: Vec<f64> = places.map(|(i, j)| found.get(i, j)).collect();
+    let in_file = |error| match error {
+        // The row of the file, where the cohort has left some out.
+        Error::Prediction {
+            row,
+            column,
+            value,
+            fault,
+        } => Error::Prediction {
+            row: cohort.rows()[row],
+            column,
+            value,
+            fault,
+        },
+        other => other,
+    };
+    Ok(PredictedSurvival::from_rows(times, &values, cohort.rows().len()).map_err(in_file)?)
+}
+
+/// Distinct deciles of the event times, before the end of follow-up.
+fn deciles(surv: &Surv) -> Vec<f64> {
+    let counted = |i: &usize| surv.weight(*i) > 0.0;
+    let end = (0..surv.n())
+        .filter(counted)
+        .map(|i| surv.time()[i])
+        .fold(0.0, f64::max);
+    let mut events: Vec<f64> = (0..surv.n())
+        .filter(counted)
+        .filter(|&i| surv.event()[i])
+        .map(|i| surv.time()[i])
+        .collect();
+    events.sort_unstable_by(f64::total_cmp);
+    let mut times: Vec<f64> = (1..10)
+        .filter_map(|d| events.get((d * events.len()).div_ceil(10).saturating_sub(1)))
+        .copied()
+        .filter(|&t| t < end)
+        .collect();
+    times.dedup_by(|a, b| a.total_cmp(b).is_eq());
+    times
+}
+
+impl All {
+    fn json(&self, dropped_rows: usize) -> Json<'_> {
+        let (brier, d) = self.curves.as_ref().map(|(b, d)| (b, d)).unzip();
+        Json {
+            harrell: self.harrell.concordance(),
+            harrell_std_error: self.harrell.std_error(),
+            uno: self.uno.concordance(),
+            uno_std_error: self.uno.std_error(),
+            auc: Auc {
+                times: &self.auc.times,
+                auc: &self.auc.auc,
+                mean: self.auc.mean,
+            },
+            brier: brier.map(|b| BrierJson {
+                times: &b.times,
+                brier: &b.values,
+            }),
+            ibs: brier.and_then(|b| b.integrated),
+            d_calibration: d.map(|d| DJson {
+                statistic: d.chi_squared,
+                df: d.df,
+                p: d.p_value,
+                counts: &d.counts,
+                expected: d.expected,
+            }),
+            dropped_rows,
+        }
+    }
+}
