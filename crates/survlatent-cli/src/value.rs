@@ -6,6 +6,14 @@ fn number(text: &str) -> Result<f64, String> {
         .map_err(|_| format!("`{text}` is not a number"))
 }
 
+/// A finite number.
+pub(crate) fn finite(text: &str) -> Result<f64, String> {
+    match number(text)? {
+        v if v.is_finite() => Ok(v),
+        v => Err(format!("{v} is not a finite number")),
+    }
+}
+
 /// A finite number `>= 0`.
 pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     match number(text)? {
@@ -58,6 +66,7 @@ mod tests {
         assert!(inside("0").is_err() && inside("1").is_err() && inside("0.95").is_ok());
         assert!(positive("0").is_err() && positive("inf").is_err() && positive("1e-9").is_ok());
         assert!(not_negative("0").is_ok() && not_negative("-1").is_err());
+        assert!(finite("-0.5").is_ok() && finite("nan").is_err() && finite("inf").is_err());
         assert!(unit("nan").is_err() && number("x").is_err());
         assert!(count::<2>("1").is_err() && count::<2>("2").is_ok() && count::<2>("-3").is_err());
     }
