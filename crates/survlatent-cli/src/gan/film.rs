@@ -83,9 +83,12 @@ fn gif(path: &Path, fps: u32, frames: impl Iterator<Item = Pixels>) -> Result<()
 fn mp4(path: &Path, fps: u32, frames: impl Iterator<Item = Pixels>) -> Result<(), Failure> {
     let fail = |error: &dyn std::fmt::Display| Failure::run(format!("{}: {error}", path.display()));
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let temporary = tempfile::Builder::new()
-        .prefix(".survlatent-")
-        .suffix(".mp4")
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".survlatent-").suffix(".mp4");
+    // As in `OutputFile`: the mode any new file gets.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(|error| fail(&error))?
         .into_temp_path();
