@@ -1,29 +1,44 @@
 //! Sums and products whose rounding errors are carried along: a million terms lose no digits.
 
-/// Compensated sum (Neumaier 1974).
+/// A sum that carries its rounding errors along (the branch-free two-sum of Knuth 1969), so that
+/// what was added can also be taken out again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
-    total: f64,
-    lost: f64,
+    high: f64,
+    low: f64,
 }
 
 impl Sum {
+    pub(crate) fn new(high: f64, low: f64) -> Self {
+        Self { high, low }
+    }
+
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.high, self.low)
+    }
+
     #[inline]
     pub(crate) fn add(&mut self, term: f64) {
-        let total = self.total + term;
-        if total.is_finite() {
-            self.lost += if self.total.abs() >= term.abs() {
-                (self.total - total) + term
-            } else {
-                (term - total) + self.total
-            };
-        }
-        self.total = total;
+        let total = self.high + term;
+        let back = total - self.high;
+        self.low += (self.high - (total - back)) + (term - back);
+        self.high = total;
+    }
+
+    /// The sum less another, without rounding first.
+    #[inline]
+    pub(crate) fn minus(self, other: Self) -> f64 {
+        (self.high - other.high) + (self.low - other.low)
     }
 
     #[inline]
     pub(crate) fn value(self) -> f64 {
-        self.total + self.lost
+        // After an overflow the errors are no numbers.
+        if self.high.is_finite() {
+            self.high + self.low
+        } else {
+            self.high
+        }
     }
 }
 

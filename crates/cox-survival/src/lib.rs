@@ -35,6 +35,8 @@ mod number;
 #[cfg(feature = "plot")]
 mod plot;
 mod progress;
+#[cfg(test)]
+mod settings_test;
 mod sort;
 mod step;
 mod surv;

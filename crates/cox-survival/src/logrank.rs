@@ -39,7 +39,7 @@ const SINGULAR: f64 = 1e-11;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct LogRank {
     rho: f64,
 }

@@ -46,7 +46,7 @@ pub enum HazardType {
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct NelsonAalen {
     hazard_type: HazardType,
     conf_type: ConfType,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::error::{Error, Result, check_finite, check_length};
 use crate::sort;
 
-/// Times closer than this, relative to the mean time, are one time (R's `timefix`).
+/// Times closer than this, times the larger of 1 and their mean, are one time (R's `timefix`).
 const TIME_TOLERANCE: f64 = 1.490_116_119_384_765_6e-8;
 
 /// Right-censored survival data, optionally left-truncated, stratified and weighted.
@@ -104,7 +104,14 @@ impl Surv {
         self.time.len()
     }
 
-    /// Number of rows with an event.
+    /// Number of rows with positive weight: those that take part in anything.
+    pub fn n_used(&self) -> usize {
+        self.weights
+            .as_ref()
+            .map_or(self.n(), |w| w.iter().filter(|&&w| w > 0.0).count())
+    }
+
+    /// Number of rows with an event and positive weight.
     pub fn n_events(&self) -> usize {
         self.n_events
     }
@@ -178,7 +185,9 @@ impl Surv {
         if self.n() >= u32::MAX as usize {
             return Err(Error::TooManyRows { n: self.n() });
         }
-        self.n_events = self.event.iter().filter(|&&e| e).count();
+        self.n_events = (0..self.n())
+            .filter(|&i| self.event[i] && self.weight(i) > 0.0)
+            .count();
         let ascending = ascending.unwrap_or_else(|| {
             let mut rows: Vec<u32> = (0..self.n() as u32).collect();
             sort::ascending(&mut rows, &self.time);
@@ -211,7 +220,8 @@ impl<'a> SurvBuilder<'a> {
         self
     }
 
-    /// Case weights, `>= 0`. A row of weight 0 is as if it were absent.
+    /// Case weights, `>= 0`. A row of weight 0 is as if it were absent: it is at risk nowhere and
+    /// counted nowhere but in [`Surv::n`] (R's `coxph` refuses such rows).
     pub fn weights(mut self, weights: &'a [f64]) -> Self {
         self.weights = Some(weights);
         self
@@ -230,8 +240,13 @@ impl<'a> SurvBuilder<'a> {
         self
     }
 
-    /// Whether times that differ only by rounding (1.5e-8 of the mean) are merged, as R's
-    /// `survival` does by default. On by default.
+    /// Whether times that differ only by rounding are merged, as R's `survival` does by default.
+    /// On by default.
+    ///
+    /// Entry and exit times are sorted together. Neighbours at most `1.5e-8 * max(1, m)` apart,
+    /// with `m` the mean of the absolute distinct times, are one time: the earliest of their run. The
+    /// tolerance is therefore absolute (`1.5e-8`) where times are of the order of 1 or below:
+    /// switch this off for times whose natural unit is so small, or choose a smaller unit.
     pub fn timefix(mut self, timefix: bool) -> Self {
         self.timefix = timefix;
         self

@@ -18,14 +18,31 @@ pub struct BaselineHazard {
     /// Cumulative hazard just after each of them.
     #[serde(with = "crate::number::vector")]
     pub hazard: Vec<f64>,
+    /// Its logarithm at the means of the columns, which is always within range.
+    #[serde(with = "crate::number::vector")]
+    pub(crate) log_at_means: Vec<f64>,
 }
 
 impl BaselineHazard {
-    /// `H0(t)`: 0 before the first event, constant after the last.
+    /// `H0(t)`: 0 before the first event, constant after the last, NaN where `t` is NaN.
+    ///
+    /// Where covariates 0 are hundreds of linear-predictor units away from the data, `H0` may be 0
+    /// or infinite; [`CoxFit::survival`](crate::CoxFit::survival) does not suffer from that.
     pub fn at(&self, t: f64) -> f64 {
+        if t.is_nan() {
+            return f64::NAN;
+        }
         match self.time.partition_point(|&s| s <= t) {
             0 => 0.0,
             k => self.hazard[k - 1],
+        }
+    }
+
+    /// `log H(t)` at the means of the columns.
+    pub(crate) fn log_at(&self, t: f64) -> f64 {
+        match self.time.partition_point(|&s| s <= t) {
+            0 => f64::NEG_INFINITY,
+            k => self.log_at_means[k - 1],
         }
     }
 }
@@ -45,18 +62,19 @@ pub(crate) fn baseline(
         .zip(surv.stratum_names())
         .zip(&likelihood.shift)
         .map(|((stratum, name), shift)| {
-            let factor = (-shift - offset).exp();
-            let mut total = 0.0;
-            let (mut time, mut hazard) = (Vec::new(), Vec::new());
+            let mut total = 0.0f64;
+            let mut time = Vec::new();
+            let mut log_at_means = Vec::new();
             for g in stratum.groups.clone().rev() {
-                total += likelihood.groups[g].hazard * factor;
+                total += likelihood.groups[g].hazard;
                 time.push(sorted.groups[g].time);
-                hazard.push(total);
+                log_at_means.push(total.ln() - shift);
             }
             BaselineHazard {
                 stratum: name.clone(),
                 time,
-                hazard,
+                hazard: log_at_means.iter().map(|l| (l - offset).exp()).collect(),
+                log_at_means,
             }
         })
         .collect()

@@ -274,6 +274,8 @@ fn rows_of_weight_zero_are_as_if_absent() {
                 .unwrap()
         };
         let (got, want) = (run(&wild), run(&tame));
+        assert_eq!((got.n(), got.n_events()), (want.n(), want.n_events()));
+        assert_eq!((got.n(), wild.surv().unwrap().n()), (80, 110));
         for j in 0..2 {
             assert!((got.coef()[j] - want.coef()[j]).abs() < 1e-10);
             assert!((got.se()[j] - want.se()[j]).abs() < 1e-10);

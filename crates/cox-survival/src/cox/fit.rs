@@ -130,10 +130,10 @@ impl CoxPh {
             });
         }
         let design = Design::new(surv, x)?;
-        if design.p >= design.n {
+        if design.p >= surv.n_used() {
             return Err(Error::TooManyColumns {
                 columns: design.p,
-                rows: design.n,
+                rows: surv.n_used(),
             });
         }
         let mut likelihood = Likelihood::new(surv, self.ties);
@@ -182,10 +182,9 @@ impl CoxPh {
                 positive: sign > 0.0,
             })
             .collect();
-        let centre: Vec<f64> = design.mean.clone();
         Ok(CoxFit {
             names: x.names(),
-            n: surv.n(),
+            n: surv.n_used(),
             n_events: surv.n_events(),
             ties: self.ties,
             level: self.level,
@@ -199,7 +198,8 @@ impl CoxPh {
             score_test: maximum.score_test,
             iterations: maximum.iterations,
             concordance,
-            baseline: baseline(surv, &likelihood, &coef, &centre),
+            baseline: baseline(surv, &likelihood, &coef, &design.mean),
+            centre: design.mean,
             warnings,
             coef,
         })
@@ -282,6 +282,7 @@ pub struct CoxFit {
     iterations: usize,
     concordance: Option<(f64, f64)>,
     baseline: Vec<BaselineHazard>,
+    centre: Vec<f64>,
     warnings: Vec<Warning>,
 }
 
@@ -291,12 +292,12 @@ impl CoxFit {
         &self.names
     }
 
-    /// Number of rows.
+    /// Number of rows with positive weight.
     pub fn n(&self) -> usize {
         self.n
     }
 
-    /// Number of events.
+    /// Number of events (with positive weight).
     pub fn n_events(&self) -> usize {
         self.n_events
     }
@@ -422,33 +423,13 @@ impl CoxFit {
         &self.warnings
     }
 
+    /// Means of the columns, over rows of positive weight.
+    pub fn means(&self) -> &[f64] {
+        &self.centre
+    }
+
     /// Cumulative baseline hazard of every stratum, at covariates 0.
     pub fn baseline_hazard(&self) -> &[BaselineHazard] {
         &self.baseline
-    }
-
-    /// Linear predictor `x' beta` of new rows (not centred).
-    pub fn predict(&self, x: &Covariates<'_>) -> Result<Vec<f64>> {
-        check_length("covariates (columns)", x.p(), self.coef.len())?;
-        x.check(x.n())?;
-        x.times(&self.coef)
-    }
-
-    /// Survival probabilities `S(t | x) = exp(-H0(t) exp(x' beta))` of new rows at `times`,
-    /// row-major `[n, times]`, all in stratum `stratum` (0 without strata).
-    pub fn survival(&self, x: &Covariates<'_>, times: &[f64], stratum: usize) -> Result<Vec<f64>> {
-        let Some(baseline) = self.baseline.get(stratum) else {
-            return Err(Error::Setting {
-                name: "stratum",
-                value: stratum.to_string(),
-                expected: "must be one of the fit's strata",
-            });
-        };
-        let hazards: Vec<f64> = times.iter().map(|&t| baseline.at(t)).collect();
-        let eta = self.predict(x)?;
-        Ok(eta
-            .iter()
-            .flat_map(|e| hazards.iter().map(|h| (-h * e.exp()).exp()))
-            .collect())
     }
 }

@@ -15,7 +15,8 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::design::Design;
-use super::likelihood::{Likelihood, Sums};
+use super::likelihood::Likelihood;
+use super::sums::Sums;
 
 const PARTS: usize = 16;
 const MIN_ROWS: usize = 1024;

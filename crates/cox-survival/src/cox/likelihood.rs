@@ -10,101 +10,9 @@
 //! belongs to the events, Efron's method uses the `d` denominators `S0_l = S0 - (l/d) E0`,
 //! `l = 0..d`, each with the mean weight of the events. Breslow's uses `S0` for all.
 
+pub(crate) use crate::compensated::Sum;
 use crate::cox::Ties;
 use crate::surv::{Sorted, Surv};
-
-/// A running sum that keeps its rounding error: left truncation subtracts what was added.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sum {
-    high: f64,
-    low: f64,
-}
-
-impl Sum {
-    pub(crate) fn new(high: f64, low: f64) -> Self {
-        Self { high, low }
-    }
-
-    pub(crate) fn parts(self) -> (f64, f64) {
-        (self.high, self.low)
-    }
-
-    #[inline]
-    pub(crate) fn add(&mut self, x: f64) {
-        let total = self.high + x;
-        let back = total - self.high;
-        self.low += (self.high - (total - back)) + (x - back);
-        self.high = total;
-    }
-
-    #[inline]
-    pub(crate) fn value(self) -> f64 {
-        self.high + self.low
-    }
-}
-
-/// Running sums `S1 = sum r x` over the columns; with left truncation they keep their rounding
-/// errors, like [`Sum`].
-#[derive(Debug, Clone)]
-pub(crate) struct Sums {
-    high: Vec<f64>,
-    /// Empty when nothing is ever taken out.
-    low: Vec<f64>,
-}
-
-impl Sums {
-    pub(crate) fn new(p: usize, entry: bool) -> Self {
-        Self {
-            high: vec![0.0; p],
-            low: vec![0.0; if entry { p } else { 0 }],
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.high.fill(0.0);
-        self.low.fill(0.0);
-    }
-
-    /// `S1 += factor x`.
-    #[inline(always)]
-    pub(crate) fn add(&mut self, factor: f64, row: &[f64]) {
-        if self.low.is_empty() {
-            for (s, x) in self.high.iter_mut().zip(row) {
-                *s += factor * x;
-            }
-        } else {
-            for ((high, low), x) in self.high.iter_mut().zip(&mut self.low).zip(row) {
-                let mut sum = Sum {
-                    high: *high,
-                    low: *low,
-                };
-                sum.add(factor * x);
-                (*high, *low) = (sum.high, sum.low);
-            }
-        }
-    }
-
-    /// Adds the sums of another stretch of rows.
-    pub(crate) fn append(&mut self, other: &Self) {
-        self.add(1.0, &other.high);
-        for (low, more) in self.low.iter_mut().zip(&other.low) {
-            *low += more;
-        }
-    }
-
-    /// Rounds to plain numbers, which [`Sums::values`] then holds.
-    pub(crate) fn settle(&mut self) {
-        for (high, low) in self.high.iter_mut().zip(&mut self.low) {
-            let sum = *high + *low;
-            *low -= sum - *high;
-            *high = sum;
-        }
-    }
-
-    pub(crate) fn values(&self) -> &[f64] {
-        &self.high
-    }
-}
 
 /// What one event group contributes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,7 +42,6 @@ pub(crate) struct Likelihood<'a> {
     pub(crate) ties: Ties,
     /// Case weights by position; empty when all are 1.
     pub(crate) weights: Vec<f64>,
-    /// Fixed part of the linear predictor by position; empty when 0.
     pub(crate) loglik: f64,
     pub(crate) risk: Vec<f64>,
     pub(crate) residual: Vec<f64>,
@@ -276,8 +183,8 @@ impl<'a> Likelihood<'a> {
                     // Early hazards can dwarf the later ones a late entry is exposed to.
                     Some(entry) => {
                         let before = from(entry.last_group[i]);
-                        let between = (upto.high - before.high) + (upto.low - before.low);
-                        if between < DROP * upto.high {
+                        let between = upto.minus(before);
+                        if between < DROP * upto.value() {
                             let groups = sorted.first_group[i] as usize..end;
                             let exposed = groups.take_while(|&g| g < entry.last_group[i] as usize);
                             exposed.map(|g| self.groups[g].hazard).sum()

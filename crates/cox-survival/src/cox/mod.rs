@@ -11,8 +11,10 @@ pub(crate) mod information;
 pub(crate) mod likelihood;
 pub(crate) mod newton;
 pub(crate) mod path;
+pub(crate) mod predict;
 pub(crate) mod robust;
 pub(crate) mod summary;
+pub(crate) mod sums;
 #[cfg(test)]
 pub(crate) mod twins;
 

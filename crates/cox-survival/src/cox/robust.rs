@@ -9,7 +9,8 @@ use faer::Mat;
 
 use super::design::Design;
 use super::information::gather;
-use super::likelihood::{Likelihood, Sum, Sums};
+use super::likelihood::{Likelihood, Sum};
+use super::sums::Sums;
 
 /// Unweighted score residuals, row-major `[n, p]` by position, in scaled units.
 pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> Vec<f64> {

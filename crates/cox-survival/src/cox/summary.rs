@@ -30,6 +30,11 @@ pub(crate) fn p_text(p: f64) -> String {
     }
 }
 
+/// Below the tests of a robust fit.
+const INDEPENDENCE: &str = "\
+  (The likelihood ratio and score tests assume independent rows within a cluster and weights
+that count rows; the robust Wald test does not.)";
+
 impl fmt::Display for CoxFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.level() * 100.0;
@@ -100,6 +105,9 @@ impl fmt::Display for CoxFit {
             let p = p_text(chi_square_tail(statistic, df));
             writeln!(f, "{name:<21} = {statistic:.2} on {df} df, p = {p}")?;
         }
+        if self.robust_se().is_some() {
+            writeln!(f, "{INDEPENDENCE}")?;
+        }
         for warning in self.warnings() {
             writeln!(f, "Warning: {warning}")?;
         }
@@ -130,4 +138,66 @@ pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> f
     };
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     crate::text_table::write(f, &header, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Covariates, CoxPh, Surv, Ties};
+
+    #[test]
+    fn the_table_is_what_it_was() {
+        let time: Vec<f64> = (0..30).map(|i| f64::from(1 + i * 11 % 17)).collect();
+        let event: Vec<bool> = (0..30).map(|i| i % 3 != 2).collect();
+        let weights: Vec<f64> = (0..30).map(|i| 0.5 + f64::from(i % 4)).collect();
+        let centre: Vec<u8> = (0..30).map(|i| i % 2).collect();
+        let x: Vec<f64> = (0..60).map(|k| f64::from(k * 29 % 61) / 10.0).collect();
+        let x = Covariates::from_rows(&x, 30, 2)
+            .and_then(|x| x.with_names(["dose", "age_at_start"]))
+            .unwrap();
+        let plain = Surv::new(&time, &event).unwrap();
+        let full = Surv::builder(&time, &event)
+            .weights(&weights)
+            .strata(&centre)
+            .build()
+            .unwrap();
+        let fit = CoxPh::new().fit(&plain, &x).unwrap();
+        assert_eq!(fit.to_string(), PLAIN);
+        let fit = CoxPh::new()
+            .ties(Ties::Breslow)
+            .level(0.9)
+            .robust(true)
+            .fit(&full, &x)
+            .unwrap();
+        assert_eq!(fit.to_string(), ROBUST);
+    }
+
+    const PLAIN: &str = "\
+Cox proportional hazards model, Efron ties
+n = 30, number of events = 20
+
+                coef exp(coef) se(coef)     z      p lower 95% upper 95%
+dose         0.02325    1.0235  0.13733 0.169 0.8655   0.78199    1.3397
+age_at_start 0.15516    1.1678  0.16012 0.969 0.3325   0.85328    1.5984
+
+Concordance (in-sample) = 0.5217  (se = 0.0648)
+Likelihood ratio test = 1.02 on 2 df, p = 0.6008
+Wald test             = 1.05 on 2 df, p = 0.5923
+Score (logrank) test  = 1.06 on 2 df, p = 0.5896
+";
+
+    const ROBUST: &str = "\
+Cox proportional hazards model, Breslow ties
+n = 30, number of events = 20
+
+                 coef exp(coef) se(coef) robust se      z      p lower 90% upper 90%
+dose         -0.15557   0.85593  0.12179   0.16804 -0.926 0.3545   0.64923    1.1284
+age_at_start  0.11094    1.1173  0.13562   0.14612  0.759 0.4477   0.87863    1.4209
+
+Concordance (in-sample) = 0.6016  (se = 0.1051)
+Likelihood ratio test = 4.96 on 2 df, p = 0.0836
+Wald test (robust)    = 3.09 on 2 df, p = 0.2128
+Score (logrank) test  = 5.44 on 2 df, p = 0.0660
+(The likelihood ratio and score tests assume independent rows within a cluster and weights
+that count rows; the robust Wald test does not.)
+";
 }

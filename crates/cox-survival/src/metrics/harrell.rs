@@ -57,7 +57,7 @@ pub fn concordance(surv: &Surv, score: &[f64]) -> Result<Concordance> {
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Harrell {
     protective: bool,
     time_weight: TimeWeight,

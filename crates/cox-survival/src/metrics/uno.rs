@@ -48,7 +48,7 @@ pub fn uno(surv: &Surv, score: &[f64], tau: f64) -> Result<Concordance> {
 /// overall adequacy of risk prediction procedures with censored survival data, Statistics in
 /// Medicine 30, 2011, equation 6.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent switches, off by default"

@@ -60,7 +60,7 @@ impl ForestRow {
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ForestPlot {
     title: String,
     x_label: String,

@@ -36,7 +36,7 @@ pub enum IntervalKind {
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Bootstrap {
     replicates: usize,
     seed: u64,

@@ -50,10 +50,18 @@ pub enum CvMeasure {
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CrossValidation {
     path: CoxPath,
     measure: CvMeasure,
     exact: bool,
+}
+
+impl Default for CrossValidation {
+    /// The default path, judged by grouped deviance.
+    fn default() -> Self {
+        Self::new(CoxPath::default())
+    }
 }
 
 impl CrossValidation {

@@ -23,11 +23,38 @@ use crate::surv::Surv;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Folds {
     /// Fold of every row, from 0.
     fold: Vec<u32>,
     /// What the user called each fold.
     labels: Vec<usize>,
+}
+
+/// What a file holds, before it is believed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    fold: Vec<u32>,
+    labels: Vec<usize>,
+}
+
+impl TryFrom<Stored> for Folds {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> std::result::Result<Self, String> {
+        let Stored { fold, labels } = stored;
+        let mut used = vec![false; labels.len()];
+        for (row, &f) in fold.iter().enumerate() {
+            *used
+                .get_mut(f as usize)
+                .ok_or_else(|| format!("row {row} is in fold {f} of {}", labels.len()))? = true;
+        }
+        if labels.len() < 2 || used.contains(&false) {
+            return Err("folds need at least two labels, each with a row".into());
+        }
+        Ok(Self { fold, labels })
+    }
 }
 
 impl Folds {
@@ -55,8 +82,10 @@ impl Folds {
         let mut size = vec![0usize; levels.len()];
         let mut events = vec![0usize; levels.len()];
         for row in 0..surv.n() {
-            size[place(row)] += 1;
-            events[place(row)] += usize::from(surv.event()[row]);
+            // Rows of weight 0 take part in nothing: they must not balance a fold.
+            let used = usize::from(surv.weight(row) > 0.0);
+            size[place(row)] += used;
+            events[place(row)] += used * usize::from(surv.event()[row]);
         }
         let mut order: Vec<usize> = (0..levels.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -130,6 +159,9 @@ impl Folds {
     }
 
     /// Label of a fold.
+    ///
+    /// # Panics
+    /// When `fold` is not below [`Folds::count`].
     pub fn label(&self, fold: usize) -> usize {
         self.labels[fold]
     }
@@ -155,6 +187,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_file_is_not_believed() {
+        for bad in [
+            r#"{"fold":[0,2],"labels":[1,2]}"#,
+            r#"{"fold":[0,0],"labels":[1,2]}"#,
+            r#"{"fold":[0,0],"labels":[1]}"#,
+        ] {
+            assert!(serde_json::from_str::<Folds>(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn folds_partition_the_rows_and_keep_groups_together(
@@ -168,6 +211,8 @@ mod tests {
             let group: Vec<u32> = (0..n as u32).map(|i| i % groups).collect();
             let folds = Folds::grouped(&surv, &group, k, seed).unwrap();
             prop_assert_eq!(&folds, &Folds::grouped(&surv, &group, k, seed).unwrap());
+            let text = serde_json::to_string(&folds).unwrap();
+            prop_assert_eq!(&folds, &serde_json::from_str::<Folds>(&text).unwrap());
             for i in 0..n {
                 for j in 0..n {
                     if group[i] == group[j] {
@@ -183,6 +228,27 @@ mod tests {
             prop_assert_eq!(sizes.iter().sum::<usize>(), n);
             prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
             prop_assert!(events.iter().max().unwrap() - events.iter().min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn rows_of_weight_zero_balance_nothing() {
+        // Six events that count and six that do not: every fold gets two of the former.
+        let time: Vec<f64> = (1..=24).map(f64::from).collect();
+        let event: Vec<bool> = (0..24).map(|i| i % 2 == 0).collect();
+        let weights: Vec<f64> = (0..24).map(|i| f64::from(u8::from(i < 12))).collect();
+        let surv = Surv::builder(&time, &event)
+            .weights(&weights)
+            .build()
+            .unwrap();
+        for seed in 0..20 {
+            let folds = Folds::stratified(&surv, 3, seed).unwrap();
+            for f in 0..3 {
+                let held = folds.held_out(f);
+                let used = held.iter().filter(|&&i| weights[i] > 0.0);
+                assert_eq!(used.clone().count(), 4);
+                assert_eq!(used.filter(|&&i| event[i]).count(), 2);
+            }
         }
     }
 }

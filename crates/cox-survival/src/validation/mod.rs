@@ -3,6 +3,8 @@
 pub(crate) mod bootstrap;
 pub(crate) mod cross_validation;
 pub(crate) mod folds;
+#[cfg(test)]
+mod honesty;
 pub(crate) mod nested;
 pub(crate) mod permutation;
 pub(crate) mod resampling;

@@ -28,6 +28,7 @@ pub enum LambdaRule {
 /// of the training rows alone; the model refitted there predicts the rows held out. No figure
 /// computed from these predictions has seen its own patients, in tuning or in fitting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NestedCv {
     path: CoxPath,
     alphas: Vec<f64>,
@@ -35,6 +36,13 @@ pub struct NestedCv {
     measure: CvMeasure,
     rule: LambdaRule,
     seed: u64,
+}
+
+impl Default for NestedCv {
+    /// The default path, tuned by five inner folds and grouped deviance.
+    fn default() -> Self {
+        Self::new(CoxPath::default())
+    }
 }
 
 impl NestedCv {

@@ -27,7 +27,7 @@ use crate::progress::{Counter, Observer, silent};
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Permutation {
     permutations: usize,
     seed: u64,

@@ -9,6 +9,7 @@ mod quadratic;
 mod result;
 mod ridge;
 mod solver;
+mod stale;
 mod wide;
 
 use serde::{Deserialize, Serialize};
@@ -157,17 +158,15 @@ impl CoxPath {
             let start = Solver::new(&problem, &mut likelihood, self.alpha, self.tolerance)
                 .lambda_max_ridge();
             let mut raw = self.run(&small.problem, &mut likelihood, Some(start))?;
-            let solutions: Vec<Vec<f64>> = raw.iter().map(|s| s.beta.clone()).collect();
-            let beta = small.restore(&problem, &solutions);
+            let beta = small.restore(&problem, &raw);
             ridge::certify(&problem, &beta, &mut raw);
-            let columns = (0..raw.len())
-                .map(|k| (0..problem.p).map(|j| beta[(j, k)]).collect::<Vec<_>>())
-                .collect();
-            return Ok(self.result(surv, x, &problem, &raw, columns, saturated, &mut likelihood));
+            for (k, solution) in raw.iter_mut().enumerate() {
+                solution.beta = SparseColumn::from_dense((0..problem.p).map(|j| beta[(j, k)]));
+            }
+            return Ok(self.result(surv, x, &problem, raw, saturated, &mut likelihood));
         }
         let raw = self.run(&problem, &mut likelihood, None)?;
-        let columns = raw.iter().map(|s| s.beta.clone()).collect();
-        Ok(self.result(surv, x, &problem, &raw, columns, saturated, &mut likelihood))
+        Ok(self.result(surv, x, &problem, raw, saturated, &mut likelihood))
     }
 
     fn run(
@@ -195,16 +194,15 @@ impl CoxPath {
                 .map(|k| first * ratio.powf(k as f64 / last))
                 .collect()
         });
-        let mut previous = first;
         Ok(lambdas
             .into_iter()
             .map(|lambda| {
-                let solved = solver.solve(lambda, previous.max(lambda));
-                previous = lambda;
+                let solved = solver.solve(lambda);
                 Solution {
                     lambda,
-                    beta: solver.beta.clone(),
-                    residual: solver.likelihood.residual.clone(),
+                    beta: SparseColumn::from_dense(solver.beta.iter().copied()),
+                    // Only the ridge's certificates ask for it.
+                    residual: start.map_or_else(Vec::new, |_| solver.likelihood.residual.clone()),
                     loglik: solver.likelihood.loglik,
                     kkt: solved.kkt,
                     steps: solved.steps,
@@ -213,25 +211,16 @@ impl CoxPath {
             .collect())
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "assembles one result from everything"
-    )]
     fn result(
         &self,
         surv: &Surv,
         x: &Covariates<'_>,
         problem: &Problem,
-        raw: &[Solution],
-        columns: Vec<Vec<f64>>,
+        raw: Vec<Solution>,
         saturated: f64,
         likelihood: &mut Likelihood<'_>,
     ) -> PathFit {
         let null = likelihood.sums(&vec![0.0; problem.n]);
-        let beta = columns
-            .into_iter()
-            .map(|column| SparseColumn::from_standardised(&column, &problem.scale))
-            .collect();
         PathFit {
             names: x.names(),
             n: surv.n(),
@@ -239,7 +228,6 @@ impl CoxPath {
             ties: self.ties,
             alpha: self.alpha,
             lambda: raw.iter().map(|s| s.lambda).collect(),
-            beta,
             nulldev: 2.0 * (saturated - null),
             dev_ratio: raw
                 .iter()
@@ -251,6 +239,10 @@ impl CoxPath {
                 .collect(),
             kkt: raw.iter().map(|s| s.kkt).collect(),
             steps: raw.iter().map(|s| s.steps).collect(),
+            beta: raw
+                .into_iter()
+                .map(|s| s.beta.unscaled(&problem.scale))
+                .collect(),
         }
     }
 
@@ -288,7 +280,7 @@ impl CoxPath {
             if lambda.is_empty() {
                 return setting("lambda", f64::NAN, "needs at least one value");
             }
-            if lambda.last().is_some_and(|&l| l <= 0.0) && (self.alpha <= 0.0 || x.p() >= x.n()) {
+            if lambda.last().is_some_and(|&l| l <= 0.0) && x.p() >= x.n() {
                 return setting(
                     "lambda",
                     0.0,
@@ -326,7 +318,7 @@ impl CoxPath {
 /// One lambda's solution in standardised units.
 struct Solution {
     lambda: f64,
-    beta: Vec<f64>,
+    beta: SparseColumn,
     /// `dl / d eta` by position.
     residual: Vec<f64>,
     loglik: f64,

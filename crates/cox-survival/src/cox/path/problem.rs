@@ -6,7 +6,6 @@
 use rayon::prelude::*;
 
 use crate::covariates::Covariates;
-use crate::cox::design::dot;
 use crate::surv::Surv;
 
 /// Columns handled by one task of a parallel pass over the features.
@@ -21,6 +20,8 @@ pub(super) struct Problem {
     pub(super) z: Vec<f64>,
     pub(super) scale: Vec<f64>,
     pub(super) mean: Vec<f64>,
+    /// `|z_j|`, with which changes of gradients are bounded.
+    pub(super) norm: Vec<f64>,
     /// Penalty factors, rescaled to sum to the number of columns.
     pub(super) factor: Vec<f64>,
     /// Sum of the case weights.
@@ -40,7 +41,7 @@ impl Problem {
             .map(|w| surv.sorted.order.iter().map(|&i| w[i as usize]).collect());
         let total = weights.as_ref().map_or(n as f64, |w| w.iter().sum());
         let mut z = vec![0.0; n * p];
-        let moments: Vec<(f64, f64)> = z
+        let moments: Vec<[f64; 3]> = z
             .par_chunks_mut(n * COLUMNS)
             .enumerate()
             .flat_map_iter(|(block, z)| {
@@ -51,13 +52,14 @@ impl Problem {
                     .collect::<Vec<_>>()
             })
             .collect();
-        let (mean, scale) = moments.into_iter().unzip();
+        let each = |k: usize| moments.iter().map(|m| m[k]).collect();
         Self {
             n,
             p,
             z,
-            scale,
-            mean,
+            mean: each(0),
+            scale: each(1),
+            norm: each(2),
             factor,
             total,
         }
@@ -70,50 +72,142 @@ impl Problem {
 
     /// `grad_j = z_j' residual / W` of the columns `which`, into `gradient`.
     pub(super) fn gradient_of(&self, which: &[usize], residual: &[f64], gradient: &mut [f64]) {
-        let inverse = 1.0 / self.total;
-        let one = |j: usize| dot(self.column(j), residual) * inverse;
-        if which.len() * self.n < 1 << 16 {
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for &j in which {
-                        gradient[j] = one(j);
-                    }
-                },
-            );
+        let dots = |which: &[usize]| {
+            let mut out = vec![0.0; which.len()];
+            pulp::Arch::new().dispatch(Dots {
+                problem: self,
+                which,
+                residual,
+                out: &mut out,
+            });
+            out
+        };
+        let values: Vec<f64> = if which.len() * self.n < 1 << 16 {
+            dots(which)
         } else {
-            let values: Vec<f64> = which
-                .par_chunks(COLUMNS)
-                .flat_map_iter(|which| {
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || which.iter().map(|&j| one(j)).collect::<Vec<_>>(),
-                    )
-                })
-                .collect();
-            for (&j, value) in which.iter().zip(values) {
-                gradient[j] = value;
-            }
+            which.par_chunks(COLUMNS).flat_map_iter(dots).collect()
+        };
+        for (&j, value) in which.iter().zip(values) {
+            gradient[j] = value;
         }
     }
 
     /// `eta += sum_j change_j z_j`.
     pub(super) fn add_to(&self, eta: &mut [f64], changes: &[(usize, f64)]) {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for &(j, change) in changes {
-                    for (e, z) in eta.iter_mut().zip(self.column(j)) {
-                        *e += change * z;
-                    }
-                }
-            },
-        );
+        pulp::Arch::new().dispatch(AddTo {
+            problem: self,
+            eta,
+            changes,
+        });
     }
 }
 
-/// Centres and scales one column in place; returns its mean and scale.
-fn standardise(z: &mut [f64], weights: Option<&[f64]>, total: f64, scale: bool) -> (f64, f64) {
+/// `eta += sum_j change_j z_j`.
+struct AddTo<'a> {
+    problem: &'a Problem,
+    eta: &'a mut [f64],
+    changes: &'a [(usize, f64)],
+}
+
+impl pulp::WithSimd for AddTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let column = |(j, _): (usize, f64)| self.problem.column(j);
+        let (fours, rest) = self.changes.as_chunks::<4>();
+        for four in fours {
+            add(simd, self.eta, four.map(column), four.map(|(_, b)| b));
+        }
+        for &one in rest {
+            add(simd, self.eta, [column(one)], [one.1]);
+        }
+    }
+}
+
+/// `eta += sum_c b_c z_c`, in the order of the columns.
+#[inline(always)]
+fn add<S: pulp::Simd, const C: usize>(simd: S, eta: &mut [f64], z: [&[f64]; C], b: [f64; C]) {
+    let (head, tail) = S::as_mut_simd_f64s(eta);
+    let z = z.map(|z| {
+        let (z_head, z_tail) = S::as_simd_f64s(z);
+        (&z_head[..head.len()], z_tail)
+    });
+    let wide = b.map(|b| simd.splat_f64s(b));
+    for (i, e) in head.iter_mut().enumerate() {
+        let mut sum = *e;
+        for c in 0..C {
+            sum = simd.mul_add_f64s(wide[c], z[c].0[i], sum);
+        }
+        *e = sum;
+    }
+    for c in 0..C {
+        for (e, z) in tail.iter_mut().zip(z[c].1) {
+            *e += b[c] * z;
+        }
+    }
+}
+
+/// `z_j' r / W` for several columns.
+struct Dots<'a> {
+    problem: &'a Problem,
+    which: &'a [usize],
+    residual: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl pulp::WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let inverse = 1.0 / self.problem.total;
+        let column = |j: usize| self.problem.column(j);
+        // Four columns at a time: the residual is read once for them.
+        let (fours, rest) = self.which.as_chunks::<4>();
+        let (out_fours, out_rest) = self.out.as_chunks_mut::<4>();
+        for (j, out) in fours.iter().zip(out_fours) {
+            *out = dots(simd, j.map(column), self.residual).map(|d| d * inverse);
+        }
+        for (&j, out) in rest.iter().zip(out_rest) {
+            *out = dots(simd, [column(j)], self.residual)[0] * inverse;
+        }
+    }
+}
+
+/// Dot products of `C` columns with one vector; the order of each sum does not depend on `C`.
+#[inline(always)]
+fn dots<S: pulp::Simd, const C: usize>(simd: S, z: [&[f64]; C], r: &[f64]) -> [f64; C] {
+    let (r_head, r_tail) = S::as_simd_f64s(r);
+    let z = z.map(|z| {
+        let (head, tail) = S::as_simd_f64s(z);
+        (&head[..r_head.len()], tail)
+    });
+    let zero = simd.splat_f64s(0.0);
+    let mut sums = [[zero; 2]; C];
+    let (pairs, odd) = r_head.as_chunks::<2>();
+    for (i, r) in pairs.iter().enumerate() {
+        for c in 0..C {
+            sums[c][0] = simd.mul_add_f64s(z[c].0[2 * i], r[0], sums[c][0]);
+            sums[c][1] = simd.mul_add_f64s(z[c].0[2 * i + 1], r[1], sums[c][1]);
+        }
+    }
+    let mut out = [0.0; C];
+    for c in 0..C {
+        if let [r] = odd {
+            let last = z[c].0[r_head.len() - 1];
+            sums[c][0] = simd.mul_add_f64s(last, *r, sums[c][0]);
+        }
+        out[c] = simd.reduce_sum_f64s(simd.add_f64s(sums[c][0], sums[c][1]));
+        for (z, r) in z[c].1.iter().zip(r_tail) {
+            out[c] += z * r;
+        }
+    }
+    out
+}
+
+/// Centres and scales one column in place; returns its mean, scale and norm.
+fn standardise(z: &mut [f64], weights: Option<&[f64]>, total: f64, scale: bool) -> [f64; 3] {
     pulp::Arch::new().dispatch(Standardise {
         z,
         weights,
@@ -130,10 +224,10 @@ struct Standardise<'a> {
 }
 
 impl pulp::WithSimd for Standardise<'_> {
-    type Output = (f64, f64);
+    type Output = [f64; 3];
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> (f64, f64) {
+    fn with_simd<S: pulp::Simd>(self, _: S) -> [f64; 3] {
         let Self {
             z,
             weights,
@@ -145,14 +239,14 @@ impl pulp::WithSimd for Standardise<'_> {
         let sd = (lanes(z, weights, |v| (v - mean) * (v - mean)) / total).sqrt();
         if sd <= 1e-14 * mean.abs() || sd < f64::MIN_POSITIVE {
             z.fill(0.0);
-            return (mean, 0.0);
+            return [mean, 0.0, 0.0];
         }
         let scale = if scale { sd } else { 1.0 };
         let inverse = 1.0 / scale;
         for v in z.iter_mut() {
             *v = (*v - mean) * inverse;
         }
-        (mean, scale)
+        [mean, scale, lanes(z, None, |v| v * v).sqrt()]
     }
 }
 

@@ -7,8 +7,9 @@
 //! `O(s^3 / 3)` per new support of size `s`. Reference for the finish: Lee, Battle, Raina & Ng
 //! (2007), Efficient sparse coding algorithms (feature-sign search).
 
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Col, Mat, Side};
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::{factor, solve};
+use faer::{MatMut, MatRef, Par, Spec};
 
 use super::gram::Gram;
 
@@ -39,7 +40,7 @@ pub(super) enum Landing {
 pub(super) struct Quadratic {
     support: Vec<usize>,
     key: Option<(u64, u64)>,
-    factor: Option<Llt<f64>>,
+    factor: Cholesky,
 }
 
 impl Quadratic {
@@ -67,7 +68,8 @@ impl Quadratic {
                 }
                 landing = self.finish(gram, q, b, penalty, key);
             }
-            if landing == Landing::Whole && settled(q, b, penalty) {
+            let all = self.support.len() == b.len();
+            if landing == Landing::Whole && (all || settled(q, b, penalty)) {
                 return;
             }
         }
@@ -93,13 +95,10 @@ impl Quadratic {
             return Landing::Whole;
         }
         if self.key != Some(key) || self.support != support {
-            self.factor = factorise(gram, &support, penalty.l2);
+            self.factor.factorise(gram, &support, penalty.l2);
             self.support = support;
             self.key = Some(key);
         }
-        let Some(factor) = &self.factor else {
-            return Landing::Clamped;
-        };
         let support = &self.support;
         let sign = |c: usize| {
             if penalty.l1[c] > 0.0 {
@@ -108,12 +107,13 @@ impl Quadratic {
                 0.0
             }
         };
-        let rhs = Col::from_fn(support.len(), |k| {
-            let c = support[k];
-            q[c] - penalty.l2[c] * b[c] - penalty.l1[c] * sign(c)
-        });
-        let step = factor.solve(rhs);
-        let step: Vec<f64> = (0..support.len()).map(|k| step[k]).collect();
+        let mut step: Vec<f64> = support
+            .iter()
+            .map(|&c| q[c] - penalty.l2[c] * b[c] - penalty.l1[c] * sign(c))
+            .collect();
+        if !self.factor.solve(&mut step) {
+            return Landing::Clamped;
+        }
         land(q, b, support, &step, penalty, |d, kd| {
             combine(gram, support, d, kd);
         })
@@ -141,6 +141,13 @@ pub(super) fn land(
             landing = Landing::Clamped;
         }
         d.push(if crosses { -b[c] } else { *step });
+    }
+    if landing == Landing::Whole && support.len() == b.len() {
+        // At the minimum over all features (the ridge is always there) nobody asks for `q`.
+        for (&c, d) in support.iter().zip(&d) {
+            b[c] += d;
+        }
+        return landing;
     }
     let mut kd = vec![0.0; b.len()];
     product(&d, &mut kd);
@@ -221,19 +228,61 @@ pub(super) fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
     (0..b.len()).all(|c| b[c].abs() > 0.0 || q[c].abs() <= penalty.l1[c] * (1.0 + 1e-10))
 }
 
-fn factorise(gram: &Gram, support: &[usize], l2: &[f64]) -> Option<Llt<f64>> {
-    let size = support.len();
-    let mut matrix = Mat::zeros(size, size);
-    for (k, &c) in support.iter().enumerate() {
-        let column = gram.column(c);
-        for (i, &r) in support.iter().enumerate().skip(k) {
-            matrix[(i, k)] = column[r];
+/// A Cholesky factor in a buffer that is kept.
+#[derive(Default)]
+struct Cholesky {
+    /// The lower triangle counts; the upper one holds anything.
+    values: Vec<f64>,
+    size: usize,
+    /// Whether the matrix was positive definite.
+    good: bool,
+}
+
+impl Cholesky {
+    /// Factorises `K` plus the ridge on the support.
+    fn factorise(&mut self, gram: &Gram, support: &[usize], l2: &[f64]) {
+        let size = support.len();
+        if self.values.len() < size * size {
+            self.values.resize(size * size, 0.0);
         }
-        // A hair of ridge lets exact copies of a column through; rounds of refinement with the
-        // true matrix remove its trace.
-        matrix[(k, k)] += l2[c] + 1e-13 * column[c];
+        self.size = size;
+        for (k, &c) in support.iter().enumerate() {
+            let column = gram.column(c);
+            let target = &mut self.values[k * size + k..(k + 1) * size];
+            for (t, &r) in target.iter_mut().zip(&support[k..]) {
+                *t = column[r];
+            }
+            // A hair of ridge lets exact copies of a column through; rounds of refinement with
+            // the true matrix remove its trace.
+            target[0] += l2[c] + 1e-13 * column[c];
+        }
+        let scratch = factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default());
+        self.good = MemBuffer::try_new(scratch).is_ok_and(|mut memory| {
+            let matrix = &mut self.values[..size * size];
+            factor::cholesky_in_place(
+                MatMut::from_column_major_slice_mut(matrix, size, size),
+                factor::LltRegularization::default(),
+                Par::Seq,
+                MemStack::new(&mut memory),
+                Spec::default(),
+            )
+            .is_ok()
+        });
     }
-    matrix.llt(Side::Lower).ok()
+
+    /// Solves in place; false if there is no factor.
+    fn solve(&self, rhs: &mut [f64]) -> bool {
+        if self.good {
+            let size = self.size;
+            solve::solve_in_place(
+                MatRef::from_column_major_slice(&self.values[..size * size], size, size),
+                MatMut::from_column_major_slice_mut(rhs, size, 1),
+                Par::Seq,
+                MemStack::new(&mut []),
+            );
+        }
+        self.good
+    }
 }
 
 /// Coordinate descent: one sweep over all, then over the support until signs stand still.

@@ -18,15 +18,17 @@ pub struct SparseColumn {
 }
 
 impl SparseColumn {
-    pub(super) fn from_standardised(beta: &[f64], scale: &[f64]) -> Self {
-        let mut column = Self::default();
-        for (j, (b, s)) in beta.iter().zip(scale).enumerate() {
-            if b.abs() > 0.0 {
-                column.index.push(j as u32);
-                column.value.push(b / s);
-            }
+    pub(super) fn from_dense(beta: impl Iterator<Item = f64>) -> Self {
+        let (index, value) = (0u32..).zip(beta).filter(|(_, b)| b.abs() > 0.0).unzip();
+        Self { index, value }
+    }
+
+    /// From standardised to original units.
+    pub(super) fn unscaled(mut self, scale: &[f64]) -> Self {
+        for (j, b) in self.index.iter().zip(&mut self.value) {
+            *b /= scale[*j as usize];
         }
-        column
+        self
     }
 
     /// All `p` coefficients.
@@ -162,7 +164,8 @@ impl PathFit {
             .collect())
     }
 
-    /// Linear predictor of new rows at the `k`-th lambda.
+    /// Linear predictor of new rows at the `k`-th lambda; every value of `x` must be finite, also
+    /// where the coefficient is 0.
     pub fn predict(&self, k: usize, x: &Covariates<'_>) -> Result<Vec<f64>> {
         check_length("covariates (columns)", x.p(), self.names.len())?;
         if k >= self.lambda.len() {
@@ -172,12 +175,14 @@ impl PathFit {
                 expected: "must be below the number of lambdas",
             });
         }
+        x.check(x.n())?;
         x.times(&self.beta[k].dense(x.p()))
     }
 
     /// Linear predictors of new rows at every lambda, each column of `x` read once.
     pub(crate) fn predict_all(&self, x: &Covariates<'_>) -> Result<Vec<Vec<f64>>> {
         check_length("covariates (columns)", x.p(), self.names.len())?;
+        x.check(x.n())?;
         let mut uses: Vec<Vec<(u32, f64)>> = vec![Vec::new(); x.p()];
         for (k, beta) in self.beta.iter().enumerate() {
             for (&j, &b) in beta.index.iter().zip(&beta.value) {

@@ -108,6 +108,7 @@ impl Compressed {
                 z,
                 scale: vec![1.0; p],
                 mean: vec![0.0; p],
+                norm: vec![f64::INFINITY; p],
                 factor,
                 total: problem.total,
             },
@@ -118,8 +119,10 @@ impl Compressed {
 
     /// Standardised coefficients of the original features for several solutions of the small
     /// problem, `[p, solutions]`.
-    pub(super) fn restore(&self, problem: &Problem, solutions: &[Vec<f64>]) -> Mat<f64> {
+    pub(super) fn restore(&self, problem: &Problem, raw: &[Solution]) -> Mat<f64> {
         let r = self.back.ncols();
+        let dense = |s: &Solution| s.beta.dense(self.problem.p);
+        let solutions: Vec<Vec<f64>> = raw.iter().map(dense).collect();
         let theta = Mat::from_fn(r, solutions.len(), |k, s| solutions[s][k]);
         let rows = &self.back * &theta;
         let z = MatRef::from_column_major_slice(&problem.z, problem.n, problem.p);

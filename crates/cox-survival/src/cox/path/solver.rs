@@ -3,12 +3,13 @@
 //! The Newton model keeps its information matrix frozen over many steps and even many lambdas
 //! ([`Gram`]); it is rebuilt only when steps stop contracting. The gradient is always exact, so
 //! a stale matrix costs steps, never accuracy. After each lambda the optimality conditions of all
-//! features are checked, so that the strong rules (Tibshirani et al. 2012, JRSS B 74:245), which
-//! only guess, can never lose a feature.
+//! features are checked: by their gradients, or where these cannot have come near their
+//! thresholds by a bound ([`Stale`]).
 
 use super::gram::Gram;
 use super::problem::Problem;
 use super::quadratic::{Penalty, Quadratic};
+use super::stale::Stale;
 use super::wide::{Model, Wide};
 use crate::cox::likelihood::Likelihood;
 
@@ -41,6 +42,7 @@ pub(super) struct Solver<'a, 'b> {
     pub(super) beta: Vec<f64>,
     eta: Vec<f64>,
     pub(super) gradient: Vec<f64>,
+    stale: Stale,
     gram: Gram,
     /// Counts rebuilds and growths of the matrix, so that factors know what they belong to.
     version: u64,
@@ -78,6 +80,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             beta: vec![0.0; problem.p],
             eta,
             gradient: vec![0.0; problem.p],
+            stale: Stale::new(problem.p),
             gram: Gram::new(problem.p),
             version: 0,
             fresh: true,
@@ -113,14 +116,20 @@ impl<'a, 'b> Solver<'a, 'b> {
 
     pub(super) fn full_gradient(&mut self) {
         let all: Vec<usize> = (0..self.problem.p).collect();
+        self.compute(&all);
+    }
+
+    fn compute(&mut self, which: &[usize]) {
+        let residual = &self.likelihood.residual;
         self.problem
-            .gradient_of(&all, &self.likelihood.residual, &mut self.gradient);
+            .gradient_of(which, residual, &mut self.gradient);
+        self.stale.computed(which, residual);
     }
 
     /// The smallest lambda at which every penalised coefficient is zero.
     pub(super) fn lambda_max(&mut self) -> f64 {
         if (0..self.problem.p).any(|j| self.always(j)) {
-            self.solve(f64::INFINITY, f64::INFINITY);
+            self.solve(f64::INFINITY);
             self.full_gradient();
         }
         let (j, lambda) = self.steepest();
@@ -144,53 +153,38 @@ impl<'a, 'b> Solver<'a, 'b> {
         self.lambda_max()
     }
 
-    /// Solves at `lambda`, warm from the solution at `previous`.
-    pub(super) fn solve(&mut self, lambda: f64, previous: f64) -> Solved {
-        let p = self.problem.p;
-        let penalised = lambda.is_finite();
-        let l1 = |j: usize| self.l1(j, lambda);
-        // Sequential strong rule; a ridge has every feature in from the start.
-        let mut candidate: Vec<bool> = (0..p)
-            .map(|j| {
-                let cut = self.alpha * self.problem.factor[j] * (2.0 * lambda - previous);
-                self.usable(j)
-                    && (self.gram.contains(j)
-                        || self.always(j)
-                        || (penalised && (l1(j) <= 0.0 || self.gradient[j].abs() >= cut)))
-            })
-            .collect();
+    /// Solves at `lambda`, warm from the last solution.
+    pub(super) fn solve(&mut self, lambda: f64) -> Solved {
         let mut steps = 0;
         loop {
-            self.enter(lambda, |j| candidate[j]);
+            self.enter(lambda);
             steps += self.descend(lambda);
-            let waiting: Vec<usize> = (0..p)
-                .filter(|&j| candidate[j] && !self.gram.contains(j))
-                .collect();
-            self.problem
-                .gradient_of(&waiting, &self.likelihood.residual, &mut self.gradient);
-            if waiting.iter().any(|&j| self.wants_in(j, lambda)) && steps < MAX_STEPS {
-                continue;
-            }
-            let rest: Vec<usize> = (0..p)
-                .filter(|&j| !candidate[j] && self.usable(j))
-                .collect();
-            self.problem
-                .gradient_of(&rest, &self.likelihood.residual, &mut self.gradient);
-            let late: Vec<usize> = rest
-                .into_iter()
-                .filter(|&j| self.wants_in(j, lambda))
-                .collect();
-            if late.is_empty() || !penalised || steps >= MAX_STEPS {
+            if !self.check(lambda) || steps >= MAX_STEPS {
                 break;
             }
-            for j in late {
-                candidate[j] = true;
-            }
         }
-        let kkt = (0..p)
+        let kkt = (0..self.problem.p)
             .map(|j| self.violation(j, lambda))
             .fold(0.0, f64::max);
         Solved { kkt, steps }
+    }
+
+    /// Whether a feature outside the working set wants in. Afterwards the gradients of all that
+    /// could are exact, and what is known of the others is below their thresholds.
+    fn check(&mut self, lambda: f64) -> bool {
+        if !lambda.is_finite() {
+            return false;
+        }
+        let (problem, gram, alpha) = (self.problem, &self.gram, self.alpha);
+        let doubtful = self.stale.in_doubt(
+            problem,
+            &self.likelihood.residual,
+            &self.gradient,
+            (0..problem.p).filter(|&j| problem.scale[j] > 0.0 && !gram.contains(j)),
+            |j| lambda * alpha * problem.factor[j],
+        );
+        self.compute(&doubtful);
+        doubtful.iter().any(|&j| self.wants_in(j, lambda))
     }
 
     fn l1(&self, j: usize, lambda: f64) -> f64 {
@@ -244,13 +238,14 @@ impl<'a, 'b> Solver<'a, 'b> {
         }
     }
 
-    /// Takes candidates into the working set whose gradient exceeds their threshold.
-    fn enter(&mut self, lambda: f64, candidate: impl Fn(usize) -> bool) {
+    /// Takes features into the working set whose gradient, as far as known, exceeds their
+    /// threshold.
+    fn enter(&mut self, lambda: f64) {
         let new: Vec<usize> = (0..self.problem.p)
             .filter(|&j| {
-                candidate(j)
-                    && !self.gram.contains(j)
-                    && (self.l1(j, lambda) <= 0.0 || self.gradient[j].abs() > self.l1(j, lambda))
+                let l1 = self.l1(j, lambda);
+                let wants = self.gradient[j].abs() > l1 || (l1 <= 0.0 && lambda.is_finite());
+                self.usable(j) && !self.gram.contains(j) && (self.always(j) || wants)
             })
             .collect();
         if new.is_empty() {
@@ -324,6 +319,7 @@ impl<'a, 'b> Solver<'a, 'b> {
                 self.beta[j].abs() > 0.0 || self.gradient[j].abs() >= 0.999 * self.l1(j, lambda)
             })
             .collect();
+        self.stale.forget(&self.gram.set);
         let wide = self.goes_wide(keep.len(), lambda);
         self.gram.freeze(self.problem, self.likelihood, &keep, wide);
         self.damping *= 0.1;
