@@ -4,6 +4,9 @@
 //! object; everything else goes to standard error. Exit code 0: done; 1: the data, a file or the
 //! computation is at fault; 2: the command line is.
 
+// Doc comments become help texts, where backticks would be seen.
+#![allow(clippy::doc_markdown)]
+
 mod concordance;
 mod cox;
 mod cox_path;

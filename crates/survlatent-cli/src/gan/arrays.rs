@@ -74,11 +74,13 @@ impl Npy {
         count: usize,
         item: &[usize],
     ) -> Result<Self, Failure> {
-        let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count},");
-        for extent in item {
-            text += &format!(" {extent},");
-        }
-        text += "), }";
+        let extents: Vec<String> = [&[count], item]
+            .concat()
+            .iter()
+            .map(usize::to_string)
+            .collect();
+        let shape = format!("({},)", extents.join(", "));
+        let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
         // Magic, version and length are 10 bytes, and the data start at a multiple of 64.
         let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
         let mut header = b"\x93NUMPY\x01\x00".to_vec();

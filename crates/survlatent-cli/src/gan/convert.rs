@@ -26,7 +26,7 @@ pub(crate) struct Convert {
     /// Write half-precision numbers: half the size, about three digits
     #[arg(long)]
     f16: bool,
-    /// Which network to write: `G_ema`, `G`, `D` or `all`
+    /// Which network to write: G_ema, G, D or all
     #[arg(long, value_name = "NAME", default_value = "all")]
     which: String,
 }

@@ -62,7 +62,7 @@ impl Interpolate {
         let path = match self.space {
             Space::W => {
                 let corners = net.ws_of_seeds(seeds)?;
-                self.along(&corners, |a, b, t| lerp(a, b, t))
+                self.along(&corners, lerp)
             }
             Space::Z => self.through_z(&net, seeds)?,
         };
@@ -84,7 +84,7 @@ impl Interpolate {
             .map(|&seed| seed::latents(&[seed], net.config.z_dim, &net.device))
             .collect();
         Ok(self
-            .along(&corners, |a, b, t| slerp(a, b, t))
+            .along(&corners, slerp)
             .into_iter()
             .map(|z| net.map(z, label.clone()))
             .collect())

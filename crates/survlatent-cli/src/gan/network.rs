@@ -20,7 +20,7 @@ pub(crate) struct NetworkArgs {
     /// Network file: .pkl (NVIDIA or TensorFlow), .pt (rosinality) or .safetensors (`convert`)
     #[arg(long, value_name = "FILE")]
     network: PathBuf,
-    /// Which generator of the file (default: `G_ema` if there is one)
+    /// Which generator of the file (default: G_ema if there is one)
     #[arg(long, value_name = "NAME")]
     which: Option<String>,
     /// Truncation psi: 1 is none, 0 the mean picture

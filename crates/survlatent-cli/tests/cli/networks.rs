@@ -211,7 +211,7 @@ fn logits_are_the_original_ones() {
     write_npy(&dir.join("x.npy"), &[1, 3, 32, 32], &[f32::NAN; 3072]);
     run_in(dir, &format!("{line} --c c.npy --raw l.npy")).fails(1, &["[0, 0, 0, 0]", "NaN"]);
     assert!(!dir.join("l.npy").exists());
-    write_npy(&dir.join("x.npy"), &[5, 3, 32, 32], &[0.0; 5 * 3072]);
+    write_npy(&dir.join("x.npy"), &[5, 3, 32, 32], &vec![0.0; 5 * 3072]);
     write_npy(&dir.join("c.npy"), &[5, 5], &[0.0; 25]);
     run_in(dir, &format!("{line} --c c.npy --raw l.npy")).fails(1, &["5 images", "groups of 2"]);
 }
