@@ -8,7 +8,7 @@ use super::d_calibration::check_probabilities;
 use super::ipcw_loss::last_time;
 use crate::confidence::normal_quantile;
 use crate::covariates::Covariates;
-use crate::cox::fit::CoxPh;
+use crate::cox::settings::CoxPh;
 use crate::error::{Error, Result, check_finite, check_length};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;

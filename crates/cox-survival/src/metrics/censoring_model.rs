@@ -3,7 +3,7 @@
 use super::censoring::CensoringCurve;
 use crate::covariates::Covariates;
 use crate::cox::baseline::BaselineHazard;
-use crate::cox::fit::CoxPh;
+use crate::cox::settings::CoxPh;
 use crate::error::{Error, Result, check_length};
 use crate::surv::Surv;
 
@@ -83,6 +83,7 @@ impl CensoringModel {
             stratum: String::new(),
             time: vec![],
             hazard: vec![],
+            log_at_means: vec![],
         };
         let mut hazards: Vec<BaselineHazard> =
             training.stratum_names().iter().map(|_| nobody()).collect();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::covariates::Covariates;
-use crate::cox::fit::CoxPh;
+use crate::cox::settings::CoxPh;
 use crate::error::{Result, check_finite, check_length};
 use crate::surv::Surv;
 use crate::text_table;
