@@ -12,6 +12,7 @@ mod cox;
 mod cox_diagnostics;
 mod cox_path;
 mod data;
+mod deepsurv;
 mod failure;
 mod gan;
 mod km;
@@ -76,6 +77,8 @@ enum Command {
     Km(km::Km),
     Logrank(logrank::Logrank),
     Metrics(Box<metrics::Metrics>),
+    #[command(name = "deepsurv")]
+    DeepSurv(Box<deepsurv::DeepSurv>),
     Generate(Box<gan::generate::Generate>),
     StyleMix(Box<gan::style_mix::StyleMix>),
     Interpolate(Box<gan::interpolate::Interpolate>),
@@ -112,6 +115,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Km(verb) => verb.run(),
         Command::Logrank(verb) => verb.run(),
         Command::Metrics(verb) => verb.run(),
+        Command::DeepSurv(verb) => verb.run(),
         Command::Generate(verb) => verb.run(),
         Command::StyleMix(verb) => verb.run(),
         Command::Interpolate(verb) => verb.run(),

@@ -15,6 +15,7 @@ fn help_texts_are_as_written() {
         ("km", "km --help"),
         ("logrank", "logrank --help"),
         ("metrics", "metrics --help"),
+        ("deepsurv", "deepsurv --help"),
         ("generate", "generate --help"),
         ("style-mix", "style-mix --help"),
         ("interpolate", "interpolate --help"),

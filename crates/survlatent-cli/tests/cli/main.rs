@@ -4,6 +4,7 @@ mod bad_input;
 mod concordance;
 mod contract;
 mod cox;
+mod deepsurv;
 mod films;
 mod help;
 mod km;
