@@ -96,6 +96,10 @@ struct Json<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the key has the name of the whole"
+)]
 struct Auc<'a> {
     times: &'a [f64],
     auc: &'a [f64],
