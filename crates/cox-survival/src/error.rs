@@ -211,6 +211,21 @@ pub enum Error {
     /// The observer asked to stop.
     #[error("stopped on request")]
     Interrupted,
+    /// A network whose loss or output is no number any more.
+    #[error(
+        "the network diverged in epoch {}: a smaller learning rate, normalisation or standardised columns help",
+        epoch + 1
+    )]
+    Diverged {
+        /// Epoch, from 0.
+        epoch: usize,
+    },
+    /// A file that cannot be read or written, or does not hold what it should.
+    #[error("{reason}")]
+    File {
+        /// What is wrong, with the path where there is one.
+        reason: String,
+    },
     /// A picture that cannot be drawn.
     #[error("the picture cannot be drawn: {reason}")]
     Picture {

@@ -7,6 +7,9 @@
 //! | the outcome: checked and sorted once | [`Surv`], [`SurvBuilder`] (entry, strata, weights) |
 //! | the features: a borrowed matrix, `f64` or `f32`, by rows or by columns | [`Covariates`] |
 //! | a Cox model | [`CoxPh`] to [`CoxFit`]; [`Ties`], [`BaselineHazard`], [`Warning`] |
+//! | its residuals, curves and tests | [`CoxDiagnostics`]; [`Schoenfeld`], [`Zph`], [`CoxCurves`], [`CoxCurve`], [`collapse`] |
+//! | comparisons | [`Contrast`], [`anova()`] to [`Anova`] |
+//! | columns and outcomes made for it | [`RestrictedCubicSpline`], [`cause_specific`] |
 //! | an elastic-net path | [`CoxPath`] to [`PathFit`]; [`SparseColumn`] |
 //! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`]; [`CvMeasure`] |
 //! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
@@ -35,6 +38,8 @@ mod competing_risks;
 mod confidence;
 mod covariates;
 mod cox;
+#[cfg(feature = "deep")]
+pub mod deep;
 mod error;
 mod kaplan_meier;
 mod landmark;
@@ -62,9 +67,19 @@ pub use competing_risks::CompetingRisks;
 pub use confidence::ConfType;
 pub use covariates::Covariates;
 pub use cox::Ties;
+pub use cox::anova::{Anova, anova};
 pub use cox::baseline::BaselineHazard;
-pub use cox::fit::{CoxFit, CoxPh, Warning};
+pub use cox::cause_specific::cause_specific;
+pub use cox::contrast::Contrast;
+pub use cox::curves::{CoxCurve, CoxCurves};
+pub use cox::diagnostics::CoxDiagnostics;
+pub use cox::fit::CoxFit;
 pub use cox::path::{CoxPath, PathFit, SparseColumn};
+pub use cox::residuals::{Schoenfeld, collapse};
+pub use cox::settings::CoxPh;
+pub use cox::spline::RestrictedCubicSpline;
+pub use cox::warning::Warning;
+pub use cox::zph::{Zph, ZphTransform};
 pub use error::{Error, Result};
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
 pub use landmark::{Landmark, LandmarkSubset};

@@ -5,6 +5,7 @@ use serde::Serialize;
 use survlatent::Cohort;
 use survlatent::cox_survival::{CoxFit, CoxPh, Error, Ties};
 
+use crate::cox_diagnostics::{DiagnosticFlags, Diagnostics};
 use crate::cox_path::PathFlags;
 use crate::data::{FeatureFlags, Outcome};
 use crate::failure::Failure;
@@ -29,8 +30,8 @@ pub(crate) struct Cox {
     cluster: Option<String>,
     #[command(flatten)]
     features: FeatureFlags,
-    /// Treatment of tied event times: efron or breslow (default: efron; breslow with --path)
-    #[arg(long, value_name = "METHOD", value_parser = ["efron", "breslow"], hide_possible_values = true)]
+    /// Treatment of tied event times: efron, breslow or exact (default: efron; breslow with --path)
+    #[arg(long, value_name = "METHOD", value_parser = ["efron", "breslow", "exact"], hide_possible_values = true)]
     ties: Option<String>,
     /// Robust (sandwich) standard errors, each row a cluster; for sampling weights
     #[arg(long, conflicts_with = "path")]
@@ -38,6 +39,11 @@ pub(crate) struct Cox {
     /// Level of the confidence limits
     #[arg(long, value_name = "L", default_value = "0.95", value_parser = value::inside, conflicts_with = "path")]
     level: f64,
+    /// Column of offsets: a known part of the linear predictor
+    #[arg(long, value_name = "COL", conflicts_with = "path")]
+    offset: Option<String>,
+    #[command(flatten)]
+    diagnostics: DiagnosticFlags,
     #[command(flatten)]
     path: PathFlags,
 }
@@ -47,7 +53,12 @@ JSON without --path:
   n, nevent, names[], coef[], exp_coef[], se[], robust_se[] (null unless --cluster or --robust),
   z[], p[], lower[], upper[] (limits of exp_coef at --level), loglik0, loglik,
   lr, wald, score (statistics on length(coef) degrees of freedom), concordance, concordance_se
-  (in-sample), iter, ties, dropped_rows, level, warnings[]
+  (in-sample), iter, ties, dropped_rows, level, warnings[];
+  with --zph: zph {transform, rows[], chisq[], df[], p[]} (the last row is GLOBAL);
+  with --residuals: residuals {martingale[], deviance[], score[][], dfbeta[][]} by row in input order
+  (dropped rows left out, null for rows of weight 0), {schoenfeld[][], scaledsch[][], time[], row[]} by
+  event: by stratum, time, row (from 0);
+  with --baseline: baseline {time[], hazard[], strata[]} at covariates and offset zero
 
 JSON with --path:
   names[], alpha, lambda[], df[], dev_ratio[], nulldev, beta[] (one {i[], v[]} per lambda, columns
@@ -61,6 +72,8 @@ Examples:
   survlatent cox lung.csv --time time --event status --features age,sex --strata inst
   survlatent cox visits.csv --time stop --event event --entry start --cluster id --json
   survlatent cox cohort.csv --time days --event died --features age,cell --categorical cell
+  survlatent cox lung.csv --time time --event status --features age,sex --zph rank \\
+      --residuals martingale,schoenfeld --baseline --json
   survlatent cox cohort.csv --time days --event died --features-file latents.npz \\
       --path --alpha 0.5 --cv 10 --seed 1 --json";
 
@@ -71,12 +84,20 @@ impl Cox {
         if let Some(column) = &self.cluster {
             roles = roles.cluster(column);
         }
+        if let Some(column) = &self.offset {
+            roles = roles.offset(column);
+        }
         if let Some(column) = self.path.folds() {
             roles = roles.folds(column);
         }
         let cohort = self.features.cohort(&self.outcome, roles)?;
         report::notices(&cohort);
         let ties = self.ties.as_deref().map(str::parse).transpose()?;
+        if self.path.wanted() && ties == Some(Ties::Exact) {
+            return Err(Failure::usage(
+                "--ties exact is not for --path: use efron or breslow",
+            ));
+        }
         if self.path.wanted() {
             return self.path.run(&cohort, ties, self.outcome.json);
         }
@@ -88,22 +109,30 @@ impl Cox {
             let column = column.clone();
             return Err(Error::ConstantColumn { column }.into());
         }
-        let settings = CoxPh::new()
+        let mut settings = CoxPh::new()
             .ties(ties)
             .level(self.level)
             .robust(self.robust);
+        if let Some(offset) = cohort.offset() {
+            settings = settings.offset(offset.to_vec());
+        }
         let x = cohort.covariates()?;
         let fit = match cohort.cluster() {
             None => settings.fit(cohort.surv(), &x)?,
             Some(cluster) => settings.fit_clustered(cohort.surv(), &x, cluster.codes())?,
         };
-        let json = self.outcome.json.then(|| Json::new(&fit, cohort));
+        let diagnostics = self.diagnostics.of(&fit, cohort)?;
+        let table = format!("{fit}{diagnostics}");
+        let json = self
+            .outcome
+            .json
+            .then(|| Json::new(&fit, cohort, diagnostics));
         if let Some(json) = &json {
             for warning in &json.warnings {
                 report::note(warning);
             }
         }
-        report::result(json.as_ref(), &fit)
+        report::result(json.as_ref(), &table)
     }
 }
 
@@ -132,10 +161,12 @@ struct Json<'a> {
     dropped_rows: usize,
     level: f64,
     warnings: Vec<String>,
+    #[serde(flatten)]
+    diagnostics: Diagnostics,
 }
 
 impl<'a> Json<'a> {
-    fn new(fit: &'a CoxFit, cohort: &Cohort) -> Self {
+    fn new(fit: &'a CoxFit, cohort: &Cohort, diagnostics: Diagnostics) -> Self {
         Self {
             n: fit.n(),
             nevent: fit.n_events(),
@@ -160,6 +191,7 @@ impl<'a> Json<'a> {
             dropped_rows: cohort.dropped_rows(),
             level: fit.level(),
             warnings: fit.warnings().iter().map(ToString::to_string).collect(),
+            diagnostics,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod concordance;
 mod cox;
+mod cox_diagnostics;
 mod cox_path;
 mod data;
 mod failure;

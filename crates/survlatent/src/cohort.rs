@@ -12,6 +12,7 @@ use crate::table::{Labels, Table};
 #[derive(Debug, Clone)]
 pub struct Cohort {
     pub(crate) surv: Surv,
+    pub(crate) offset: Option<Vec<f64>>,
     pub(crate) features: Features,
     pub(crate) cluster: Option<Groups>,
     pub(crate) groups: Option<Groups>,
@@ -104,6 +105,11 @@ impl Cohort {
     /// The outcome.
     pub fn surv(&self) -> &Surv {
         &self.surv
+    }
+
+    /// Offset of every row, when a column gives it.
+    pub fn offset(&self) -> Option<&[f64]> {
+        self.offset.as_deref()
     }
 
     /// The feature matrix, with names. It may have no column at all.

@@ -47,6 +47,8 @@ pub struct Roles {
     #[serde(default)]
     weights: Option<String>,
     #[serde(default)]
+    offset: Option<String>,
+    #[serde(default)]
     cluster: Option<String>,
     #[serde(default)]
     groups: Vec<String>,
@@ -69,6 +71,7 @@ impl Roles {
             entry: None,
             strata: vec![],
             weights: None,
+            offset: None,
             cluster: None,
             groups: vec![],
             folds: None,
@@ -93,6 +96,12 @@ impl Roles {
     /// The column of case weights.
     pub fn weights(mut self, column: impl Into<String>) -> Self {
         self.weights = Some(column.into());
+        self
+    }
+
+    /// The column of offsets: a known part of the linear predictor.
+    pub fn offset(mut self, column: impl Into<String>) -> Self {
+        self.offset = Some(column.into());
         self
     }
 
@@ -189,6 +198,15 @@ impl Roles {
         let event: Vec<bool> = rows.iter().map(|&row| events[row] == Some(true)).collect();
         let entry = self.entry.as_deref().map(numbers).transpose()?;
         let weights = self.weights.as_deref().map(numbers).transpose()?;
+        let offset = self.offset.as_deref().map(numbers).transpose()?;
+        if let (Some(offset), Some(column)) = (&offset, &self.offset)
+            && let Some(i) = offset.iter().position(|v| !v.is_finite())
+        {
+            return Err(Error::NotFinite {
+                place: table.place(column, rows[i]),
+                value: offset[i],
+            });
+        }
         let strata = groups(&self.strata)?;
 
         let mut builder = Surv::builder(&time, &event);
@@ -212,6 +230,7 @@ impl Roles {
         let (features, single_level) = assemble(table, &plan, latents, &rows)?;
         Ok(Cohort {
             surv,
+            offset,
             features,
             cluster: groups(self.cluster.as_slice())?,
             groups: groups(&self.groups)?,
@@ -230,6 +249,7 @@ impl Roles {
             .into_iter()
             .chain(&self.entry)
             .chain(&self.weights)
+            .chain(&self.offset)
             .chain(&self.cluster)
             .chain(&self.folds)
             .chain(lists.into_iter().flatten())

@@ -1,265 +1,22 @@
-//! `CoxPh` (settings) -> `fit` -> `CoxFit` (result).
+//! `CoxFit`: the result of a Cox model.
 
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 use statrs::function::erf::{erfc, erfc_inv};
 
 use super::Ties;
-use super::baseline::{BaselineHazard, baseline};
+use super::baseline::BaselineHazard;
 use super::design::Design;
-use super::likelihood::Likelihood;
-use super::newton::{self, Factor};
-use super::robust;
+use super::newton::{Factor, Maximum};
+use super::warning::Warning;
 use crate::covariates::Covariates;
-use crate::error::{Error, Result, check_length};
-use crate::metrics::concordance;
 use crate::surv::Surv;
-
-/// Settings of an unpenalised Cox model,
-/// `h(t | x) = h0(t) exp(x' beta)` with its own `h0` in every stratum.
-///
-/// `beta` maximises Cox's (1972) partial likelihood by Newton's method; standard errors come
-/// from the inverse information. Cost: about `2 n p^2` operations per iteration, 4 to 6 of them.
-///
-/// ```
-/// use cox_survival::{CoxPh, Covariates, Surv};
-/// let surv = Surv::new(
-///     &[5.0, 8.0, 12.0, 16.0, 23.0, 27.0, 30.0, 33.0],
-///     &[true, true, false, true, true, false, true, true],
-/// )?;
-/// let dose = [1.0, 0.5, 1.5, 0.9, 0.2, 0.6, 0.1, 0.7];
-/// let x = Covariates::from_columns(&dose, 8, 1)?.with_names(["dose"])?;
-/// let fit = CoxPh::new().fit(&surv, &x)?;
-/// println!("{fit}"); // R's table
-/// assert!(fit.coef()[0] > 0.0 && fit.p_values()[0] < 1.0);
-/// # Ok::<(), cox_survival::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CoxPh {
-    ties: Ties,
-    level: f64,
-    robust: bool,
-    concordance: bool,
-}
-
-impl Default for CoxPh {
-    fn default() -> Self {
-        Self {
-            ties: Ties::Efron,
-            level: 0.95,
-            robust: false,
-            concordance: true,
-        }
-    }
-}
-
-impl CoxPh {
-    /// Efron ties, 95% limits, model-based standard errors.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How ties are treated (default [`Ties::Efron`]).
-    pub fn ties(mut self, ties: Ties) -> Self {
-        self.ties = ties;
-        self
-    }
-
-    /// Level of the confidence limits, between 0 and 1 (default 0.95).
-    pub fn level(mut self, level: f64) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// Whether to compute the robust (sandwich) variance with every row as its own cluster.
-    /// Tests, limits and p-values then use it. Right when weights are sampling weights.
-    pub fn robust(mut self, robust: bool) -> Self {
-        self.robust = robust;
-        self
-    }
-
-    /// Whether to compute the in-sample concordance of the fitted predictor (default yes; it
-    /// costs `O(n log n)`, which shows at a million rows).
-    pub fn concordance(mut self, concordance: bool) -> Self {
-        self.concordance = concordance;
-        self
-    }
-
-    /// Fits the model.
-    ///
-    /// # Errors
-    /// [`Error::ConstantColumn`], [`Error::NoInformation`], [`Error::Collinear`] name columns
-    /// without a coefficient; a coefficient that runs to infinity is no error but a
-    /// [`Warning`] of the result.
-    pub fn fit(&self, surv: &Surv, x: &Covariates<'_>) -> Result<CoxFit> {
-        self.fit_inner(surv, x, None)
-    }
-
-    /// Fits the model with a robust variance that sums over clusters (several rows of one
-    /// patient); `cluster` holds a code per row, in input order.
-    pub fn fit_clustered(
-        &self,
-        surv: &Surv,
-        x: &Covariates<'_>,
-        cluster: &[u32],
-    ) -> Result<CoxFit> {
-        check_length("cluster", cluster.len(), surv.n())?;
-        // Codes may be anything; the kernel wants them dense.
-        let mut levels = cluster.to_vec();
-        levels.sort_unstable();
-        levels.dedup();
-        let dense: Vec<u32> = cluster
-            .iter()
-            .map(|c| levels.binary_search(c).unwrap_or_default() as u32)
-            .collect();
-        self.fit_inner(surv, x, Some(&dense))
-    }
-
-    fn fit_inner(
-        &self,
-        surv: &Surv,
-        x: &Covariates<'_>,
-        cluster: Option<&[u32]>,
-    ) -> Result<CoxFit> {
-        if !(self.level > 0.0 && self.level < 1.0) {
-            return Err(Error::Setting {
-                name: "level",
-                value: self.level.to_string(),
-                expected: "must lie between 0 and 1",
-            });
-        }
-        let design = Design::new(surv, x)?;
-        if design.p >= surv.n_used() {
-            return Err(Error::TooManyColumns {
-                columns: design.p,
-                rows: surv.n_used(),
-            });
-        }
-        let mut likelihood = Likelihood::new(surv, self.ties);
-        let maximum = newton::maximise(&design, &mut likelihood, x)?;
-        let p = design.p;
-        let unscale = |v: &Mat<f64>| {
-            Mat::from_fn(p, p, |i, j| v[(i, j)] / (design.scale[i] * design.scale[j]))
-        };
-        let coef: Vec<f64> = maximum
-            .beta
-            .iter()
-            .zip(&design.scale)
-            .map(|(b, s)| b / s)
-            .collect();
-        let variance = unscale(&maximum.variance);
-        let robust_variance = (self.robust || cluster.is_some()).then(|| {
-            let residuals = robust::score_residuals(&design, &likelihood);
-            unscale(&robust::sandwich(
-                &residuals,
-                &likelihood,
-                cluster,
-                &maximum.variance,
-            ))
-        });
-        let used = robust_variance.as_ref().unwrap_or(&variance);
-        let wald = Factor::new(used).map_or(f64::NAN, |factor| {
-            factor
-                .solve(&coef)
-                .iter()
-                .zip(&coef)
-                .map(|(a, b)| a * b)
-                .sum()
-        });
-        let diagonal = |v: &Mat<f64>| (0..p).map(|j| v[(j, j)].sqrt()).collect::<Vec<f64>>();
-        let concordance = if self.concordance {
-            let score = x.times(&coef)?;
-            in_sample_concordance(surv, &score, cluster)?
-        } else {
-            None
-        };
-        let warnings = maximum
-            .infinite
-            .iter()
-            .map(|&(j, sign)| Warning::InfiniteCoefficient {
-                column: x.name(j),
-                positive: sign > 0.0,
-            })
-            .collect();
-        Ok(CoxFit {
-            names: x.names(),
-            n: surv.n_used(),
-            n_events: surv.n_events(),
-            ties: self.ties,
-            level: self.level,
-            se: diagonal(&variance),
-            robust_se: robust_variance.as_ref().map(diagonal),
-            variance: flatten(&variance),
-            robust_variance: robust_variance.as_ref().map(flatten),
-            loglik0: maximum.loglik0,
-            loglik: maximum.loglik,
-            wald,
-            score_test: maximum.score_test,
-            iterations: maximum.iterations,
-            concordance,
-            baseline: baseline(surv, &likelihood, &coef, &design.mean),
-            centre: design.mean,
-            warnings,
-            coef,
-        })
-    }
-}
-
-fn flatten(v: &Mat<f64>) -> Vec<f64> {
-    let p = v.nrows();
-    (0..p * p).map(|k| v[(k / p, k % p)]).collect()
-}
-
-/// In-sample concordance with its standard error; none when no pair can be compared.
-fn in_sample_concordance(
-    surv: &Surv,
-    score: &[f64],
-    cluster: Option<&[u32]>,
-) -> Result<Option<(f64, f64)>> {
-    let mut found = match concordance(surv, score) {
-        Ok(found) => found,
-        Err(Error::Undefined { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if let Some(cluster) = cluster {
-        found = found.clustered(cluster)?;
-    }
-    Ok(found.std_error().map(|se| (found.concordance(), se)))
-}
-
-/// Something the user should know about a fit that is otherwise usable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Warning {
-    /// The likelihood keeps rising as this coefficient grows (monotone likelihood, separation).
-    InfiniteCoefficient {
-        /// Column name.
-        column: String,
-        /// Whether it runs to plus infinity.
-        positive: bool,
-    },
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Warning::InfiniteCoefficient { column, positive } => write!(
-                f,
-                "the coefficient of `{column}` runs to {} infinity (monotone likelihood: the \
-                 column separates who has the event next); its estimate, standard error and Wald \
-                 test mean nothing, the likelihood ratio test does; a small ridge penalty \
-                 gives it a finite estimate",
-                if *positive { "plus" } else { "minus" }
-            ),
-        }
-    }
-}
 
 /// A fitted Cox model. Printing it gives the table R's and lifelines' users know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CoxFit {
     names: Vec<String>,
+    rows: usize,
     n: usize,
     n_events: usize,
     ties: Ties,
@@ -273,6 +30,16 @@ pub struct CoxFit {
     variance: Vec<f64>,
     #[serde(with = "crate::number::optional_vector")]
     robust_variance: Option<Vec<f64>>,
+    /// Ridge penalties by column; empty without.
+    ridge: Vec<f64>,
+    #[serde(with = "crate::number::optional_vector")]
+    shrunken_variance: Option<Vec<f64>>,
+    #[serde(with = "crate::number")]
+    df: f64,
+    fixed: Vec<bool>,
+    start: Vec<f64>,
+    /// Offset of the rows fitted, in input order; empty without.
+    offset: Vec<f64>,
     loglik0: f64,
     loglik: f64,
     #[serde(with = "crate::number")]
@@ -286,10 +53,141 @@ pub struct CoxFit {
     warnings: Vec<Warning>,
 }
 
+/// What [`CoxFit::new`] is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) surv: &'a Surv,
+    pub(crate) x: &'a Covariates<'a>,
+    pub(crate) ties: Ties,
+    pub(crate) level: f64,
+    pub(crate) design: Design,
+    pub(crate) maximum: Maximum,
+    /// In the units of the design.
+    pub(crate) robust: Option<Mat<f64>>,
+    pub(crate) baseline: Vec<BaselineHazard>,
+    pub(crate) concordance: Option<(f64, f64)>,
+    pub(crate) ridge: Vec<f64>,
+    pub(crate) fixed: Vec<bool>,
+    pub(crate) start: Vec<f64>,
+    pub(crate) offset: Vec<f64>,
+}
+
 impl CoxFit {
+    /// Turns everything into the units of the columns.
+    pub(crate) fn new(parts: Parts<'_>) -> Self {
+        let (design, maximum, x) = (parts.design, parts.maximum, parts.x);
+        let p = design.p;
+        let scale = &design.scale;
+        let flat = |v: &Mat<f64>| -> Vec<f64> {
+            let places = (0..p).flat_map(|i| (0..p).map(move |j| (i, j)));
+            places
+                .map(|(i, j)| v[(i, j)] / (scale[i] * scale[j]))
+                .collect()
+        };
+        let errors = |v: &Vec<f64>| (0..p).map(|j| v[j * p + j].sqrt()).collect::<Vec<f64>>();
+        let coef = unscaled(&maximum.beta, scale);
+        let coef: Vec<f64> = (0..p)
+            .map(|j| {
+                if parts.fixed[j] {
+                    parts.start[j]
+                } else {
+                    coef[j]
+                }
+            })
+            .collect();
+        let variance = flat(&maximum.variance);
+        let robust_variance = parts.robust.as_ref().map(flat);
+        let free: Vec<usize> = (0..p).filter(|&j| !parts.fixed[j]).collect();
+        let wald = wald(
+            robust_variance.as_ref().unwrap_or(&variance),
+            &free,
+            &coef
+                .iter()
+                .zip(&parts.start)
+                .map(|(b, s)| b - s)
+                .collect::<Vec<_>>(),
+        );
+        Self {
+            names: x.names(),
+            rows: parts.surv.n(),
+            n: parts.surv.n_used(),
+            n_events: parts.surv.n_events(),
+            ties: parts.ties,
+            level: parts.level,
+            se: errors(&variance),
+            robust_se: robust_variance.as_ref().map(errors),
+            variance,
+            robust_variance,
+            shrunken_variance: maximum.shrunken.as_ref().map(|(v, _)| flat(v)),
+            df: maximum
+                .shrunken
+                .as_ref()
+                .map_or(free.len() as f64, |(_, df)| *df),
+            ridge: parts.ridge,
+            fixed: parts.fixed,
+            start: parts.start,
+            offset: parts.offset,
+            loglik0: maximum.loglik0,
+            loglik: maximum.loglik,
+            wald,
+            score_test: maximum.score_test,
+            iterations: maximum.iterations,
+            concordance: parts.concordance,
+            baseline: parts.baseline,
+            centre: design.mean,
+            warnings: maximum
+                .infinite
+                .iter()
+                .map(|&(j, sign)| Warning::InfiniteCoefficient {
+                    column: x.name(j),
+                    positive: sign > 0.0,
+                })
+                .collect(),
+            coef,
+        }
+    }
+
     /// Column names.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Offset of the rows fitted, in input order; empty without one.
+    pub fn offset(&self) -> &[f64] {
+        &self.offset
+    }
+
+    /// Starting values: the null hypothesis of the three tests (0 unless
+    /// [`CoxPh::start`](crate::CoxPh::start) said otherwise; fixed coefficients at their value).
+    pub fn start(&self) -> &[f64] {
+        &self.start
+    }
+
+    /// Degrees of freedom of the three tests: the number of estimated coefficients, or with a
+    /// ridge penalty the effective number `tr(I (I + Theta)^-1)` (Gray 1992).
+    /// R's `fit$df` is this where one `ridge()` holds all columns; otherwise R adds up the traces
+    /// within its terms, which is not quite the same.
+    pub fn df(&self) -> f64 {
+        self.df
+    }
+
+    /// With a ridge penalty, the standard errors of the shrunken estimates,
+    /// from `H^-1 I H^-1` with `H = I + Theta` (R's `se2`); [`CoxFit::se`] comes from `H^-1`, which
+    /// allows for the bias and is the posterior of a Bayesian.
+    pub fn shrunken_se(&self) -> Option<Vec<f64>> {
+        let p = self.coef.len();
+        let v = self.shrunken_variance.as_ref()?;
+        Some((0..p).map(|j| v[j * p + j].sqrt()).collect())
+    }
+
+    /// The variance behind [`CoxFit::shrunken_se`], row-major `[p, p]` (R's `var2`).
+    pub fn shrunken_variance(&self) -> Option<&[f64]> {
+        self.shrunken_variance.as_deref()
+    }
+
+    /// The penalty at the estimates, `1/2 sum theta_j beta_j^2`; 0 without.
+    pub fn penalty(&self) -> f64 {
+        let terms = self.ridge.iter().zip(&self.coef);
+        0.5 * terms.map(|(t, b)| t * b * b).sum::<f64>()
     }
 
     /// Number of rows with positive weight.
@@ -332,7 +230,8 @@ impl CoxFit {
         self.robust_se.as_deref()
     }
 
-    /// Inverse information, row-major `[p, p]`.
+    /// Inverse information (of a penalised fit, inverse penalised information), row-major `[p, p]`;
+    /// rows and columns of fixed coefficients are 0.
     pub fn variance(&self) -> &[f64] {
         &self.variance
     }
@@ -378,32 +277,50 @@ impl CoxFit {
             .collect()
     }
 
+    /// Variance of the coefficients that tests and limits use, row-major: robust when present.
+    pub(crate) fn used_variance(&self) -> &[f64] {
+        self.robust_variance.as_ref().unwrap_or(&self.variance)
+    }
+
+    /// Number of rows that were fitted, those of weight 0 included.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn ridge(&self) -> &[f64] {
+        &self.ridge
+    }
+
+    pub(crate) fn fixed(&self) -> &[bool] {
+        &self.fixed
+    }
+
     fn used_se(&self) -> &[f64] {
         self.robust_se.as_ref().unwrap_or(&self.se)
     }
 
-    /// Log partial likelihood with all coefficients 0.
+    /// Log partial likelihood at the starting values: with all coefficients 0, unless told otherwise.
     pub fn loglik0(&self) -> f64 {
         self.loglik0
     }
 
-    /// Log partial likelihood at the maximum.
+    /// Log partial likelihood at the maximum, without the penalty.
     pub fn loglik(&self) -> f64 {
         self.loglik
     }
 
-    /// Likelihood ratio statistic on `p` degrees of freedom.
+    /// Likelihood ratio statistic on [`CoxFit::df`] degrees of freedom.
     pub fn lr(&self) -> f64 {
         2.0 * (self.loglik - self.loglik0)
     }
 
-    /// Wald statistic on `p` degrees of freedom (robust when the robust variance is present).
+    /// Wald statistic on [`CoxFit::df`] degrees of freedom (robust when the robust variance is present).
     pub fn wald(&self) -> f64 {
         self.wald
     }
 
-    /// Score statistic on `p` degrees of freedom: with one binary column and no ties, the
-    /// log-rank test.
+    /// Score statistic on [`CoxFit::df`] degrees of freedom: with one binary column and no ties, the
+    /// log-rank test. NaN with a ridge penalty.
     pub fn score_test(&self) -> f64 {
         self.score_test
     }
@@ -432,4 +349,23 @@ impl CoxFit {
     pub fn baseline_hazard(&self) -> &[BaselineHazard] {
         &self.baseline
     }
+}
+
+/// From the units of the design to those of the columns.
+fn unscaled(beta: &[f64], scale: &[f64]) -> Vec<f64> {
+    beta.iter().zip(scale).map(|(b, s)| b / s).collect()
+}
+
+/// `d' V^-1 d` over the free coefficients.
+fn wald(variance: &[f64], free: &[usize], difference: &[f64]) -> f64 {
+    let p = difference.len();
+    let k = free.len();
+    if k == 0 {
+        return f64::NAN;
+    }
+    let v = Mat::from_fn(k, k, |a, b| variance[free[a] * p + free[b]]);
+    let d: Vec<f64> = free.iter().map(|&j| difference[j]).collect();
+    Factor::new(&v).map_or(f64::NAN, |factor| {
+        factor.solve(&d).iter().zip(&d).map(|(a, b)| a * b).sum()
+    })
 }

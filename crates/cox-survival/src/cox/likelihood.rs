@@ -12,6 +12,9 @@
 
 pub(crate) use crate::compensated::Sum;
 use crate::cox::Ties;
+use crate::cox::design::Design;
+use crate::cox::information::{Information, information};
+use crate::cox::newton::Objective;
 use crate::surv::{Sorted, Surv};
 
 /// What one event group contributes.
@@ -240,7 +243,7 @@ impl Likelihood<'_> {
 fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTerms, f64) {
     // Everything is relative to `s0`, whose square would overflow first.
     let inverse = 1.0 / s0;
-    if d == 1 || ties == Ties::Breslow {
+    if d == 1 || ties != Ties::Efron {
         let hazard = weight * inverse;
         let terms = GroupTerms {
             hazard,
@@ -283,4 +286,18 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
         },
         logs,
     )
+}
+
+impl Objective for Likelihood<'_> {
+    fn sums(&mut self, eta: &[f64]) -> f64 {
+        Likelihood::sums(self, eta)
+    }
+
+    fn derivatives(&mut self) {
+        Likelihood::derivatives(self);
+    }
+
+    fn information(&self, design: &Design) -> Information {
+        information(design, self)
+    }
 }

@@ -1,7 +1,7 @@
 //! Newton's method with step halving on the log partial likelihood.
 //!
 //! Works in the scaled units of [`Design`]. Cost per iteration: two passes over the covariates
-//! and the two triangular products of [`information`]. Stops when the Newton decrement
+//! and the two triangular products of [`information`](super::information). Stops when the Newton decrement
 //! `U' I^-1 U` (twice the log-likelihood still to be gained) is below `1e-18 (1 + |l|)`, at which
 //! point coefficients and standard errors carry about nine correct digits and, since the last
 //! step is still taken, the coefficients nearly twice as many.
@@ -10,8 +10,7 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Col, Mat, Side};
 
 use super::design::Design;
-use super::information::information;
-use super::likelihood::Likelihood;
+use super::information::Information;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
 
@@ -33,34 +32,114 @@ pub(crate) struct Maximum {
     pub(crate) beta: Vec<f64>,
     pub(crate) loglik0: f64,
     pub(crate) loglik: f64,
-    /// Score test of `beta = 0`.
+    /// Score test of the starting values; NaN with a penalty.
     pub(crate) score_test: f64,
     pub(crate) iterations: usize,
-    /// Inverse information at the maximum.
+    /// Inverse of the (penalised) information at the maximum; rows of fixed coefficients are 0.
     pub(crate) variance: Mat<f64>,
+    /// With a penalty: the variance of the estimates, `variance * information * variance`, and
+    /// the effective degrees of freedom, the trace of `information * variance`.
+    pub(crate) shrunken: Option<(Mat<f64>, f64)>,
     /// Columns whose coefficients run to infinity, with the sign of the infinity.
     pub(crate) infinite: Vec<(usize, f64)>,
 }
 
-pub(crate) fn maximise(
+/// What is maximised: a log partial likelihood of the linear predictor.
+pub(crate) trait Objective {
+    /// The log-likelihood at the linear predictor `eta` (by position).
+    fn sums(&mut self, eta: &[f64]) -> f64;
+    /// Whatever [`Objective::information`] needs besides.
+    fn derivatives(&mut self);
+    /// Score and information after both.
+    fn information(&self, design: &Design) -> Information;
+}
+
+/// Where Newton's method starts and what it may move, in scaled units.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// Starting values; those of fixed coefficients are final.
+    pub(crate) start: Vec<f64>,
+    /// Columns whose coefficients are estimated, ascending.
+    pub(crate) free: Vec<usize>,
+    /// Ridge penalty `theta_j / 2 beta_j^2` of every column; empty without.
+    pub(crate) ridge: Vec<f64>,
+    /// Fixed part of the linear predictor by position; empty when 0.
+    pub(crate) offset: Vec<f64>,
+}
+
+impl Terms {
+    /// The linear predictor by position.
+    pub(crate) fn predictor_of(&self, design: &Design, beta: &[f64]) -> Vec<f64> {
+        let mut eta = vec![0.0; design.n];
+        self.predictor(design, beta, &mut eta);
+        eta
+    }
+
+    fn predictor(&self, design: &Design, beta: &[f64], eta: &mut [f64]) {
+        design.times(beta, eta);
+        for (e, o) in eta.iter_mut().zip(&self.offset) {
+            *e += o;
+        }
+    }
+
+    fn penalty(&self, beta: &[f64]) -> f64 {
+        let sum: f64 = self.ridge.iter().zip(beta).map(|(t, b)| t * b * b).sum();
+        0.5 * sum
+    }
+
+    /// Score and information of the free coefficients, the penalty included.
+    fn reduced(&self, full: Information, beta: &[f64]) -> Information {
+        let mut full = full;
+        for (j, theta) in self.ridge.iter().enumerate() {
+            full.score[j] -= theta * beta[j];
+            full.matrix[(j, j)] += theta;
+        }
+        if self.free.len() == beta.len() {
+            return full;
+        }
+        let at = &self.free;
+        Information {
+            score: at.iter().map(|&j| full.score[j]).collect(),
+            matrix: Mat::from_fn(at.len(), at.len(), |a, b| full.matrix[(at[a], at[b])]),
+        }
+    }
+
+    /// A vector over the free coefficients, with zeros for the others.
+    fn spread(&self, values: &[f64], p: usize) -> Vec<f64> {
+        let mut out = vec![0.0; p];
+        for (&j, v) in self.free.iter().zip(values) {
+            out[j] = *v;
+        }
+        out
+    }
+}
+
+pub(crate) fn maximise<L: Objective>(
     design: &Design,
-    likelihood: &mut Likelihood<'_>,
+    likelihood: &mut L,
     x: &Covariates<'_>,
+    terms: &Terms,
 ) -> Result<Maximum> {
     let p = design.p;
-    let mut beta = vec![0.0; p];
-    let mut eta = vec![0.0; design.n];
-    let mut loglik = likelihood.evaluate(&eta);
-    let loglik0 = loglik;
-    let mut current = information(design, likelihood);
-    check_information(&current.matrix, x)?;
-    let start: Vec<f64> = (0..p).map(|j| current.matrix[(j, j)]).collect();
+    let mut beta = terms.start.clone();
+    let mut eta = terms.predictor_of(design, &beta);
+    let loglik0 = likelihood.sums(&eta);
+    check_start(loglik0)?;
+    likelihood.derivatives();
+    let mut loglik = loglik0;
+    // The objective: without a penalty the log-likelihood itself.
+    let mut height = loglik0 - terms.penalty(&beta);
+    let mut current = terms.reduced(likelihood.information(design), &beta);
+    check_information(&current.matrix, x, &terms.free)?;
+    let start: Vec<f64> = (0..terms.free.len())
+        .map(|j| current.matrix[(j, j)])
+        .collect();
     let mut score_test = 0.0;
     let mut iterations = 0;
     let mut last_decrement = f64::INFINITY;
     let mut last_step = vec![0.0; p];
     let mut infinite = Vec::new();
-    loop {
+    while !terms.free.is_empty() {
         // Far out on a ridge that rises for ever the exponentials may overflow.
         let Some(factor) = ascent(&current.matrix, &start) else {
             infinite = walking(design, &beta, &last_step);
@@ -68,10 +147,11 @@ pub(crate) fn maximise(
         };
         let step = factor.solve(&current.score);
         let decrement: f64 = step.iter().zip(&current.score).map(|(a, b)| a * b).sum();
+        let step = terms.spread(&step, p);
         if iterations == 0 {
             score_test = decrement;
         }
-        if decrement <= 1e-18 * (1.0 + loglik.abs()) {
+        if decrement <= 1e-18 * (1.0 + height.abs()) {
             for (b, s) in beta.iter_mut().zip(&step) {
                 *b += s;
             }
@@ -79,7 +159,7 @@ pub(crate) fn maximise(
         }
         // Towards a maximum the decrement is squared from step to step; towards infinity it
         // falls by about e, and never becomes small beside a log-likelihood that tends to 0.
-        let stuck = decrement <= FLAT * (1.0 + loglik.abs()) && decrement > 0.1 * last_decrement;
+        let stuck = decrement <= FLAT * (1.0 + height.abs()) && decrement > 0.1 * last_decrement;
         if stuck || iterations == MAX_ITERATIONS {
             infinite = walking(design, &beta, &step);
             if !infinite.is_empty() {
@@ -92,21 +172,17 @@ pub(crate) fn maximise(
                 iterations,
             });
         }
-        let before = loglik;
+        let before = height;
         design.times(&step, &mut eta);
-        let longest = eta.iter().fold(0.0f64, |m, e| m.max(e.abs()));
-        let mut size = if longest > LONGEST {
-            LONGEST / longest
-        } else {
-            1.0
-        };
+        let mut size = longest_step(&eta);
         let mut halvings = 0;
         let trial = loop {
             let trial: Vec<f64> = beta.iter().zip(&step).map(|(b, s)| b + size * s).collect();
-            design.times(&trial, &mut eta);
+            terms.predictor(design, &trial, &mut eta);
             loglik = likelihood.sums(&eta);
+            height = loglik - terms.penalty(&trial);
             // Rounding in the sum of logarithms must not stop a step that is exact otherwise.
-            if loglik >= before - 1e-12 * before.abs() {
+            if height >= before - 1e-12 * before.abs() {
                 break Some(trial);
             }
             halvings += 1;
@@ -127,22 +203,79 @@ pub(crate) fn maximise(
         };
         beta = trial;
         likelihood.derivatives();
-        current = information(design, likelihood);
+        current = terms.reduced(likelihood.information(design), &beta);
         iterations += 1;
         last_decrement = decrement;
         last_step = step;
     }
-    let variance = Factor::new(&current.matrix)
-        .map_or_else(|_| Mat::full(p, p, f64::NAN), |factor| factor.inverse());
+    let (variance, shrunken) = variances(&current.matrix, terms, p);
     Ok(Maximum {
         beta,
         loglik0,
         loglik,
-        score_test,
+        score_test: if terms.ridge.is_empty() {
+            score_test
+        } else {
+            f64::NAN
+        },
         iterations,
         variance,
+        shrunken,
         infinite,
     })
+}
+
+/// The share of a step that changes nobody's linear predictor by more than [`LONGEST`].
+fn longest_step(change: &[f64]) -> f64 {
+    let longest = change.iter().fold(0.0f64, |m, e| m.max(e.abs()));
+    if longest > LONGEST {
+        LONGEST / longest
+    } else {
+        1.0
+    }
+}
+
+fn check_start(loglik0: f64) -> Result<()> {
+    if loglik0.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name: "start",
+        value: loglik0.to_string(),
+        expected: "the log-likelihood of starting values, offset and fixed coefficients must be \
+                   finite: they are too large",
+    })
+}
+
+/// The inverse information of all coefficients and, with a penalty, what it leaves of the variance.
+fn variances(matrix: &Mat<f64>, terms: &Terms, p: usize) -> (Mat<f64>, Option<(Mat<f64>, f64)>) {
+    let k = terms.free.len();
+    let inverse =
+        Factor::new(matrix).map_or_else(|_| Mat::full(k, k, f64::NAN), |factor| factor.inverse());
+    let mut place = vec![None; p];
+    for (a, &j) in terms.free.iter().enumerate() {
+        place[j] = Some(a);
+    }
+    let spread = |m: &Mat<f64>| {
+        Mat::from_fn(p, p, |i, j| match (place[i], place[j]) {
+            (Some(a), Some(b)) => m[(a, b)],
+            _ => 0.0,
+        })
+    };
+    let variance = spread(&inverse);
+    if terms.ridge.is_empty() {
+        return (variance, None);
+    }
+    let theta = |a: usize| terms.ridge[terms.free[a]];
+    // The unpenalised information is H - diag(theta): H^-1 (H - T) H^-1 = H^-1 - H^-1 T H^-1.
+    let shrunken = Mat::from_fn(k, k, |a, b| {
+        let lost: f64 = (0..k)
+            .map(|c| inverse[(a, c)] * theta(c) * inverse[(c, b)])
+            .sum();
+        inverse[(a, b)] - lost
+    });
+    let spent: f64 = (0..k).map(|c| theta(c) * inverse[(c, c)]).sum();
+    (variance, Some((spread(&shrunken), k as f64 - spent)))
 }
 
 /// The factor of the information or, where that is lost in rounding because everybody's fate is
@@ -241,11 +374,12 @@ impl Factor {
 }
 
 /// Names a column without information, or one that others determine.
-fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>) -> Result<()> {
+fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>, free: &[usize]) -> Result<()> {
     let p = matrix.nrows();
+    let name = |j: usize| x.name(free[j]);
     let largest = (0..p).map(|j| matrix[(j, j)]).fold(0.0, f64::max);
     if let Some(j) = (0..p).find(|&j| matrix[(j, j)] <= 1e-12 * largest) {
-        return Err(Error::NoInformation { column: x.name(j) });
+        return Err(Error::NoInformation { column: name(j) });
     }
     let j = match Factor::new(matrix) {
         Err(j) => j,
@@ -257,7 +391,7 @@ fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>) -> Result<()> {
     // Regress the column on those before it to name its partners.
     let earlier = Mat::from_fn(j, j, |a, b| matrix[(a.max(b), a.min(b))]);
     let with = Factor::new(&earlier).map_or_else(
-        |_| (0..j).map(|k| x.name(k)).collect::<Vec<_>>(),
+        |_| (0..j).map(name).collect::<Vec<_>>(),
         |factor| {
             let rhs: Vec<f64> = (0..j).map(|k| matrix[(j, k)]).collect();
             let weights = factor.solve(&rhs);
@@ -265,12 +399,12 @@ fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>) -> Result<()> {
             let largest = (0..j).map(size).fold(0.0, f64::max);
             (0..j)
                 .filter(|&k| size(k) > 1e-5 * largest)
-                .map(|k| x.name(k))
+                .map(name)
                 .collect()
         },
     );
     Err(Error::Collinear {
-        column: x.name(j),
+        column: name(j),
         with,
     })
 }

@@ -38,33 +38,32 @@ impl CoxFit {
             });
         }
         let hazards: Vec<f64> = times.iter().map(|&t| baseline.log_at(t)).collect();
-        let eta = self.centred(x)?;
+        let eta = centred(self.coef(), self.means(), x)?;
         Ok(eta
             .iter()
             .flat_map(|e| hazards.iter().map(move |h| (-(h + e).exp()).exp()))
             .collect())
     }
+}
 
-    /// `(x - means)' beta` of new rows; an overflow is an infinity of the right sign.
-    pub(crate) fn centred(&self, x: &Covariates<'_>) -> Result<Vec<f64>> {
-        check_length("covariates (columns)", x.p(), self.coef().len())?;
-        x.check(x.n())?;
-        let terms = || self.coef().iter().zip(self.means()).enumerate();
-        Ok((0..x.n())
-            .map(|i| {
-                let eta: f64 = terms().map(|(j, (b, m))| (x.get(i, j) - m) * b).sum();
-                if eta.is_finite() {
-                    return eta;
-                }
-                // Small enough that no product and no sum of them overflows.
-                let small = 2f64.powi(-540);
-                let term =
-                    |j: usize, b: f64, m: f64| (x.get(i, j) * small - m * small) * (b * small);
-                let sum: f64 = terms().map(|(j, (b, m))| term(j, *b, *m)).sum();
-                sum / small / small
-            })
-            .collect())
-    }
+/// `(x - centre)' beta` of new rows; an overflow is an infinity of the right sign.
+pub(crate) fn centred(coef: &[f64], centre: &[f64], x: &Covariates<'_>) -> Result<Vec<f64>> {
+    check_length("covariates (columns)", x.p(), coef.len())?;
+    x.check(x.n())?;
+    let terms = || coef.iter().zip(centre).enumerate();
+    Ok((0..x.n())
+        .map(|i| {
+            let eta: f64 = terms().map(|(j, (b, m))| (x.get(i, j) - m) * b).sum();
+            if eta.is_finite() {
+                return eta;
+            }
+            // Small enough that no product and no sum of them overflows.
+            let small = 2f64.powi(-540);
+            let term = |j: usize, b: f64, m: f64| (x.get(i, j) * small - m * small) * (b * small);
+            let sum: f64 = terms().map(|(j, (b, m))| term(j, *b, *m)).sum();
+            sum / small / small
+        })
+        .collect())
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@
 use faer::Mat;
 
 use super::design::Design;
-use super::information::gather;
 use super::likelihood::{Likelihood, Sum};
-use super::sums::Sums;
+use super::risk_means::RiskMeans;
 
 /// Unweighted score residuals, row-major `[n, p]` by position, in scaled units.
 pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> Vec<f64> {
@@ -19,57 +18,17 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
     let row = |i: usize| &design.rows[i * p..(i + 1) * p];
     let mut out = vec![0.0; n * p];
 
-    // Per group: the mean at the events, and the increments of `int xbar dLambda`.
-    let groups = sorted.groups.len();
-    let mut mean = vec![0.0; groups * p];
-    let mut drift = vec![0.0; groups * p];
-    let mut spared = vec![0.0; groups * p];
+    let RiskMeans {
+        mean,
+        mut drift,
+        spared,
+    } = RiskMeans::new(design, likelihood);
     // Rounding errors of the accumulated drifts, which late entry subtracts from each other.
-    let mut low = vec![
-        0.0;
-        if sorted.entry.is_some() {
-            groups * p
-        } else {
-            0
-        }
-    ];
-    let mut s1 = Sums::new(p, sorted.entry.is_some());
-    let mut e1 = vec![0.0; p];
+    let mut low = match sorted.entry {
+        Some(_) => vec![0.0; drift.len()],
+        None => Vec::new(),
+    };
     for stratum in &sorted.strata {
-        s1.clear();
-        let (mut next, mut left) = (stratum.positions.start, stratum.positions.start);
-        for g in stratum.groups.clone() {
-            let group = &sorted.groups[g];
-            for i in next..group.upto {
-                s1.add(likelihood.risk[i], row(i));
-            }
-            next = group.upto;
-            if let Some(entry) = &sorted.entry {
-                for &i in &entry.order[left..group.not_entered] {
-                    s1.add(-likelihood.risk[i as usize], row(i as usize));
-                }
-                left = group.not_entered;
-            }
-            gather(&mut s1, g, design, likelihood);
-            s1.settle();
-            e1.fill(0.0);
-            for i in group.events.clone() {
-                axpy(&mut e1, likelihood.risk[i], row(i));
-            }
-            let terms = &likelihood.groups[g];
-            let [a, b, c] = square_terms(terms, group.events.len());
-            let at = g * p..(g + 1) * p;
-            for (j, (m, (s, e))) in mean[at.clone()]
-                .iter_mut()
-                .zip(s1.values().iter().zip(&e1))
-                .enumerate()
-            {
-                // sum_l (1/d) (S1 - (l/d) E1) / S0_l
-                *m = (terms.hazard * s - terms.spared * e) / terms.weight;
-                drift[g * p + j] = a * s - b * e;
-                spared[g * p + j] = b * s - c * e;
-            }
-        }
         // Walk back in time order to accumulate from the earliest group.
         let end = stratum.groups.end;
         for g in stratum.groups.clone().rev().skip(1) {
@@ -120,16 +79,6 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
     out
 }
 
-/// `sum_l wbar f^k / S0_l^2` for `k = 0, 1, 2`, recovered from the rows of `Z`.
-fn square_terms(terms: &super::likelihood::GroupTerms, d: usize) -> [f64; 3] {
-    let [a, b] = terms.square;
-    if d == 1 {
-        return [a, 0.0, 0.0];
-    }
-    let [_, z1, z2] = terms.z;
-    [a, b, z1 * z1 + z2 * z2]
-}
-
 /// Sandwich variance from score residuals (row-major by position), weights and cluster codes.
 pub(crate) fn sandwich(
     residuals: &[f64],
@@ -151,11 +100,4 @@ pub(crate) fn sandwich(
     }
     let dfbeta = inverse * sums;
     &dfbeta * dfbeta.transpose()
-}
-
-#[inline]
-fn axpy(sum: &mut [f64], factor: f64, row: &[f64]) {
-    for (s, x) in sum.iter_mut().zip(row) {
-        *s += factor * x;
-    }
 }

@@ -7,14 +7,14 @@ use statrs::function::gamma::checked_gamma_ur;
 use super::fit::CoxFit;
 
 /// Upper tail of the chi-square distribution.
-pub(crate) fn chi_square_tail(statistic: f64, df: usize) -> f64 {
-    if statistic.is_nan() || statistic < 0.0 || df == 0 {
+pub(crate) fn chi_square_tail(statistic: f64, df: f64) -> f64 {
+    if statistic.is_nan() || statistic < 0.0 || df.is_nan() || df <= 0.0 {
         return f64::NAN;
     }
     if statistic <= 0.0 {
         return 1.0;
     }
-    checked_gamma_ur(df as f64 / 2.0, statistic / 2.0).unwrap_or(f64::NAN)
+    checked_gamma_ur(df / 2.0, statistic / 2.0).unwrap_or(f64::NAN)
 }
 
 /// A p-value as R prints it: three digits, and `<2e-16` below machine precision.
@@ -44,6 +44,7 @@ impl fmt::Display for CoxFit {
             match self.ties() {
                 super::Ties::Efron => "Efron",
                 super::Ties::Breslow => "Breslow",
+                super::Ties::Exact => "exact",
             }
         )?;
         writeln!(
@@ -58,6 +59,10 @@ impl fmt::Display for CoxFit {
             "exp(coef)".into(),
             "se(coef)".into(),
         ]];
+        let shrunken = self.shrunken_se();
+        if shrunken.is_some() {
+            rows[0].push("se2".into());
+        }
         if self.robust_se().is_some() {
             rows[0].push("robust se".into());
         }
@@ -72,6 +77,9 @@ impl fmt::Display for CoxFit {
                 number(exp[j]),
                 number(self.se()[j]),
             ];
+            if let Some(se2) = &shrunken {
+                row.push(number(se2[j]));
+            }
             if let Some(robust) = self.robust_se() {
                 row.push(number(robust[j]));
             }
@@ -88,7 +96,12 @@ impl fmt::Display for CoxFit {
         if let Some((c, se)) = self.concordance() {
             writeln!(f, "Concordance (in-sample) = {c:.4}  (se = {se:.4})")?;
         }
-        let df = self.coef().len();
+        let df = self.df();
+        let df_text = if self.ridge().is_empty() {
+            format!("{df:.0}")
+        } else {
+            format!("{df:.2}")
+        };
         let tests = [
             ("Likelihood ratio test", self.lr()),
             (
@@ -102,8 +115,11 @@ impl fmt::Display for CoxFit {
             ("Score (logrank) test", self.score_test()),
         ];
         for (name, statistic) in tests {
+            if statistic.is_nan() {
+                continue;
+            }
             let p = p_text(chi_square_tail(statistic, df));
-            writeln!(f, "{name:<21} = {statistic:.2} on {df} df, p = {p}")?;
+            writeln!(f, "{name:<21} = {statistic:.2} on {df_text} df, p = {p}")?;
         }
         if self.robust_se().is_some() {
             writeln!(f, "{INDEPENDENCE}")?;

@@ -141,3 +141,159 @@ fn dropped_rows_and_text_columns_are_mentioned() {
     );
     assert!(run.stderr.contains("`patient`, `celltype`"));
 }
+
+/// R's residuals and tests of proportionality on the same flags.
+#[test]
+fn diagnostics_are_r_s() {
+    let golden = golden_json("cox/results.json");
+    let (veteran, synth) = (data("veteran"), data("synth_ties"));
+    let all = "martingale,deviance,score,dfbeta,schoenfeld,scaledsch";
+    let flat = |rows: &serde_json::Value| {
+        let rows = rows.as_array().unwrap().iter();
+        serde_json::Value::Array(rows.flat_map(|r| r.as_array().unwrap().clone()).collect())
+    };
+    for ties in ["efron", "breslow"] {
+        for (key, line) in [
+            (
+                "veteran",
+                format!("{veteran} --features trt,karno,age,prior"),
+            ),
+            (
+                "full",
+                format!(
+                    "{synth} --features x1,x2,x3 --entry entry --strata stratum --weights w --offset offset"
+                ),
+            ),
+        ] {
+            let key = format!("{key}/{ties}");
+            let want = &golden["fits"][&key];
+            let base = format!("cox --time time --event status --ties {ties} --json {line}");
+            for transform in ["km", "rank", "identity", "log"] {
+                let got = run(&format!("{base} --zph {transform}")).json();
+                for name in ["rows", "chisq", "df"] {
+                    let found = &got["zph"][name];
+                    agrees(
+                        found,
+                        &want["zph"][transform][name],
+                        1e-7,
+                        &format!("{key} {name}"),
+                    );
+                }
+            }
+            let got = run(&format!("{base} --residuals {all} --zph")).json();
+            assert_eq!(got["zph"]["transform"], "km");
+            let residuals = &got["residuals"];
+            agrees(
+                &residuals["martingale"],
+                &want["martingale"],
+                1e-7,
+                "martingale",
+            );
+            agrees(&residuals["deviance"], &want["deviance"], 1e-7, "deviance");
+            agrees(&residuals["time"], &want["schoenfeld_time"], 1e-12, "time");
+            agrees(
+                &flat(&residuals["schoenfeld"]),
+                &want["schoenfeld"],
+                1e-6,
+                "schoenfeld",
+            );
+            agrees(
+                &flat(&residuals["scaledsch"]),
+                &want["scaledsch"],
+                1e-5,
+                "scaledsch",
+            );
+            agrees(&flat(&residuals["dfbeta"]), &want["dfbeta"], 1e-5, "dfbeta");
+            agrees(
+                &flat(&residuals["score"]),
+                &want["score_residual"],
+                1e-5,
+                "score",
+            );
+        }
+        let got = run(&format!(
+            "cox {veteran} --time time --event status --features trt,karno,age,prior --ties {ties} --baseline --json"
+        ))
+        .json();
+        let want = &golden["basehaz"][format!("veteran/{ties}")];
+        agrees(
+            &got["baseline"]["time"],
+            &want["time"],
+            1e-12,
+            "baseline time",
+        );
+        agrees(
+            &got["baseline"]["hazard"],
+            &want["hazard"],
+            TOLERANCE,
+            "baseline hazard",
+        );
+        let got = run(&format!(
+            "cox {synth} --time time --event status --features x1,x2,x3 --entry entry --strata stratum --weights w --ties {ties} --baseline --json"
+        ))
+        .json();
+        let want = &golden["basehaz"][format!("full/{ties}")];
+        agrees(
+            &got["baseline"]["hazard"],
+            &want["hazard"],
+            TOLERANCE,
+            "baseline hazard",
+        );
+        assert_eq!(
+            got["baseline"]["strata"].as_array().unwrap().len(),
+            want["time"].as_array().unwrap().len()
+        );
+    }
+}
+
+#[test]
+fn exact_ties_are_r_s() {
+    let want = &golden_json("cox/results.json")["fits"]["exact/plain"];
+    let line = format!(
+        "cox {} --time time --event status --features x1,x2,x3,x4,x5 --ties exact --json --zph log",
+        data("synth_ties")
+    );
+    let got = run(&line).json();
+    for name in ["coef", "se", "loglik0", "loglik", "score"] {
+        agrees(&got[name], &want[name], TOLERANCE, name);
+    }
+    agrees(
+        &got["zph"]["chisq"],
+        &want["zph"]["log"]["chisq"],
+        1e-7,
+        "zph",
+    );
+    assert_eq!(got["ties"], "exact");
+}
+
+#[test]
+fn diagnostics_as_text_and_what_is_refused() {
+    let veteran = data("veteran");
+    let base = format!("cox {veteran} --time time --event status --features karno,prior");
+    let table = run(&format!(
+        "{base} --zph --residuals deviance,scaledsch --baseline"
+    ));
+    assert_eq!(table.code, Some(0), "{}", table.stderr);
+    for word in [
+        "GLOBAL",
+        "row,deviance",
+        "time,scaledsch:karno,scaledsch:prior",
+        "strata,time,hazard",
+    ] {
+        assert!(table.stdout.contains(word), "{word}: {}", table.stdout);
+    }
+    for flags in [
+        "--zph km",
+        "--residuals score",
+        "--baseline",
+        "--offset age",
+    ] {
+        run(&format!("{base} --path {flags}")).fails(2, &["--path"]);
+    }
+    run(&format!("{base} --path --ties exact")).fails(2, &["--ties exact"]);
+    run(&format!("{base} --zph week")).fails(2, &["week"]);
+    run(&format!("{base} --residuals cox")).fails(2, &["cox"]);
+    run(&format!("{base} --ties exact --weights age")).fails(2, &["exact"]);
+    run(&format!("{base} --ties exact --robust")).fails(2, &["exact"]);
+    run(&format!("{base} --offset agee")).fails(1, &["did you mean `age`"]);
+}

@@ -1,0 +1,218 @@
+//! What a trained network must do.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Device;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Activation, Batches, DeepSurv, DeepSurvFit, Norm};
+use crate::{Covariates, CoxPh, Error, Progress, Surv, Ties, concordance};
+
+struct Data {
+    time: Vec<f64>,
+    event: Vec<bool>,
+    x: Vec<f64>,
+    p: usize,
+}
+
+impl Data {
+    fn x(&self) -> Covariates<'_> {
+        Covariates::from_rows(&self.x, self.time.len(), self.p).unwrap()
+    }
+}
+
+/// `n` patients whose log hazard is `risk(row)`; times rounded so that there are ties.
+fn data(n: usize, p: usize, seed: u64, risk: impl Fn(&[f64]) -> f64) -> Data {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let x: Vec<f64> = (0..n * p).map(|_| rng.random_range(-1.7..1.7)).collect();
+    let (mut time, mut event) = (Vec::new(), Vec::new());
+    for row in x.chunks(p) {
+        let u: f64 = rng.random_range(1e-9..1.0);
+        let t = (-u.ln() / risk(row).exp() * 20.0).ceil().min(200.0);
+        let c = rng.random_range(1.0..150.0f64).ceil();
+        time.push(t.min(c));
+        event.push(t <= c);
+    }
+    Data { time, event, x, p }
+}
+
+fn device() -> Device {
+    Device::flex()
+}
+
+#[test]
+fn a_linear_head_is_the_cox_model() {
+    let data = data(300, 3, 1, |x| 0.8 * x[0] - 0.5 * x[1]);
+    let strata: Vec<u32> = (0..300).map(|i| i % 2).collect();
+    let weights: Vec<f64> = (0..300).map(|i| 0.5 + f64::from(i % 3)).collect();
+    for (ties, plain) in [(Ties::Efron, true), (Ties::Breslow, false)] {
+        let mut surv = Surv::builder(&data.time, &data.event);
+        if !plain {
+            surv = surv.strata(&strata).weights(&weights);
+        }
+        let surv = surv.build().unwrap();
+        let cox = CoxPh::new().ties(ties).fit(&surv, &data.x()).unwrap();
+        let settings = DeepSurv::new().hidden(&[]).ties(ties).epochs(2500);
+        let settings = settings.learning_rate(0.05).learning_rate_decay(0.997);
+        let fit = settings.fit(&surv, &data.x(), &device()).unwrap();
+        for (a, b) in fit.linear_coef().unwrap().iter().zip(cox.coef()) {
+            assert!((a - b).abs() < 1e-5, "{a} is not {b}");
+        }
+        // And so is everything that follows from it.
+        let times = [5.0, 40.0, 100.0];
+        let stratum = usize::from(!plain);
+        let ours = fit.survival(&data.x(), &times, stratum).unwrap();
+        let want = cox.survival(&data.x(), &times, stratum).unwrap();
+        for (a, b) in ours.iter().zip(&want) {
+            assert!((a - b).abs() < 1e-4, "{a} is not {b}");
+        }
+    }
+}
+
+#[test]
+fn it_learns_what_a_line_cannot() {
+    let risk = |x: &[f64]| 1.5 * x[0] * x[0] - 1.2 * x[1].abs();
+    let (train, test) = (data(600, 4, 2, risk), data(600, 4, 3, risk));
+    let surv = Surv::new(&train.time, &train.event).unwrap();
+    let new = Surv::new(&test.time, &test.event).unwrap();
+    let judge = |risk: &[f64]| concordance(&new, risk).unwrap().concordance();
+    let cox = CoxPh::new().fit(&surv, &train.x()).unwrap();
+    let line = judge(&cox.predict(&test.x()).unwrap());
+    let best = judge(&test.x.chunks(4).map(risk).collect::<Vec<_>>());
+    let base = DeepSurv::new().hidden(&[32]).learning_rate(0.02).seed(4);
+    for settings in [
+        base.clone().early_stopping(0.2, 20),
+        base.clone()
+            .activation(Activation::Relu)
+            .norm(Norm::Batch)
+            .dropout(0.1),
+        base.clone().norm(Norm::Layer).weight_decay(0.01),
+        base.clone()
+            .epochs(20)
+            .batches(Batches::InRiskSets { size: 64 }),
+        base.epochs(20).batches(Batches::CaseControl {
+            size: 32,
+            controls: 4,
+        }),
+    ] {
+        let fit = settings.fit(&surv, &train.x(), &device()).unwrap();
+        let found = judge(&fit.predict(&test.x()).unwrap());
+        assert!(
+            line < 0.56 && found > best - 0.05,
+            "{found}, a line {line}, the truth {best}: {settings:?}"
+        );
+    }
+}
+
+#[test]
+fn early_stopping_keeps_the_best_epoch() {
+    let data = data(150, 30, 5, |x| 0.7 * x[0]);
+    let surv = Surv::new(&data.time, &data.event).unwrap();
+    let settings = DeepSurv::new()
+        .hidden(&[64])
+        .learning_rate(0.01)
+        .epochs(200);
+    let fit = settings
+        .early_stopping(0.25, 15)
+        .fit(&surv, &data.x(), &device())
+        .unwrap();
+    let history = fit.history();
+    let held: Vec<f64> = history.iter().map(|e| e.validation.unwrap()).collect();
+    let least = held.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(held[fit.epoch()] <= least);
+    assert!(history.len() < 200 && history.len() == fit.epoch() + 16);
+    // It had begun to learn the patients by heart.
+    assert!(held[history.len() - 1] > least);
+    assert!(history[history.len() - 1].training < history[fit.epoch()].training);
+}
+
+#[test]
+fn a_seed_gives_the_same_bits_on_any_number_of_threads() {
+    let data = data(90, 5, 6, |x| x[0]);
+    let surv = Surv::new(&data.time, &data.event).unwrap();
+    let fit = |threads: usize, seed: u64| {
+        let settings = DeepSurv::new().hidden(&[16, 8]).dropout(0.3).epochs(10);
+        let settings = settings
+            .batches(Batches::InRiskSets { size: 30 })
+            .seed(seed);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap()
+            .install(|| settings.fit(&surv, &data.x(), &device()))
+            .unwrap()
+    };
+    let bits = |fit: &DeepSurvFit| -> Vec<u64> {
+        let risk = fit.predict(&data.x()).unwrap();
+        risk.iter().map(|r| r.to_bits()).collect()
+    };
+    assert_eq!(bits(&fit(1, 7)), bits(&fit(3, 7)));
+    assert_ne!(bits(&fit(1, 7)), bits(&fit(1, 8)));
+}
+
+#[test]
+fn a_file_holds_all_of_it() {
+    let data = data(80, 3, 9, |x| x[0]);
+    let surv = Surv::new(&data.time, &data.event).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for norm in [Norm::None, Norm::Batch, Norm::Layer] {
+        let settings = DeepSurv::new().hidden(&[5, 4]).norm(norm).epochs(3);
+        let fit = settings.fit(&surv, &data.x(), &device()).unwrap();
+        let path = folder.path().join("network.safetensors");
+        fit.save(&path).unwrap();
+        assert_eq!(DeepSurvFit::load(&path).unwrap(), fit);
+        // Damage is an error wherever it is, or leaves a whole network; never a panic.
+        let bytes = fit.to_bytes().unwrap();
+        for cut in (0..bytes.len()).step_by(7) {
+            assert!(DeepSurvFit::from_bytes(&bytes[..cut]).is_err());
+        }
+        for at in (0..bytes.len()).step_by(5) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x55;
+            let _ = DeepSurvFit::from_bytes(&damaged);
+        }
+    }
+    let missing = DeepSurvFit::load(folder.path().join("none.safetensors"));
+    assert!(
+        missing
+            .unwrap_err()
+            .to_string()
+            .contains("none.safetensors")
+    );
+}
+
+#[test]
+fn faults_are_told() {
+    let data = data(60, 2, 10, |x| x[0]);
+    let surv = Surv::new(&data.time, &data.event).unwrap();
+    let fit = |settings: DeepSurv| settings.fit(&surv, &data.x(), &device());
+    let base = DeepSurv::new().epochs(30);
+    for settings in [
+        base.clone().hidden(&[0]),
+        base.clone().dropout(1.0),
+        base.clone().epochs(0),
+        base.clone().learning_rate(f64::NAN),
+        base.clone().weight_decay(-1.0),
+        base.clone().early_stopping(0.9, 3),
+        base.clone().batches(Batches::InRiskSets { size: 1 }),
+        base.clone().batches(Batches::CaseControl {
+            size: 3,
+            controls: 0,
+        }),
+    ] {
+        assert!(matches!(fit(settings), Err(Error::Setting { .. })));
+    }
+    let wild = fit(base.clone().learning_rate(1e30));
+    assert!(matches!(wild, Err(Error::Diverged { .. })), "{wild:?}");
+    let stop = |p: Progress| match p.done {
+        0..3 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let stopped = base.fit_with(&surv, &data.x(), &device(), &stop);
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    let constant = vec![1.0; 60];
+    let constant = Covariates::from_rows(&constant, 60, 1).unwrap();
+    assert!(matches!(
+        base.fit(&surv, &constant, &device()),
+        Err(Error::ConstantColumn { .. })
+    ));
+}

@@ -1,0 +1,471 @@
+//! Settings, and the loop over batches and epochs.
+
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::fit::{DeepSurvFit, Epoch, Inputs};
+use super::loss::PartialLikelihood;
+use super::network::{Activation, Network, Norm, Shape, Training, Weights};
+use crate::covariates::Covariates;
+use crate::cox::Ties;
+use crate::error::{Error, Result};
+use crate::progress::{Counter, Observer, silent};
+use crate::surv::Surv;
+use crate::validation::folds::Folds;
+
+/// Which patients a step of the optimiser sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Batches {
+    /// All: the partial likelihood itself.
+    Full,
+    /// So many, shuffled anew each epoch, with the risk sets they form among themselves: an
+    /// approximation, whose risk sets are samples of the true ones.
+    InRiskSets {
+        /// Patients per batch.
+        size: usize,
+    },
+    /// So many events, each against controls drawn from its true risk set (Kvamme, Borgan &
+    /// Scheel 2019, JMLR 20:129).
+    CaseControl {
+        /// Events per batch.
+        size: usize,
+        /// Controls per event.
+        controls: usize,
+    },
+}
+
+/// Settings of a `DeepSurv` network.
+///
+/// Minimises the negative log partial likelihood of `log_risk = network(x)` per event with `AdamW`
+/// (weight decay on all weights), on standardised columns. With early stopping a share of the
+/// patients, stratified by event, is held out; training ends when their loss has not improved for
+/// `patience` epochs, and the weights of their best epoch are kept.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use cox_survival::deep::{Activation, DeepSurv};
+/// use cox_survival::{Covariates, Surv};
+/// let n = 80;
+/// let noise = |k: usize| ((k * 7919 % 1009) as f64 / 504.5 - 1.0) * 1.7;
+/// let x: Vec<f64> = (0..n * 2).map(noise).collect();
+/// // The risk is a parabola in the first column, which no linear predictor can follow.
+/// let time: Vec<f64> = (0..n).map(|i| (1.0 - x[2 * i].powi(2) + 0.1 * noise(i + 7)).exp()).collect();
+/// let surv = Surv::new(&time, &vec![true; n])?;
+/// let x = Covariates::from_rows(&x, n, 2)?;
+/// let settings = DeepSurv::new().hidden(&[16]).activation(Activation::Relu).learning_rate(0.02);
+/// let fit = settings.epochs(150).seed(1).fit(&surv, &x, &Device::flex())?;
+/// assert!(fit.concordance() > 0.8, "in-sample");
+/// # Ok::<(), cox_survival::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeepSurv {
+    shape: Shape,
+    ties: Ties,
+    batches: Batches,
+    epochs: usize,
+    learning_rate: f64,
+    decay: f64,
+    weight_decay: f64,
+    early_stopping: Option<(f64, usize)>,
+    standardize: bool,
+    seed: u64,
+}
+
+impl Default for DeepSurv {
+    fn default() -> Self {
+        Self {
+            shape: Shape {
+                hidden: vec![32, 32],
+                activation: Activation::Selu,
+                norm: Norm::None,
+                dropout: 0.0,
+            },
+            ties: Ties::Efron,
+            batches: Batches::Full,
+            epochs: 100,
+            learning_rate: 1e-3,
+            decay: 1.0,
+            weight_decay: 0.0,
+            early_stopping: None,
+            standardize: true,
+            seed: 0,
+        }
+    }
+}
+
+impl DeepSurv {
+    /// Two hidden layers of 32 with SELU, full batches, 100 epochs at a learning rate of 1e-3,
+    /// Efron ties, no dropout, no weight decay, no early stopping.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Widths of the hidden layers; none leaves a linear head, which is the Cox model.
+    pub fn hidden(mut self, widths: &[usize]) -> Self {
+        self.shape.hidden = widths.to_vec();
+        self
+    }
+
+    /// Activation after each hidden layer (default SELU).
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.shape.activation = activation;
+        self
+    }
+
+    /// Normalisation before each activation (default none).
+    pub fn norm(mut self, norm: Norm) -> Self {
+        self.shape.norm = norm;
+        self
+    }
+
+    /// Probability with which an activation is dropped in training (default 0).
+    pub fn dropout(mut self, dropout: f64) -> Self {
+        self.shape.dropout = dropout;
+        self
+    }
+
+    /// Treatment of ties in loss and baseline hazard (default Efron).
+    pub fn ties(mut self, ties: Ties) -> Self {
+        self.ties = ties;
+        self
+    }
+
+    /// What a step sees (default all).
+    pub fn batches(mut self, batches: Batches) -> Self {
+        self.batches = batches;
+        self
+    }
+
+    /// Passes over the data, at most (default 100).
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Learning rate (default 1e-3).
+    pub fn learning_rate(mut self, rate: f64) -> Self {
+        self.learning_rate = rate;
+        self
+    }
+
+    /// Factor on the learning rate after every epoch (default 1).
+    pub fn learning_rate_decay(mut self, factor: f64) -> Self {
+        self.decay = factor;
+        self
+    }
+
+    /// Decoupled weight decay (default 0).
+    pub fn weight_decay(mut self, decay: f64) -> Self {
+        self.weight_decay = decay;
+        self
+    }
+
+    /// Holds out this share of the patients and stops after `patience` epochs without a better
+    /// loss among them (default: no early stopping).
+    pub fn early_stopping(mut self, share: f64, patience: usize) -> Self {
+        self.early_stopping = Some((share, patience));
+        self
+    }
+
+    /// Whether columns are centred and scaled first (default yes).
+    pub fn standardize(mut self, standardize: bool) -> Self {
+        self.standardize = standardize;
+        self
+    }
+
+    /// Seed of weights, dropout, batches and the held-out patients (default 0).
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub(super) fn tied(&self) -> Ties {
+        self.ties
+    }
+
+    /// Trains on `device`.
+    pub fn fit(&self, surv: &Surv, x: &Covariates<'_>, device: &Device) -> Result<DeepSurvFit> {
+        self.fit_with(surv, x, device, &silent)
+    }
+
+    /// [`DeepSurv::fit`] that reports every epoch.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when the loss is no number any more: a smaller learning rate helps.
+    pub fn fit_with(
+        &self,
+        surv: &Surv,
+        x: &Covariates<'_>,
+        device: &Device,
+        observer: &Observer<'_>,
+    ) -> Result<DeepSurvFit> {
+        self.check(surv, x)?;
+        let inputs = Inputs::new(surv, x, self.standardize)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let (train, held) = self.split(surv)?;
+        let train_surv = surv.subset(&train)?;
+        let device = device.clone().autodiff();
+        let mut run = Run {
+            settings: self,
+            surv: &train_surv,
+            values: inputs.rows(x, &train),
+            p: x.p(),
+            network: Network::new(&Weights::initial(x.p(), &self.shape, &mut rng), &device),
+            training: Training {
+                running: self.running(&device),
+                rng,
+            },
+            full: PartialLikelihood::new(&train_surv, self.ties, &device)?,
+            device,
+        };
+        let judge = match &held {
+            Some(held) => Some((surv.subset(held)?, inputs.standardised(x, held))),
+            None => None,
+        };
+        let mut optimiser = AdamWConfig::new()
+            .with_weight_decay(self.weight_decay as f32)
+            .init();
+        let counter = Counter::new(self.epochs, observer);
+        let mut history = Vec::with_capacity(self.epochs);
+        let mut best: Option<(f64, usize, Weights)> = None;
+        let mut rate = self.learning_rate;
+        for epoch in 0..self.epochs {
+            let loss =
+                run.epoch(&mut |network, gradients| optimiser.step(rate, network, gradients));
+            rate *= self.decay;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { epoch });
+            }
+            let mut validation = None;
+            if let Some((judge, x)) = &judge {
+                let weights = run.network.weights(&run.training);
+                let found =
+                    super::fit::loss(judge, self.ties, &weights.evaluate(&self.shape, x.clone()));
+                validation = Some(found);
+                if best.as_ref().is_none_or(|(b, ..)| found < *b) {
+                    best = Some((found, epoch, weights));
+                }
+            }
+            history.push(Epoch {
+                training: loss,
+                validation,
+            });
+            counter.step()?;
+            let since = best.as_ref().map_or(0, |(_, at, _)| epoch - at);
+            if self
+                .early_stopping
+                .is_some_and(|(_, patience)| since >= patience)
+            {
+                break;
+            }
+        }
+        let last = history.len() - 1;
+        let (epoch, weights) = match best {
+            Some((_, epoch, weights)) => (epoch, weights),
+            None => (last, run.network.weights(&run.training)),
+        };
+        DeepSurvFit::assemble(self.clone(), surv, x, inputs, weights, history, epoch)
+    }
+
+    fn running(&self, device: &Device) -> Vec<(Tensor<1>, Tensor<1>)> {
+        if self.shape.norm != Norm::Batch {
+            return Vec::new();
+        }
+        let plain = device.clone().inner();
+        let start = |&width: &usize| {
+            (
+                Tensor::zeros([width], &plain),
+                Tensor::ones([width], &plain),
+            )
+        };
+        self.shape.hidden.iter().map(start).collect()
+    }
+
+    /// Rows to train on, and rows to judge by.
+    fn split(&self, surv: &Surv) -> Result<(Vec<usize>, Option<Vec<usize>>)> {
+        let Some((share, _)) = self.early_stopping else {
+            return Ok(((0..surv.n()).collect(), None));
+        };
+        // As many folds as come nearest; the first is held out.
+        let most = surv.n().max(2);
+        let nearest = (2..=most).find(|&k| 1.0 / (k as f64 + 0.5) < share);
+        let folds = nearest.unwrap_or(most);
+        let folds = Folds::stratified(surv, folds, self.seed)?;
+        Ok((folds.training(0), Some(folds.held_out(0))))
+    }
+
+    fn check(&self, surv: &Surv, x: &Covariates<'_>) -> Result<()> {
+        x.check(surv.n())?;
+        let setting = |name, value: String, expected| {
+            Err(Error::Setting {
+                name,
+                value,
+                expected,
+            })
+        };
+        if self.shape.hidden.contains(&0) {
+            return setting("hidden", "0".into(), "every layer needs at least 1 unit");
+        }
+        let dropout = self.shape.dropout;
+        if !(0.0..1.0).contains(&dropout) {
+            return setting("dropout", dropout.to_string(), "must lie in [0, 1)");
+        }
+        if self.epochs == 0 {
+            return setting("epochs", "0".into(), "must be at least 1");
+        }
+        for (name, value) in [
+            ("learning_rate", self.learning_rate),
+            ("learning_rate_decay", self.decay),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return setting(name, value.to_string(), "must be positive");
+            }
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            let value = self.weight_decay.to_string();
+            return setting("weight_decay", value, "must not be negative");
+        }
+        if let Some((share, patience)) = self.early_stopping
+            && !(share > 0.0 && share <= 0.5 && patience > 0)
+        {
+            return setting(
+                "early_stopping",
+                format!("({share}, {patience})"),
+                "needs a share in (0, 0.5] and a patience of at least 1",
+            );
+        }
+        match self.batches {
+            Batches::InRiskSets { size } if size < 2 => {
+                setting("batch size", size.to_string(), "must be at least 2")
+            }
+            Batches::CaseControl { size, controls } if size == 0 || controls == 0 => setting(
+                "case-control batches",
+                format!("{size} events, {controls} controls"),
+                "need at least one of each",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One training run.
+struct Run<'a> {
+    settings: &'a DeepSurv,
+    surv: &'a Surv,
+    /// Standardised rows `[n, p]`, row-major.
+    values: Vec<f32>,
+    p: usize,
+    network: Network,
+    training: Training,
+    full: PartialLikelihood,
+    device: Device,
+}
+
+impl Run<'_> {
+    /// Mean loss over the steps of one epoch, each followed by `update`.
+    fn epoch(&mut self, update: &mut dyn FnMut(Network, GradientsParams) -> Network) -> f64 {
+        match self.settings.batches {
+            Batches::Full => {
+                let full = self.full.clone();
+                let rows: Vec<usize> = (0..self.surv.n()).collect();
+                let log_risk = self.risk(&rows);
+                self.step(full.loss(log_risk).ok(), update)
+            }
+            Batches::InRiskSets { size } => {
+                let mut rows: Vec<usize> = (0..self.surv.n()).collect();
+                rows.shuffle(&mut self.training.rng);
+                let mut losses = Vec::new();
+                for rows in rows.chunks(size) {
+                    // A batch without an event says nothing.
+                    let Ok(surv) = self.surv.subset(rows) else {
+                        continue;
+                    };
+                    let log_risk = self.risk(rows);
+                    let loss = PartialLikelihood::new(&surv, self.settings.ties, &self.device);
+                    let loss = loss.and_then(|plan| plan.loss(log_risk)).ok();
+                    losses.push(self.step(loss, update));
+                }
+                losses.iter().sum::<f64>() / losses.len() as f64
+            }
+            Batches::CaseControl { size, controls } => {
+                let mut cases = self.cases();
+                cases.shuffle(&mut self.training.rng);
+                let mut losses = Vec::new();
+                for cases in cases.chunks(size) {
+                    let loss = self.against_controls(cases, controls);
+                    losses.push(self.step(Some(loss), update));
+                }
+                losses.iter().sum::<f64>() / losses.len() as f64
+            }
+        }
+    }
+
+    /// Every event position with the positions of its risk set.
+    fn cases(&self) -> Vec<(usize, std::ops::Range<usize>)> {
+        let sorted = &self.surv.sorted;
+        let mut cases = Vec::with_capacity(self.surv.n_events());
+        for stratum in &sorted.strata {
+            for group in &sorted.groups[stratum.groups.clone()] {
+                let at_risk = stratum.positions.start..group.upto;
+                cases.extend(group.events.clone().map(|i| (i, at_risk.clone())));
+            }
+        }
+        cases
+    }
+
+    /// Mean of `log sum_k exp(risk_k - risk_case)` over cases, `k` the case and its controls.
+    fn against_controls(
+        &mut self,
+        cases: &[(usize, std::ops::Range<usize>)],
+        controls: usize,
+    ) -> Tensor<1> {
+        let mut rows = Vec::with_capacity(cases.len() * (controls + 1));
+        for (case, at_risk) in cases {
+            let row = |position: usize| self.surv.sorted.order[position] as usize;
+            rows.push(row(*case));
+            for _ in 0..controls {
+                rows.push(row(self.training.rng.random_range(at_risk.clone())));
+            }
+        }
+        let risk = self.risk(&rows).reshape([cases.len(), controls + 1]);
+        let own = risk.clone().slice([0..cases.len(), 0..1]);
+        let top = risk.clone().max_dim(1).detach();
+        let sum = (risk - top.clone()).exp().sum_dim(1).log() + top;
+        (sum - own).mean()
+    }
+
+    fn risk(&mut self, rows: &[usize]) -> Tensor<1> {
+        let p = self.p;
+        let mut values = Vec::with_capacity(rows.len() * p);
+        for &row in rows {
+            values.extend_from_slice(&self.values[row * p..(row + 1) * p]);
+        }
+        let x = Tensor::from_data(TensorData::new(values, [rows.len(), p]), &self.device);
+        let shape = &self.settings.shape;
+        self.network.forward(x, shape, &mut self.training)
+    }
+
+    fn step(
+        &mut self,
+        loss: Option<Tensor<1>>,
+        update: &mut dyn FnMut(Network, GradientsParams) -> Network,
+    ) -> f64 {
+        let Some(loss) = loss else { return f64::NAN };
+        let value = loss.clone().into_scalar::<f32>();
+        if value.is_finite() {
+            let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+            self.network = update(self.network.clone(), gradients);
+        }
+        f64::from(value)
+    }
+}
