@@ -11,10 +11,6 @@ use crate::value;
 /// Train a DeepSurv network
 #[derive(Args)]
 #[command(after_long_help = AFTER)]
-#[cfg_attr(
-    not(feature = "deep"),
-    expect(dead_code, reason = "read only where the network is built in")
-)]
 pub(crate) struct DeepSurv {
     #[command(flatten)]
     outcome: Outcome,
