@@ -1,5 +1,5 @@
 //! AUC, Brier score, binomial loss, Antolini's C, calibration, decision curves and explained
-//! variation against scikit-survival, pycox, SurvivalEVAL, dcurves and R (`golden/metrics`).
+//! variation against scikit-survival, pycox, `SurvivalEVAL`, dcurves and R (`golden/metrics`).
 
 use cox_survival::{
     Antolini, BinomialLoss, Brier, Calibration, CensoringModel, Covariates, DCalibration,
@@ -56,7 +56,8 @@ fn matrix(value: &Value) -> Vec<f64> {
 }
 
 fn indices(value: &Value) -> Vec<usize> {
-    floats(value).into_iter().map(|v| v as usize).collect()
+    let rows = value.as_array().expect("rows").iter();
+    rows.map(|v| v.as_u64().expect("a row") as usize).collect()
 }
 
 struct Case<'a> {
@@ -175,7 +176,10 @@ fn antolini_and_the_binomial_loss_are_those_of_pycox() {
         let mut ranks: Vec<usize> = (0..n).collect();
         ranks.sort_by(|&a, &b| once[a].total_cmp(&once[b]));
         let grid: Vec<f64> = (1..=n).map(|k| k as f64).collect();
-        let at = |i: usize, t: f64| coarse.at(i, case.test.time()[ranks[t as usize - 1]]);
+        let at = |i: usize, t: f64| {
+            let k = grid.partition_point(|&u| u < t);
+            coarse.at(i, case.test.time()[ranks[k]])
+        };
         let moved = PredictedSurvival::from_fn(n, &grid, at).expect("curves");
         let c = Antolini::new().fit(&own, &moved).expect("c").concordance();
         close(

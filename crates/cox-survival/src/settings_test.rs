@@ -4,8 +4,9 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Bootstrap, CoxPath, CoxPh, CrossValidation, Harrell, KaplanMeier, LogRank, NelsonAalen,
-    NestedCv, Permutation, Uno,
+    AalenJohansen, Antolini, BinomialLoss, Bootstrap, Brier, CoxPath, CoxPh, CrossValidation,
+    DCalibration, DynamicAuc, Harrell, KaplanMeier, LogRank, NelsonAalen, NestedCv, Optimism,
+    Permutation, Uno,
 };
 
 fn strict<T: DeserializeOwned + Default + PartialEq + std::fmt::Debug>() {
@@ -25,6 +26,13 @@ fn unknown_settings_are_refused() {
     strict::<Permutation>();
     strict::<Harrell>();
     strict::<Uno>();
+    strict::<AalenJohansen>();
+    strict::<Antolini>();
+    strict::<BinomialLoss>();
+    strict::<Brier>();
+    strict::<DCalibration>();
+    strict::<DynamicAuc>();
+    strict::<Optimism>();
     strict::<KaplanMeier>();
     strict::<NelsonAalen>();
     strict::<LogRank>();
@@ -32,4 +40,6 @@ fn unknown_settings_are_refused() {
     strict::<crate::KmPlot>();
     #[cfg(feature = "plot")]
     strict::<crate::ForestPlot>();
+    #[cfg(feature = "plot")]
+    strict::<crate::Chart>();
 }

@@ -63,7 +63,7 @@ impl Logrank {
         report::notices(&cohort);
         let labels = cohort
             .groups()
-            .map(|groups| groups.labels())
+            .map(survlatent::Groups::labels)
             .unwrap_or_default();
         let test = LogRank::new().rho(self.rho).test(cohort.surv(), &labels)?;
         let json = self

@@ -98,7 +98,8 @@ struct Json<'a> {
 #[derive(Serialize)]
 struct Auc<'a> {
     times: &'a [f64],
-    auc: &'a [f64],
+    #[serde(rename = "auc")]
+    values: &'a [f64],
     mean: f64,
 }
 
@@ -249,7 +250,7 @@ impl All {
             uno_std_error: self.uno.std_error(),
             auc: Auc {
                 times: &self.auc.times,
-                auc: &self.auc.auc,
+                values: &self.auc.auc,
                 mean: self.auc.mean,
             },
             brier: brier.map(|b| BrierJson {

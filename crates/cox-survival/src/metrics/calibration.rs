@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::d_calibration::check_probabilities;
 use super::ipcw_loss::last_time;
+use crate::CoxPh;
 use crate::confidence::normal_quantile;
 use crate::covariates::Covariates;
-use crate::cox::settings::CoxPh;
 use crate::error::{Error, Result, check_finite, check_length};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;
@@ -47,6 +47,7 @@ const FLOOR: f64 = 1e-7;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Calibration {
     time: f64,
     knots: usize,

@@ -2,7 +2,6 @@
 
 use super::censoring::CensoringCurve;
 use crate::covariates::Covariates;
-use crate::cox::baseline::BaselineHazard;
 use crate::cox::settings::CoxPh;
 use crate::error::{Error, Result, check_length};
 use crate::surv::Surv;
@@ -45,8 +44,9 @@ struct Curve {
 #[derive(Debug, Clone)]
 enum Kind {
     KaplanMeier(CensoringCurve),
-    /// Cumulative baseline hazard of being censored.
-    Cox(BaselineHazard),
+    /// Cumulative hazard of being censored at the means of the covariates: times, and its value
+    /// from each on.
+    Cox(Vec<f64>, Vec<f64>),
 }
 
 impl CensoringModel {
@@ -77,16 +77,10 @@ impl CensoringModel {
     /// Those of [`CoxPh::fit`], and [`Error::Undefined`] for left-truncated data.
     pub fn cox(training: &Surv, training_x: &Covariates<'_>, x: &Covariates<'_>) -> Result<Self> {
         refuse_entry(training)?;
-        check_length("training covariates (rows)", training_x.n(), training.n())?;
+        training_x.check(training.n())?;
+        x.check(x.n())?;
         let censored = |i: usize| !training.event()[i] && training.weight(i) > 0.0;
-        let nobody = || BaselineHazard {
-            stratum: String::new(),
-            time: vec![],
-            hazard: vec![],
-            log_at_means: vec![],
-        };
-        let mut hazards: Vec<BaselineHazard> =
-            training.stratum_names().iter().map(|_| nobody()).collect();
+        let mut hazards = vec![(vec![], vec![]); training.stratum_names().len()];
         let mut ratio = vec![1.0; x.n()];
         if (0..training.n()).any(censored) {
             let time = events_first(training);
@@ -101,24 +95,31 @@ impl CensoringModel {
                 .strata(&stratum)
                 .timefix(false)
                 .build()?;
+            let (mean, centred) = centre(training_x, None)?;
+            let columns = training_x.p();
+            let centred = Covariates::from_rows(&centred, training.n(), columns)?;
+            let centred = centred.with_names(training_x.names())?;
             let fit = CoxPh::new()
                 .concordance(false)
-                .fit(&reversed, &training_x.select(&rows)?)?;
+                .fit(&reversed, &centred.select(&rows)?)?;
             for fitted in fit.baseline_hazard() {
                 // Named by its code above.
-                if let Some(place) = fitted
-                    .stratum
-                    .parse()
-                    .ok()
-                    .and_then(|s: usize| hazards.get_mut(s))
-                {
-                    *place = fitted.clone();
+                let place = fitted.stratum.parse().ok();
+                if let Some(place) = place.and_then(|s: usize| hazards.get_mut(s)) {
+                    *place = (fitted.time.clone(), fitted.hazard.clone());
                 }
             }
-            ratio = fit.predict(x)?.into_iter().map(f64::exp).collect();
+            let (_, judged) = centre(x, Some(mean))?;
+            let x = Covariates::from_rows(&judged, x.n(), x.p())?;
+            ratio = fit.predict(&x)?.into_iter().map(f64::exp).collect();
         }
         let names = training.stratum_names().iter().cloned();
-        let strata = names.zip(hazards.into_iter().map(Kind::Cox)).collect();
+        let strata = names.zip(
+            hazards
+                .into_iter()
+                .map(|(time, hazard)| Kind::Cox(time, hazard)),
+        );
+        let strata = strata.collect();
         Ok(Self::new(training, strata, Some(ratio)))
     }
 
@@ -192,6 +193,20 @@ fn refuse_entry(surv: &Surv) -> Result<()> {
     }
 }
 
+/// The columns less their means (or less `mean`), row-major: a hazard at covariates 0 is then one
+/// of patients that exist.
+fn centre(x: &Covariates<'_>, mean: Option<Vec<f64>>) -> Result<(Vec<f64>, Vec<f64>)> {
+    let (n, p) = (x.n(), x.p());
+    let mean = mean.unwrap_or_else(|| {
+        let sum = |j: usize| x.column(j).iter().map(|v| v / n as f64).sum();
+        (0..p).map(sum).collect()
+    });
+    check_length("covariates of the censoring model (columns)", p, mean.len())?;
+    let row = |i: usize| mean.iter().enumerate().map(move |(j, m)| x.get(i, j) - m);
+    let centred = (0..n).flat_map(row).collect();
+    Ok((mean, centred))
+}
+
 /// Times at which nobody has the event and is censored at once: events are moved to the middle of
 /// the gap before them, those at the very first time to -1.
 fn events_first(surv: &Surv) -> Vec<f64> {
@@ -222,12 +237,12 @@ impl Bound<'_> {
     fn probability(&self, row: usize, t: f64, at: bool) -> f64 {
         match &self.curves[self.surv.stratum()[row] as usize].kind {
             Kind::KaplanMeier(curve) => curve.value(curve.steps(t, at)),
-            Kind::Cox(h) => {
-                let steps = h.time.partition_point(|&u| if at { u <= t } else { u < t });
+            Kind::Cox(time, hazard) => {
+                let steps = time.partition_point(|&u| if at { u <= t } else { u < t });
                 let ratio = self.model.hazard_ratio.as_ref().map_or(1.0, |r| r[row]);
                 match steps {
                     0 => 1.0,
-                    k => (-h.hazard[k - 1] * ratio).exp(),
+                    k => (-hazard[k - 1] * ratio).exp(),
                 }
             }
         }

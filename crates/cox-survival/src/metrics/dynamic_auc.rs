@@ -46,7 +46,7 @@ use crate::text_table;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DynamicAuc {
     protective: bool,
 }

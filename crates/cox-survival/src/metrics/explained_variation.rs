@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use crate::CoxPh;
 use crate::covariates::Covariates;
-use crate::cox::settings::CoxPh;
 use crate::error::{Result, check_finite, check_length};
 use crate::surv::Surv;
 use crate::text_table;

@@ -42,7 +42,7 @@ use crate::text_table;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Brier {}
 
@@ -83,7 +83,7 @@ impl Brier {
 /// E. Graf et al., Statistics in Medicine 18, 1999, section 4; H. Kvamme, O. Borgan and I. Scheel,
 /// Time-to-event prediction with neural networks and Cox regression, JMLR 20, 2019.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct BinomialLoss {
     floor: f64,
 }

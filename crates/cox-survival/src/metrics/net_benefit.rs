@@ -38,6 +38,7 @@ use crate::text_table;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetBenefit {
     time: f64,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chart_layout::{Data, Mark, Series};
 use super::svg_to_png;
-use crate::cox::path::PathFit;
+use crate::PathFit;
 use crate::error::{Error, Result};
 use crate::kaplan_meier::KmCurve;
 use crate::metrics::{CalibrationFit, DecisionCurve};
@@ -27,7 +27,7 @@ use crate::validation::cross_validation::{CvFit, CvMeasure};
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Chart {
     pub(super) title: String,
     pub(super) x_label: Option<String>,

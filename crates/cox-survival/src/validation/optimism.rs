@@ -59,7 +59,7 @@ use crate::text_table;
 /// # Ok::<(), cox_survival::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Optimism {
     replicates: usize,
     seed: u64,

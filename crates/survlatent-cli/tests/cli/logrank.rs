@@ -1,5 +1,7 @@
 //! `logrank` against R's `survdiff`.
 
+use std::fmt::Write as _;
+
 use crate::support::{data, golden_json, run, run_on};
 
 #[test]
@@ -15,13 +17,8 @@ fn golden_tests() {
         let mut csv = "t,e,g,s\n".to_owned();
         for i in 0..time.len() {
             let text = |v: &serde_json::Value| v.as_str().map(|s| format!("level {s}")).unwrap();
-            csv += &format!(
-                "{},{},{},{}\n",
-                time[i],
-                status[i],
-                text(&group[i]),
-                text(&strata[i])
-            );
+            let (g, s) = (text(&group[i]), text(&strata[i]));
+            writeln!(csv, "{},{},{g},{s}", time[i], status[i]).unwrap();
         }
         for want in case["logrank"].as_array().unwrap() {
             if want.get("singular").is_some() {
