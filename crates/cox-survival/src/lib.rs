@@ -9,7 +9,7 @@
 //! | a Cox model | [`CoxPh`] to [`CoxFit`]; [`Ties`], [`BaselineHazard`], [`Warning`] |
 //! | its residuals, curves and tests | [`CoxDiagnostics`]; [`Schoenfeld`], [`Zph`], [`CoxCurves`], [`CoxCurve`], [`collapse`] |
 //! | comparisons | [`Contrast`], [`anova()`] to [`Anova`] |
-//! | columns and outcomes made for it | [`RestrictedCubicSpline`], [`cause_specific`] |
+//! | columns made for it | [`RestrictedCubicSpline`] |
 //! | an elastic-net path | [`CoxPath`] to [`PathFit`]; [`SparseColumn`] |
 //! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`]; [`CvMeasure`] |
 //! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
@@ -69,7 +69,6 @@ pub use covariates::Covariates;
 pub use cox::Ties;
 pub use cox::anova::{Anova, anova};
 pub use cox::baseline::BaselineHazard;
-pub use cox::cause_specific::cause_specific;
 pub use cox::contrast::Contrast;
 pub use cox::curves::{CoxCurve, CoxCurves};
 pub use cox::diagnostics::CoxDiagnostics;

@@ -54,10 +54,10 @@ JSON without --path:
   z[], p[], lower[], upper[] (limits of exp_coef at --level), loglik0, loglik,
   lr, wald, score (statistics on length(coef) degrees of freedom), concordance, concordance_se
   (in-sample), iter, ties, dropped_rows, level, warnings[];
-  with --zph: zph {transform, rows[], chisq[], df[], p[]} (the last row is GLOBAL);
-  with --residuals: residuals {martingale[], deviance[], score[][], dfbeta[][]} by row in input order
-  (dropped rows left out, null for rows of weight 0), {schoenfeld[][], scaledsch[][], time[], row[]} by
-  event: by stratum, time, row (from 0);
+  with --zph: zph {transform, rows[], chisq[], df[], p[]}, the last row GLOBAL;
+  with --residuals: residuals {..}, of which martingale[], deviance[], score[][], dfbeta[][] by row
+  in input order (without dropped rows; null where the weight is 0) and schoenfeld[][],
+  scaledsch[][], time[], row[] by event, ordered by stratum, time and row (from 0);
   with --baseline: baseline {time[], hazard[], strata[]} at covariates and offset zero
 
 JSON with --path:

@@ -4,7 +4,6 @@ pub(crate) mod anova;
 pub(crate) mod baseline;
 #[cfg(test)]
 mod by_hand;
-pub(crate) mod cause_specific;
 pub(crate) mod contrast;
 pub(crate) mod curves;
 pub(crate) mod design;
