@@ -7,6 +7,7 @@
 
 use std::time::Instant;
 
+use burn::module::Module as _;
 use burn::tensor::{Device, Distribution, Tensor};
 use cpu_time::ProcessTime;
 use stylegan2_burn::{GeneratorConfig, SynthesisOptions};
@@ -37,7 +38,8 @@ fn main() {
         } else {
             base.clone()
         };
-        let g = config.init(&device).expect("presets are valid");
+        // The gradient to w only, as in a projector: the weights stand still on both sides.
+        let g = config.init(&device).expect("presets are valid").no_grad();
         let shape = [1, config.num_ws(), config.w_dim];
         let ws = Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         for round in 0..=rounds {

@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use burn::tensor::Device;
-use stylegan2_burn::image::{Pixels, Rounding, to_pixels};
+use stylegan2_burn::image::{Rounding, to_pixels};
 use stylegan2_burn::{
     Checkpoint, GeneratorConfig, MappingConfig, SynthesisOptions, Truncation, seed,
 };
@@ -38,25 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = generator
         .synthesis
         .forward(ws, &SynthesisOptions::default()); // [1, C, R, R]
-    let Pixels {
-        width,
-        height,
-        channels,
-        data,
-    } = to_pixels(image, Rounding::Generate).remove(0);
-
-    let out = args.get(2).map_or("seed.png", String::as_str);
-    let color = match channels {
+    let picture = to_pixels(image, Rounding::Generate).remove(0);
+    let color = match picture.channels {
         1 => image::ExtendedColorType::L8,
         3 => image::ExtendedColorType::Rgb8,
         _ => return Err("only gray and colour pictures are written here".into()),
     };
-    image::save_buffer(
-        out,
-        &data,
-        u32::try_from(width)?,
-        u32::try_from(height)?,
-        color,
-    )?;
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    let out = args.get(2).map_or("seed.png", String::as_str);
+    image::save_buffer(out, &picture.data, width, height, color)?;
     Ok(())
 }

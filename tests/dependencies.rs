@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
             "stylegan2-burn",
         ],
     ),
-    ("survlatent-cli", &["survlatent"]),
+    ("survlatent-cli", &["survlatent", "stylegan2-burn"]),
 ];
 
 /// Members that nothing may depend on.
@@ -220,8 +220,25 @@ fn the_libraries_are_there_and_the_command_line_stands_on_the_umbrella() {
     let cli = workspace.member("survlatent-cli").expect("survlatent-cli");
     assert_eq!(
         workspace.workspace_needs(cli),
-        BTreeSet::from(["survlatent".to_owned()])
+        BTreeSet::from(["stylegan2-burn".to_owned(), "survlatent".to_owned()])
     );
+}
+
+/// The graph cargo builds unites what all members ask for, so this is what the first command of
+/// the README compiles, whatever else is in the workspace.
+#[test]
+fn the_umbrella_and_the_first_example_come_without_burn() {
+    let workspace = Workspace::read();
+    for name in ["survlatent", "survlatent-examples"] {
+        let package = workspace.member(name).expect(name);
+        let closure = workspace.closure(package);
+        assert!(closure.contains("faer"), "{name}: the graph is read");
+        assert_eq!(
+            among(&closure, &["burn", "cubecl", "stylegan2-burn"]),
+            Vec::<String>::new(),
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -138,8 +138,9 @@ fn scaled(act: BiasAct, gain: f64) -> BiasAct {
 /// How the synthesis layers compute; the result is the same up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Modulation {
-    /// Per-sample kernels for one image where there are more pixels than weights, scaled
-    /// activations otherwise.
+    /// Per-sample kernels for one image without gradients where there are more pixels than
+    /// weights, scaled activations otherwise. With gradients a kernel per sample would cost a
+    /// gradient of the kernel even where only the one to w is asked for.
     #[default]
     Auto,
     /// Per-sample kernels.
@@ -149,9 +150,12 @@ pub enum Modulation {
 }
 
 impl Modulation {
-    fn fused(self, batch: usize, weights: usize, activations: usize) -> bool {
+    fn fused(self, styles: &Dual<2>, weights: usize, activations: usize) -> bool {
         match self {
-            Self::Auto => batch == 1 && weights < activations,
+            Self::Auto => {
+                let one = styles.dims()[0] == 1 && !styles.value.is_autodiff();
+                one && weights < activations
+            }
             Self::Fused => true,
             Self::Unfused => false,
         }
@@ -241,7 +245,7 @@ impl SynthesisLayer {
         let [_, input, height, width] = x.dims();
         let [output, _, _, _] = self.weight.dims();
         let (weights, activations) = (9 * input * output, (input + output) * height * width);
-        let fused = modulation.fused(n, weights, activations);
+        let fused = modulation.fused(&styles, weights, activations);
         let conv = ModulatedConv::new(self.resample).with_fused(fused);
         let y = conv.forward(x, self.weight.val(), styles, &self.filter, None);
         scaled(self.act, gain).forward_with_noise(y, noise, self.bias.val().cast(dtype))
@@ -306,12 +310,12 @@ impl ToRgb {
     /// - x: `[N, in, H, W]`, styles: `[N, in]`
     /// - output: `[N, image channels, H, W]`
     pub(crate) fn forward(&self, x: Dual<4>, styles: Dual<2>, modulation: Modulation) -> Dual<4> {
-        let [n, input] = styles.dims();
+        let [_, input] = styles.dims();
         let (dtype, full) = (x.value.dtype(), self.bias.val().dtype());
         let styles = styles.scale(1.0 / (input as f64).sqrt());
         let conv = ModulatedConv::new(ConvResample::new())
             .with_demodulate(false)
-            .with_fused(modulation.fused(n, 0, 1));
+            .with_fused(modulation.fused(&styles, 0, 1));
         let y = conv.forward(x, self.weight.val(), styles, &self.filter, None);
         BiasAct::new(Activation::Linear)
             .with_clamp(self.clamp)

@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     /// The command line asks for something that cannot be.
     Usage(String),
     /// The data, a file or the computation is at fault.
-    Run(Error),
+    Run(Box<dyn std::error::Error>),
     /// Whoever read the output has gone: nothing to say and nobody to say it to.
     Closed,
 }
@@ -19,6 +19,11 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
+    }
+
+    /// A run that failed for a reason no library names.
+    pub(crate) fn run(message: impl Into<String>) -> Self {
+        Self::Run(message.into().into())
     }
 
     /// Says on standard error what happened; gives the exit code.
@@ -48,7 +53,7 @@ impl From<Error> for Failure {
             Error::Cox(error @ cox_survival::Error::Setting { .. }) => {
                 Self::usage(error.to_string())
             }
-            error => Self::Run(error),
+            error => Self::Run(Box::new(error)),
         }
     }
 }
@@ -56,5 +61,11 @@ impl From<Error> for Failure {
 impl From<cox_survival::Error> for Failure {
     fn from(error: cox_survival::Error) -> Self {
         Error::Cox(error).into()
+    }
+}
+
+impl From<stylegan2_burn::Error> for Failure {
+    fn from(error: stylegan2_burn::Error) -> Self {
+        Self::Run(Box::new(error))
     }
 }

@@ -4,12 +4,17 @@
 //! object; everything else goes to standard error. Exit code 0: done; 1: the data, a file or the
 //! computation is at fault; 2: the command line is.
 
+// Doc comments become help texts, where backticks would be seen.
+#![allow(clippy::doc_markdown)]
+
 mod concordance;
 mod cox;
 mod cox_diagnostics;
 mod cox_path;
 mod data;
+mod deepsurv;
 mod failure;
+mod gan;
 mod km;
 mod logrank;
 mod metrics;
@@ -22,11 +27,13 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// Survival analysis of many features: Cox models, penalised paths, concordance, Kaplan-Meier.
+/// Survival analysis of many features, and the StyleGAN2 networks whose latents they may be.
 ///
-/// Every verb reads a CSV table with a header line, prints a table, and with --json prints one
-/// JSON object instead (numbers in full precision, null for what is not a number). Messages go to
-/// standard error.
+/// The verbs of survival (cox, concordance, km) read a CSV table with a header line, print a
+/// table, and with --json print one JSON object instead (numbers in full precision, null for what
+/// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
+/// convert, inspect) open NVIDIA's, TensorFlow's and rosinality's files without executing anything
+/// in them. Messages go to standard error.
 #[derive(Parser)]
 #[command(
     name = "survlatent",
@@ -52,6 +59,7 @@ Examples:
   survlatent km lung.csv --time time --event status --by sex --plot lung.svg
   survlatent logrank lung.csv --time time --event status --by sex --strata ph_ecog
   survlatent metrics test.csv --time days --event died --score risk --train train.csv
+  survlatent generate --network ffhq.pkl --seeds 0-15,42 --trunc 0.7 --out faces
 
 What a table may hold:
   Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or
@@ -69,6 +77,14 @@ enum Command {
     Km(km::Km),
     Logrank(logrank::Logrank),
     Metrics(Box<metrics::Metrics>),
+    #[command(name = "deepsurv")]
+    DeepSurv(Box<deepsurv::DeepSurv>),
+    Generate(Box<gan::generate::Generate>),
+    StyleMix(Box<gan::style_mix::StyleMix>),
+    Interpolate(Box<gan::interpolate::Interpolate>),
+    Discriminate(gan::discriminate::Discriminate),
+    Convert(gan::convert::Convert),
+    Inspect(gan::inspect::Inspect),
 }
 
 fn main() -> ExitCode {
@@ -99,5 +115,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Km(verb) => verb.run(),
         Command::Logrank(verb) => verb.run(),
         Command::Metrics(verb) => verb.run(),
+        Command::DeepSurv(verb) => verb.run(),
+        Command::Generate(verb) => verb.run(),
+        Command::StyleMix(verb) => verb.run(),
+        Command::Interpolate(verb) => verb.run(),
+        Command::Discriminate(verb) => verb.run(),
+        Command::Convert(verb) => verb.run(),
+        Command::Inspect(verb) => verb.run(),
     }
 }

@@ -96,13 +96,10 @@ struct Json<'a> {
 }
 
 #[derive(Serialize)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the key has the name of the whole"
-)]
 struct Auc<'a> {
     times: &'a [f64],
-    auc: &'a [f64],
+    #[serde(rename = "auc")]
+    values: &'a [f64],
     mean: f64,
 }
 
@@ -253,7 +250,7 @@ impl All {
             uno_std_error: self.uno.std_error(),
             auc: Auc {
                 times: &self.auc.times,
-                auc: &self.auc.auc,
+                values: &self.auc.auc,
                 mean: self.auc.mean,
             },
             brier: brier.map(|b| BrierJson {

@@ -29,7 +29,7 @@ fn output(error: std::io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::Closed;
     }
-    Failure::Run(Error::Io {
+    Failure::from(Error::Io {
         path: PathBuf::from("standard output"),
         source: error,
     })

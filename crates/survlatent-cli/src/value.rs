@@ -67,6 +67,7 @@ mod tests {
         assert!(positive("0").is_err() && positive("inf").is_err() && positive("1e-9").is_ok());
         assert!(finite("-1").is_ok() && finite("inf").is_err());
         assert!(not_negative("0").is_ok() && not_negative("-1").is_err());
+        assert!(finite("-0.5").is_ok() && finite("nan").is_err() && finite("inf").is_err());
         assert!(unit("nan").is_err() && number("x").is_err());
         assert!(count::<2>("1").is_err() && count::<2>("2").is_ok() && count::<2>("-3").is_err());
     }

@@ -15,4 +15,6 @@ pub use latent_attribute;
 pub use latents::{Latents, LatentsReader, Values};
 pub use output::OutputFile;
 pub use roles::Roles;
+#[cfg(feature = "gan")]
+pub use stylegan2_burn;
 pub use table::{Column, Kind, Labels, MISSING, Table, nearest};

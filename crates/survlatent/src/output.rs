@@ -67,16 +67,47 @@ impl OutputFile {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(self, content: &[u8]) -> Result<()> {
-        let Self { path, mut file } = self;
-        let written = file
-            .write_all(content)
-            .and_then(|()| file.as_file().sync_all())
+    pub fn write(mut self, content: &[u8]) -> Result<()> {
+        self.append(content)?;
+        self.finish()
+    }
+
+    /// Writes the next part of a file too large to be held in memory; [`OutputFile::finish`] ends
+    /// it. An [`OutputFile`] is also a [`std::io::Write`] for encoders.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append(&mut self, part: &[u8]) -> Result<()> {
+        self.write_all(part).map_err(|source| Error::Io {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Moves what was written into place.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self) -> Result<()> {
+        let Self { path, file } = self;
+        let moved = file
+            .as_file()
+            .sync_all()
             .and_then(|()| file.persist(&path).map_err(|error| error.error));
-        match written {
+        match moved {
             Ok(_) => Ok(()),
             Err(source) => Err(Error::Io { path, source }),
         }
+    }
+}
+
+impl std::io::Write for OutputFile {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -95,6 +126,18 @@ mod tests {
         OutputFile::create(&path).unwrap().write(b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_in_parts_appears_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.npy");
+        let mut file = OutputFile::create(&path).unwrap();
+        file.append(b"one ").unwrap();
+        assert!(!path.exists());
+        file.append(b"two").unwrap();
+        file.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one two");
     }
 
     #[test]

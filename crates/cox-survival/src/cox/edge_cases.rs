@@ -403,3 +403,84 @@ proptest! {
         }
     }
 }
+
+/// Each is a typed error that names the place, or a fit that says so.
+#[test]
+fn degenerate_outcomes_are_named_or_fitted() {
+    let n = 24;
+    let event: Vec<bool> = (0..n).map(|i| i % 3 != 0).collect();
+    let time: Vec<f64> = (0..n).map(|i| 1.0 + (i * 5 % 13) as f64).collect();
+    let (a, b) = (column(n, 71), column(n, 72));
+    let values: Vec<f64> = a.iter().chain(&b).copied().collect();
+    let x = Covariates::from_columns(&values, n, 2).unwrap();
+
+    // Every event has weight 0.
+    let weights: Vec<f64> = event.iter().map(|&e| f64::from(u8::from(!e))).collect();
+    let found = Surv::builder(&time, &event).weights(&weights).build();
+    assert!(matches!(found, Err(Error::NoEvents)));
+    // Entry at the time of leaving.
+    let mut entry = vec![0.0; n];
+    entry[7] = time[7];
+    let found = Surv::builder(&time, &event).entry(&entry).build();
+    assert!(matches!(
+        found,
+        Err(Error::EntryNotBeforeTime { row: 7, .. })
+    ));
+
+    // All times tied.
+    let tied = Surv::new(&vec![2.0; n], &event).unwrap();
+    for ties in [Ties::Efron, Ties::Breslow, Ties::Exact] {
+        let fit = CoxPh::new().ties(ties).fit(&tied, &x).unwrap();
+        assert!(fit.warnings().is_empty() && fit.se().iter().all(|s| s.is_finite()));
+        let zph = fit
+            .diagnostics(&tied, &x)
+            .unwrap()
+            .zph(crate::ZphTransform::Rank);
+        assert!(matches!(zph, Err(Error::Undefined { .. })));
+    }
+    // And everybody dies: the exact likelihood is 1 whatever the coefficients.
+    let all = Surv::new(&vec![2.0; n], &vec![true; n]).unwrap();
+    let found = CoxPh::new().ties(Ties::Exact).fit(&all, &x);
+    assert!(matches!(found, Err(Error::NoInformation { column }) if column == "x1"));
+
+    // A stratum without events has no curve, and disturbs no residual.
+    let strata: Vec<u8> = event
+        .iter()
+        .enumerate()
+        .map(|(i, &e)| u8::from(!e && i > 8))
+        .collect();
+    let surv = Surv::builder(&time, &event)
+        .strata(&strata)
+        .build()
+        .unwrap();
+    let fit = CoxPh::new().fit(&surv, &x).unwrap();
+    let diagnostics = fit.diagnostics(&surv, &x).unwrap();
+    for i in (0..n).filter(|&i| strata[i] == 1) {
+        assert!(diagnostics.martingale()[i].abs() < 1e-300);
+    }
+    let idle = &diagnostics.curves().at(&x, 1).unwrap()[0];
+    assert!(idle.time.is_empty() && idle.median().unwrap().estimate.is_none());
+    assert!((idle.rmst(5.0).unwrap() - 5.0).abs() < 1e-12);
+
+    // Separation is told, with its remedy, and the remedy works.
+    let plain = Surv::new(&time, &event).unwrap();
+    let split: Vec<f64> = event.iter().map(|&e| f64::from(u8::from(e))).collect();
+    let x = Covariates::from_columns(&split, n, 1)
+        .unwrap()
+        .with_names(["sign"])
+        .unwrap();
+    let fit = CoxPh::new().fit(&plain, &x).unwrap();
+    let text = fit.to_string();
+    assert!(
+        text.contains("`sign` runs to plus infinity") && text.contains("ridge"),
+        "{text}"
+    );
+    let fit = CoxPh::new().ridge("sign", 0.5).fit(&plain, &x).unwrap();
+    assert!(fit.warnings().is_empty() && fit.coef()[0].is_finite() && fit.se()[0].is_finite());
+
+    // One value of 1e308.
+    let mut huge = a;
+    huge[3] = 1e308;
+    let found = CoxPh::new().fit(&plain, &Covariates::from_columns(&huge, n, 1).unwrap());
+    assert!(matches!(found, Err(Error::Overflow { column }) if column == "x1"));
+}

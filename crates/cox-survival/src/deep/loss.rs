@@ -74,12 +74,20 @@ impl PartialLikelihood {
     /// Lays out the risk sets of `surv` on `device` (of either kind, with autodiff or without).
     ///
     /// # Errors
-    /// [`Error::Undefined`] for left-truncated data: their risk sets are no running sums.
+    /// [`Error::Undefined`] for left-truncated data: their risk sets are no running sums;
+    /// [`Error::Setting`] for [`Ties::Exact`].
     pub fn new(surv: &Surv, ties: Ties, device: &Device) -> Result<Self> {
         if surv.entry().is_some() {
             return Err(Error::Undefined {
                 what: "the loss of a network",
                 reason: "left-truncated data (entry times) are not supported here",
+            });
+        }
+        if ties == Ties::Exact {
+            return Err(Error::Setting {
+                name: "ties",
+                value: ties.name().to_owned(),
+                expected: "must be efron or breslow for a network",
             });
         }
         let sorted = &surv.sorted;

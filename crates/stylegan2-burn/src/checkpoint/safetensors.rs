@@ -166,7 +166,12 @@ pub fn save(path: &Path, networks: &[(&str, Network<'_>)], format: FloatFormat) 
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".stylegan2-").suffix(".part");
+    // The mode any new file gets, rather than the private one of temporary files.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder).map_err(Error::io(folder))?;
     let mut out = std::io::BufWriter::new(file);
     out.write_all(&(header.len() as u64).to_le_bytes())
         .map_err(Error::io(path))?;
@@ -176,7 +181,7 @@ pub fn save(path: &Path, networks: &[(&str, Network<'_>)], format: FloatFormat) 
             for value in values {
                 match format {
                     FloatFormat::F32 => out.write_all(&value.to_le_bytes()),
-                    FloatFormat::F16 => out.write_all(&f16::from_f32(value).to_le_bytes()),
+                    FloatFormat::F16 => out.write_all(&half(value)?.to_le_bytes()),
                 }
                 .map_err(Error::io(path))?;
             }
@@ -188,6 +193,21 @@ pub fn save(path: &Path, networks: &[(&str, Network<'_>)], format: FloatFormat) 
         .map_err(|e| Error::io(path)(e.into_error()))?;
     file.persist(path).map_err(|e| Error::io(path)(e.error))?;
     Ok(())
+}
+
+/// Half precision; a finite value beyond its range is refused.
+fn half(value: f32) -> Result<f16> {
+    let narrow = f16::from_f32(value);
+    if narrow.is_infinite() && value.is_finite() {
+        return Err(Error::Argument {
+            name: "format",
+            reason: format!(
+                "{value} is beyond half precision, which ends at {}",
+                f16::MAX
+            ),
+        });
+    }
+    Ok(narrow)
 }
 
 impl Network<'_> {

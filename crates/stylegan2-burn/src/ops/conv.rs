@@ -231,3 +231,43 @@ fn flip_kernel(weight: Tensor<4>) -> Tensor<4> {
         weight.flip([2, 3])
     }
 }
+
+#[cfg(all(test, feature = "winograd"))]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    /// The largest difference between the two ways, and the largest value.
+    fn compare(n: usize, input: usize, output: usize, side: usize) -> (f32, f32) {
+        let device = Device::flex();
+        let normal = Distribution::Normal(0.0, 1.0);
+        let x = Tensor::<4>::random([n, input, side, side], normal, &device);
+        let w = Tensor::<4>::random([output, input, 3, 3], normal, &device);
+        assert!(fast(&x, &w).is_some(), "the sizes suit the fast way");
+        let quick = plain(x.clone(), w.clone(), 1, [1, 1], 1, true);
+        let direct = conv2d(x, w, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+        let difference = (quick - direct.clone()).abs().max().into_scalar::<f32>();
+        (difference, direct.abs().max().into_scalar())
+    }
+
+    #[test]
+    fn matrix_products_give_what_the_direct_convolution_gives() {
+        for (n, input, output, side) in [(1, 16, 32, 8), (2, 64, 16, 32), (1, 256, 32, 16)] {
+            let (difference, size) = compare(n, input, output, side);
+            assert!(difference < 1e-5 * size, "{difference:e} of {size}");
+        }
+    }
+
+    #[test]
+    fn small_strided_grouped_and_tracked_convolutions_stay_direct() {
+        let device = Device::flex();
+        let x = Tensor::<4>::ones([1, 16, 8, 8], &device);
+        let w = Tensor::<4>::ones([16, 16, 3, 3], &device);
+        assert!(fast(&x, &w).is_some());
+        assert!(fast(&x, &Tensor::ones([16, 16, 1, 1], &device)).is_none());
+        assert!(fast(&Tensor::ones([1, 8, 8, 8], &device), &w).is_none());
+        let tracked = device.autodiff();
+        assert!(fast(&Tensor::ones([1, 16, 8, 8], &tracked), &w).is_none());
+    }
+}

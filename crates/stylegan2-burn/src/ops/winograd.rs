@@ -5,8 +5,11 @@
 //! multiplications of the direct sum:
 //! $Y = A^\top [ (G g G^\top) \odot (B^\top d B) ] A$.
 //!
-//! The price is rounding: about twenty times that of the direct sum, 1e-3 absolute for 256
-//! channels of numbers up to one.
+//! The points of the transform are $0, \pm a, \pm b, \infty$ with $a = 3/4$, $b = 3/2$ instead of the
+//! usual 1 and 2 (Barabasz et al. 2020, "Error analysis and improving the accuracy of Winograd
+//! convolution for deep neural networks"): every constant of $A$ and $B$ is still exact in single
+//! precision, and the rounding error is about three times that of the direct sum instead of seven
+//! (largest error: four times instead of fifteen).
 //!
 //! Tiles are processed in groups that stay in the cache. Groups and the order of summation depend
 //! on the shapes only, so that the result does not depend on the number of threads. Cost:
@@ -165,19 +168,31 @@ fn weight_of_output(w: &[f32], u: &mut [f32], input: usize) {
     }
 }
 
+/// The points squared, their product and their sum: $a^2$, $b^2$, $a^2 b^2$, $a^2 + b^2$.
+const A1: f32 = 0.75;
+const B1: f32 = 1.5;
+const A2: f32 = 0.5625;
+const B2: f32 = 2.25;
+const PRODUCT: f32 = 1.265_625;
+const SUM: f32 = 2.8125;
+/// The Lagrange denominators, moved to the weights: $1/(a^2 b^2)$, $1/(2a^2(a^2 - b^2))$,
+/// $1/(2b^2(b^2 - a^2))$.
+const L0: f32 = 64.0 / 81.0;
+const LA: f32 = -128.0 / 243.0;
+const LB: f32 = 32.0 / 243.0;
+
+/// $G g$ along one dimension.
 #[inline(always)]
-fn g_transform(a: f32, b: f32, c: f32) -> [f32; TILE] {
-    let even = (a + c) * (-1.0 / 6.0);
-    let odd = b * (1.0 / 6.0);
-    let wide = a * (1.0 / 24.0) + c * (1.0 / 6.0);
-    let middle = b * (1.0 / 12.0);
+fn g_transform(g0: f32, g1: f32, g2: f32) -> [f32; TILE] {
+    let (even_a, odd_a) = ((g0 + A2 * g2) * LA, g1 * (A1 * LA));
+    let (even_b, odd_b) = ((g0 + B2 * g2) * LB, g1 * (B1 * LB));
     [
-        a * 0.25,
-        even - odd,
-        even + odd,
-        wide + middle,
-        wide - middle,
-        c,
+        g0 * L0,
+        even_a + odd_a,
+        even_a - odd_a,
+        even_b + odd_b,
+        even_b - odd_b,
+        g2,
     ]
 }
 
@@ -185,17 +200,15 @@ fn g_transform(a: f32, b: f32, c: f32) -> [f32; TILE] {
 #[inline(always)]
 fn b_transform(d: [f32; TILE]) -> [f32; TILE] {
     let [d0, d1, d2, d3, d4, d5] = d;
-    let a = d4 - 4.0 * d2;
-    let b = d3 - 4.0 * d1;
-    let c = d4 - d2;
-    let e = 2.0 * (d3 - d1);
+    let (even_a, odd_a) = (d4 - B2 * d2, A1 * (d3 - B2 * d1));
+    let (even_b, odd_b) = (d4 - A2 * d2, B1 * (d3 - A2 * d1));
     [
-        4.0 * d0 - 5.0 * d2 + d4,
-        a + b,
-        a - b,
-        c + e,
-        c - e,
-        4.0 * d1 - 5.0 * d3 + d5,
+        PRODUCT * d0 - SUM * d2 + d4,
+        even_a + odd_a,
+        even_a - odd_a,
+        even_b + odd_b,
+        even_b - odd_b,
+        PRODUCT * d1 - SUM * d3 + d5,
     ]
 }
 
@@ -203,9 +216,14 @@ fn b_transform(d: [f32; TILE]) -> [f32; TILE] {
 #[inline(always)]
 fn a_transform(m: [f32; TILE]) -> [f32; STEP] {
     let [m0, m1, m2, m3, m4, m5] = m;
-    let (s, d) = (m1 + m2, m1 - m2);
-    let (t, e) = (m3 + m4, m3 - m4);
-    [m0 + s + t, d + 2.0 * e, s + 4.0 * t, d + 8.0 * e + m5]
+    let (even_a, odd_a) = (m1 + m2, A1 * (m1 - m2));
+    let (even_b, odd_b) = (m3 + m4, B1 * (m3 - m4));
+    [
+        m0 + even_a + even_b,
+        odd_a + odd_b,
+        A2 * even_a + B2 * even_b,
+        A2 * odd_a + B2 * odd_b + m5,
+    ]
 }
 
 /// The tiles of `count` rows of tiles of one channel, to `[36, tiles]`.
@@ -381,7 +399,7 @@ mod tests {
             let fast = conv3x3(&x, &w, &shape);
             let slow = direct(&x, &w, &shape);
             // Sums of 9 I products of numbers up to 1.
-            let bound = 4e-5 * (9.0 * input as f64).sqrt();
+            let bound = 6e-6 * (9.0 * input as f64).sqrt();
             for (a, b) in fast.iter().zip(&slow) {
                 prop_assert!((f64::from(*a) - b).abs() < bound, "{a} and {b}");
             }
@@ -419,6 +437,6 @@ mod tests {
             .zip(&slow)
             .map(|(a, b)| (f64::from(*a) - b).abs())
             .fold(0.0, f64::max);
-        assert!(worst < 4e-5 * (9.0 * 256.0_f64).sqrt(), "{worst:e}");
+        assert!(worst < 6e-6 * (9.0 * 256.0_f64).sqrt(), "{worst:e}");
     }
 }

@@ -15,6 +15,13 @@ fn help_texts_are_as_written() {
         ("km", "km --help"),
         ("logrank", "logrank --help"),
         ("metrics", "metrics --help"),
+        ("deepsurv", "deepsurv --help"),
+        ("generate", "generate --help"),
+        ("style-mix", "style-mix --help"),
+        ("interpolate", "interpolate --help"),
+        ("discriminate", "discriminate --help"),
+        ("convert", "convert --help"),
+        ("inspect", "inspect --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));

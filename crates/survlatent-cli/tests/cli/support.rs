@@ -119,3 +119,70 @@ pub(crate) fn agrees(got: &Value, want: &Value, tolerance: f64, what: &str) {
         _ => assert_eq!(got, want, "{what}"),
     }
 }
+
+/// A network of the golden case, as a path for the command line.
+pub(crate) fn network(file: &str) -> String {
+    let path = golden(&format!("stylegan2/{file}"));
+    path.to_str().expect("a UTF-8 path").to_owned()
+}
+
+/// A golden tensor of the networks.
+pub(crate) fn tensor(file: &str, name: &str) -> Vec<f32> {
+    let bytes = std::fs::read(golden(&format!("stylegan2/{file}"))).expect("a golden file");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let view = file.tensor(name).expect("a golden tensor");
+    match view.dtype() {
+        safetensors::Dtype::U8 => view.data().iter().map(|&v| f32::from(v)).collect(),
+        safetensors::Dtype::F32 => {
+            let (chunks, _) = view.data().as_chunks::<4>();
+            chunks.iter().map(|&b| f32::from_le_bytes(b)).collect()
+        }
+        other => panic!("{name} holds {other:?}"),
+    }
+}
+
+/// The values of a `.npy` file, read by another crate than the one that wrote it.
+pub(crate) fn npy(path: &Path) -> (Vec<u64>, Vec<f32>) {
+    let file = std::fs::File::open(path).expect("a file");
+    let file = npyz::NpyFile::new(file).expect("npy");
+    (file.shape().to_vec(), file.into_vec().expect("floats"))
+}
+
+pub(crate) fn write_npy(path: &Path, shape: &[u64], values: &[f32]) {
+    use npyz::WriterBuilder as _;
+    let file = std::fs::File::create(path).expect("a file");
+    let mut writer = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(shape)
+        .writer(file)
+        .begin_nd()
+        .expect("a header");
+    writer.extend(values).expect("values");
+    writer.finish().expect("an end");
+}
+
+/// The largest difference.
+#[track_caller]
+pub(crate) fn worst(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "as many values");
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+/// Names of the files in a folder, sorted.
+pub(crate) fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
+        .collect();
+    names.sort_unstable();
+    names
+}

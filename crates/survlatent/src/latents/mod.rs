@@ -84,11 +84,8 @@ impl LatentsReader {
     /// [`Error::Io`]; otherwise what [`LatentsReader::read_bytes`] refuses, with the file's name.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Latents> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        self.read_bytes(&bytes).map_err(|error| error.in_file(path))
+        self.read_bytes(&content(path)?)
+            .map_err(|error| error.in_file(path))
     }
 
     /// Reads the bytes of a file. The format is told by the bytes.
@@ -97,19 +94,50 @@ impl LatentsReader {
     /// [`Error::Format`], [`Error::Dtype`], [`Error::Rank`], [`Error::WhichArray`],
     /// [`Error::NotFinite`] and what [`Table::from_csv`](crate::Table::from_csv) refuses.
     pub fn read_bytes(&self, bytes: &[u8]) -> Result<Latents> {
-        let wanted = self.array.as_deref();
-        if npy::is_npy(bytes) {
-            Latents::from_array(npy::read(bytes)?, "")
-        } else if npz::is_zip(bytes) {
-            let (name, array) = npz::read(bytes, wanted)?;
-            Latents::from_array(array, &name)
-        } else if safetensors::is_safetensors(bytes) {
-            let (name, array) = safetensors::read(bytes, wanted)?;
-            Latents::from_array(array, &name)
-        } else {
-            table::read(bytes)
+        match self.find(bytes)? {
+            Some((name, array)) => Latents::from_array(array, &name),
+            None => table::read(bytes),
         }
     }
+
+    /// Reads an array of any rank, such as images `[N, C, H, W]`: its shape and its values, last
+    /// index fastest. Values that are not finite stay as they are. CSV has no arrays.
+    ///
+    /// # Errors
+    /// As [`LatentsReader::read`].
+    pub fn read_array(&self, path: impl AsRef<Path>) -> Result<(Vec<usize>, Values)> {
+        let path = path.as_ref();
+        match self.find(&content(path)?) {
+            Ok(Some((_, array))) => Ok((array.shape, array.values)),
+            Ok(None) => Err(Error::Format {
+                format: "npy, npz or safetensors",
+                reason: "its first bytes are none of these formats'".into(),
+            }),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| error.in_file(path))
+    }
+
+    /// The array of a file that holds arrays, with its name where it has one.
+    fn find(&self, bytes: &[u8]) -> Result<Option<(String, Array)>> {
+        let wanted = self.array.as_deref();
+        if npy::is_npy(bytes) {
+            Ok(Some((String::new(), npy::read(bytes)?)))
+        } else if npz::is_zip(bytes) {
+            npz::read(bytes, wanted).map(Some)
+        } else if safetensors::is_safetensors(bytes) {
+            safetensors::read(bytes, wanted).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl Latents {

@@ -1,0 +1,263 @@
+//! `survlatent deepsurv`: a network in place of the linear predictor.
+
+use clap::Args;
+
+use crate::data::{FeatureFlags, Outcome};
+#[cfg(not(feature = "deep"))]
+#[cfg(not(feature = "deep"))]
+use crate::failure::Failure;
+use crate::value;
+
+/// Train a DeepSurv network
+#[derive(Args)]
+#[command(after_long_help = AFTER)]
+#[cfg_attr(
+    not(feature = "deep"),
+    expect(dead_code, reason = "read only where the network is built in")
+)]
+pub(crate) struct DeepSurv {
+    #[command(flatten)]
+    outcome: Outcome,
+    #[command(flatten)]
+    features: FeatureFlags,
+    /// Columns whose combinations are the strata, each with a baseline hazard of its own
+    #[arg(long, value_name = "COL,..", value_delimiter = ',')]
+    strata: Vec<String>,
+    /// Widths of the hidden layers; 0 alone leaves a linear head, which is the Cox model
+    #[arg(
+        long,
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "32,32"
+    )]
+    hidden: Vec<usize>,
+    /// selu or relu
+    #[arg(long, value_name = "A", default_value = "selu", value_parser = ["selu", "relu"], hide_possible_values = true)]
+    activation: String,
+    /// Normalisation before each activation: none, batch or layer
+    #[arg(long, value_name = "N", default_value = "none", value_parser = ["none", "batch", "layer"], hide_possible_values = true)]
+    norm: String,
+    /// Probability with which an activation is dropped in training
+    #[arg(long, value_name = "P", default_value = "0", value_parser = value::unit)]
+    dropout: f64,
+    /// efron or breslow
+    #[arg(long, value_name = "T", default_value = "efron", value_parser = ["efron", "breslow"], hide_possible_values = true)]
+    ties: String,
+    /// Patients per step, with the risk sets they form among themselves (default: all)
+    #[arg(long, value_name = "N", value_parser = value::count::<2>)]
+    batch: Option<usize>,
+    /// With --batch: so many events per step, each against this many controls from its risk set
+    #[arg(long, value_name = "M", value_parser = value::count::<1>, requires = "batch")]
+    controls: Option<usize>,
+    /// Passes over the data, at most
+    #[arg(long, value_name = "N", default_value = "100", value_parser = value::count::<1>)]
+    epochs: usize,
+    /// Learning rate
+    #[arg(long, value_name = "R", default_value = "0.001", value_parser = value::positive)]
+    lr: f64,
+    /// Factor on the learning rate after every epoch
+    #[arg(long, value_name = "F", default_value = "1", value_parser = value::positive)]
+    lr_decay: f64,
+    /// Decoupled weight decay
+    #[arg(long, value_name = "D", default_value = "0", value_parser = value::not_negative)]
+    weight_decay: f64,
+    /// Hold out this share of the patients and keep the epoch with their least loss
+    #[arg(long, value_name = "SHARE", value_parser = value::inside)]
+    early_stopping: Option<f64>,
+    /// Epochs without improvement after which to stop
+    #[arg(long, value_name = "N", default_value = "10", value_parser = value::count::<1>, requires = "early_stopping")]
+    patience: usize,
+    /// Train K more times without a fold each and report the concordance out of fold
+    #[arg(long, value_name = "K", value_parser = value::count::<2>)]
+    cv: Option<usize>,
+    /// Seed of weights, dropout, batches and folds
+    #[arg(long, value_name = "S", default_value = "0")]
+    seed: u64,
+    /// Write the trained network to this safetensors file
+    #[arg(long, value_name = "FILE")]
+    save: Option<std::path::PathBuf>,
+}
+
+const AFTER: &str = "\
+JSON:
+  names[], hidden[], n, nevent, ties, epochs, epoch (kept, from 1), loss[] (in-sample, per event),
+  validation_loss[]|null, concordance_in_sample, dropped_rows;
+  with --cv: cv {foldid[], log_risk[] (out of fold), concordance[] (per fold), mean}
+
+Examples:
+  survlatent deepsurv lung.csv --time time --event status --features age,sex --cv 5
+  survlatent deepsurv cohort.csv --time days --event died --features-file latents.npy \\
+      --hidden 256,256 --dropout 0.2 --early-stopping 0.2 --save network.safetensors";
+
+impl DeepSurv {
+    /// Says that this program was built without it.
+    #[cfg(not(feature = "deep"))]
+    #[expect(clippy::unused_self, reason = "the other form of it needs the flags")]
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        Err(Failure::usage(
+            "this program was built without networks for survival; build it with \
+             `cargo install --path crates/survlatent-cli --features deep`",
+        ))
+    }
+}
+
+#[cfg(feature = "deep")]
+mod with_networks {
+    use std::ops::ControlFlow;
+
+    use indicatif::{ProgressBar, ProgressStyle};
+    use serde::Serialize;
+    use survlatent::Cohort;
+    use survlatent::cox_survival::deep::{self, Activation, Batches, DeepSurvFit, Norm};
+    use survlatent::cox_survival::{Folds, Progress, concordance};
+
+    use super::DeepSurv;
+    use crate::failure::Failure;
+    use crate::report;
+
+    impl DeepSurv {
+        pub(crate) fn run(&self) -> Result<(), Failure> {
+            let roles = self.outcome.roles().strata(&self.strata);
+            let cohort = self.features.cohort(&self.outcome, roles)?;
+            report::notices(&cohort);
+            let (surv, x) = (cohort.surv(), cohort.covariates()?);
+            let settings = self.settings()?;
+            // The best device that was built in.
+            let device = burn::tensor::Device::default();
+            let bar = ProgressBar::new((self.epochs * (1 + self.cv.unwrap_or(0))) as u64);
+            if let Ok(style) =
+                ProgressStyle::with_template("{bar:40} {pos}/{len} epochs, {elapsed}")
+            {
+                bar.set_style(style);
+            }
+            let watch = |_: Progress| {
+                bar.inc(1);
+                ControlFlow::Continue(())
+            };
+            let fit = settings.fit_with(surv, &x, &device, &watch)?;
+            let cv = match self.cv {
+                None => None,
+                Some(k) => {
+                    let folds = Folds::stratified(surv, k, self.seed)?;
+                    let mut cv = Cv {
+                        foldid: folds.ids(),
+                        log_risk: vec![0.0; surv.n()],
+                        concordance: Vec::with_capacity(k),
+                        mean: 0.0,
+                    };
+                    for fold in 0..k {
+                        let (train, test) = (folds.training(fold), folds.held_out(fold));
+                        let part = surv.subset(&train)?;
+                        let part = settings.fit_with(&part, &x.select(&train)?, &device, &watch)?;
+                        let risk = part.predict(&x.select(&test)?)?;
+                        let judged = concordance(&surv.subset(&test)?, &risk)?;
+                        cv.concordance.push(judged.concordance());
+                        for (row, risk) in test.into_iter().zip(risk) {
+                            cv.log_risk[row] = risk;
+                        }
+                    }
+                    cv.mean = cv.concordance.iter().sum::<f64>() / k as f64;
+                    Some(cv)
+                }
+            };
+            bar.finish_and_clear();
+            if let Some(path) = &self.save {
+                fit.save(path)?;
+            }
+            let out_of_fold = cv.as_ref().map_or_else(String::new, |cv| {
+                format!(
+                    "Concordance (out-of-fold, mean of {} folds) = {:.4}\n",
+                    cv.concordance.len(),
+                    cv.mean
+                )
+            });
+            let table = format!("{fit}{out_of_fold}");
+            let json = self
+                .outcome
+                .json
+                .then(|| Json::new(self, &fit, &cohort, cv));
+            report::result(json.as_ref(), &table)
+        }
+
+        fn settings(&self) -> Result<deep::DeepSurv, Failure> {
+            let hidden = match self.hidden.as_slice() {
+                [0] => &[],
+                widths => widths,
+            };
+            let mut settings = deep::DeepSurv::new()
+                .hidden(hidden)
+                .activation(match self.activation.as_str() {
+                    "relu" => Activation::Relu,
+                    _ => Activation::Selu,
+                })
+                .norm(match self.norm.as_str() {
+                    "batch" => Norm::Batch,
+                    "layer" => Norm::Layer,
+                    _ => Norm::None,
+                })
+                .dropout(self.dropout)
+                .ties(self.ties.parse()?)
+                .epochs(self.epochs)
+                .learning_rate(self.lr)
+                .learning_rate_decay(self.lr_decay)
+                .weight_decay(self.weight_decay)
+                .seed(self.seed);
+            settings = match (self.batch, self.controls) {
+                (None, _) => settings,
+                (Some(size), None) => settings.batches(Batches::InRiskSets { size }),
+                (Some(size), Some(controls)) => {
+                    settings.batches(Batches::CaseControl { size, controls })
+                }
+            };
+            if let Some(share) = self.early_stopping {
+                settings = settings.early_stopping(share, self.patience);
+            }
+            Ok(settings)
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Json<'a> {
+        names: &'a [String],
+        hidden: &'a [usize],
+        n: usize,
+        nevent: usize,
+        ties: &'a str,
+        epochs: usize,
+        epoch: usize,
+        loss: Vec<f64>,
+        validation_loss: Option<Vec<f64>>,
+        concordance_in_sample: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cv: Option<Cv>,
+        dropped_rows: usize,
+    }
+
+    #[derive(Serialize)]
+    struct Cv {
+        foldid: Vec<usize>,
+        log_risk: Vec<f64>,
+        concordance: Vec<f64>,
+        mean: f64,
+    }
+
+    impl<'a> Json<'a> {
+        fn new(verb: &'a DeepSurv, fit: &'a DeepSurvFit, cohort: &Cohort, cv: Option<Cv>) -> Self {
+            let history = fit.history();
+            Self {
+                names: fit.names(),
+                hidden: &verb.hidden,
+                n: cohort.surv().n(),
+                nevent: cohort.surv().n_events(),
+                ties: &verb.ties,
+                epochs: history.len(),
+                epoch: fit.epoch() + 1,
+                loss: history.iter().map(|e| e.training).collect(),
+                validation_loss: history.iter().map(|e| e.validation).collect(),
+                concordance_in_sample: fit.concordance(),
+                cv,
+                dropped_rows: cohort.dropped_rows(),
+            }
+        }
+    }
+}

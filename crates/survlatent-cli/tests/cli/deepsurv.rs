@@ -1,0 +1,68 @@
+//! `deepsurv`: with the feature `deep` it trains, without it it says so.
+
+#[cfg(feature = "deep")]
+use std::fmt::Write as _;
+
+use crate::support::run_on;
+
+/// Forty patients whose risk falls and rises again with `x`.
+#[cfg(feature = "deep")]
+fn cohort() -> String {
+    let mut csv = "t,e,x,z\n".to_owned();
+    for i in 0..60 {
+        let x = f64::from(i * 17 % 60) / 15.0 - 2.0;
+        let noise = f64::from(i * 29 % 31) / 31.0;
+        let time = (2.0 - x * x + noise).exp();
+        writeln!(csv, "{time},{},{x},{noise}", i % 5 > 0).unwrap();
+    }
+    csv
+}
+
+#[cfg(feature = "deep")]
+#[test]
+fn a_network_is_trained_judged_and_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("network.safetensors");
+    let line = "deepsurv {} --time t --event e --hidden 16 --activation relu --lr 0.02 \
+                --epochs 150 --cv 3 --seed 2 --json";
+    let line = format!("{line} --save {}", file.display());
+    let json = run_on(&cohort(), &line).json();
+    assert_eq!(
+        (json["n"].as_u64(), json["epochs"].as_u64()),
+        (Some(60), Some(150))
+    );
+    assert_eq!(json["loss"].as_array().unwrap().len(), 150);
+    assert_eq!(json["cv"]["log_risk"].as_array().unwrap().len(), 60);
+    assert!(json["validation_loss"].is_null());
+    assert!(
+        json["cv"]["mean"].as_f64().unwrap() > 0.75,
+        "{}",
+        json["cv"]["mean"]
+    );
+    let fit = survlatent::cox_survival::deep::DeepSurvFit::load(&file).unwrap();
+    assert_eq!(fit.names(), ["x", "z"]);
+    // A line cannot follow it, and early stopping is told.
+    let line = "deepsurv {} --time t --event e --hidden 0 --lr 0.05 --early-stopping 0.25 --json";
+    let json = run_on(&cohort(), line).json();
+    assert!(json["concordance_in_sample"].as_f64().unwrap() < 0.65);
+    let held = json["validation_loss"].as_array().unwrap();
+    assert_eq!(held.len(), json["epochs"].as_u64().unwrap() as usize);
+}
+
+#[cfg(feature = "deep")]
+#[test]
+fn faults_are_told() {
+    let csv = cohort();
+    run_on(&csv, "deepsurv {} --time t --event e --dropout 2").fails(2, &["--dropout"]);
+    run_on(&csv, "deepsurv {} --time t --event e --hidden 3,0").fails(2, &["hidden"]);
+    run_on(&csv, "deepsurv {} --time t --event e --lr 1e30").fails(1, &["diverged", "epoch"]);
+    run_on(&csv, "deepsurv {} --time t --event e --features y").fails(1, &["`y`"]);
+}
+
+#[cfg(not(feature = "deep"))]
+#[test]
+fn without_networks_it_says_how_to_get_them() {
+    let csv = "t,e,x\n1,1,2\n2,0,3\n3,1,1\n";
+    let run = run_on(csv, "deepsurv {} --time t --event e");
+    run.fails(2, &["--features deep"]);
+}
