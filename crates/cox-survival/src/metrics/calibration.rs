@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::d_calibration::check_probabilities;
 use super::ipcw_loss::last_time;
-use crate::CoxPh;
+use super::weighted_quantile::Weighted;
 use crate::confidence::normal_quantile;
 use crate::covariates::Covariates;
-use crate::error::{Error, Result, check_finite, check_length};
+use crate::error::{Error, Result, check_length};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;
 use crate::text_table;
+use crate::{CoxPh, RestrictedCubicSpline};
 
 /// Risks are moved into `[FLOOR, 1 - FLOOR]` before their complementary log-log is taken.
 const FLOOR: f64 = 1e-7;
@@ -156,18 +157,12 @@ impl Calibration {
             _ => &[0.025, 0.1833, 0.3417, 0.5, 0.6583, 0.8167, 0.975],
         };
         let knots: Vec<f64> = at.iter().map(|&p| spread.quantile(p)).collect();
-        if knots.windows(2).any(|w| w[0] >= w[1]) {
-            return Err(Error::Undefined {
-                what: "the smoothed calibration",
-                reason: "the predictions take too few values for the knots of the spline",
-            });
-        }
-        let columns = self.knots - 1;
-        let basis: Vec<f64> = x
-            .iter()
-            .flat_map(|&x| restricted_cubic(x, &knots))
-            .collect();
-        let basis = Covariates::from_rows(&basis, x.len(), columns)?;
+        let spline = RestrictedCubicSpline::new(knots).map_err(|_| Error::Undefined {
+            what: "the smoothed calibration",
+            reason: "the predictions take too few values for the knots of the spline",
+        })?;
+        let basis = spline.basis(&x)?;
+        let basis = Covariates::from_rows(&basis, x.len(), spline.columns())?;
         let fit = CoxPh::new().concordance(false).fit(surv, &basis)?;
         let survival = fit.survival(&basis, &[self.time], 0)?;
         Ok(survival.into_iter().map(|s| 1.0 - s).collect())
@@ -247,70 +242,6 @@ pub(super) fn unstratified(surv: &Surv) -> Result<Surv> {
     builder.build()
 }
 
-/// Restricted cubic spline at `x`: linear beyond the outer knots, `knots - 1` columns in the
-/// truncated power basis (C. J. Stone and C. Y. Koo 1985), the outer knots moved to 0 and 1 so that
-/// the columns are of one size.
-fn restricted_cubic(x: f64, knots: &[f64]) -> Vec<f64> {
-    let k = knots.len();
-    let unit = |v: f64| (v - knots[0]) / (knots[k - 1] - knots[0]);
-    let (x, before) = (unit(x), unit(knots[k - 2]));
-    let cube = |v: f64| v.max(0.0).powi(3);
-    let mut row = vec![x];
-    for &knot in &knots[..k - 2] {
-        let knot = unit(knot);
-        let bent = cube(x - knot) - cube(x - before) * (1.0 - knot) / (1.0 - before)
-            + cube(x - 1.0) * (before - knot) / (1.0 - before);
-        row.push(bent);
-    }
-    row
-}
-
-/// Values with their case weights, sorted.
-struct Weighted {
-    value: Vec<f64>,
-    /// Weight up to and including each value.
-    upto: Vec<f64>,
-    mean: f64,
-}
-
-impl Weighted {
-    fn new(surv: &Surv, rows: &[usize], values: &[f64]) -> Self {
-        let mut rows = rows.to_vec();
-        rows.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-        let (mut sum, mut total) = (0.0, 0.0);
-        let mut upto = Vec::with_capacity(rows.len());
-        for &i in &rows {
-            total += surv.weight(i);
-            sum += surv.weight(i) * values[i];
-            upto.push(total);
-        }
-        Self {
-            value: rows.iter().map(|&i| values[i]).collect(),
-            upto,
-            mean: sum / total,
-        }
-    }
-
-    fn mean(&self) -> f64 {
-        self.mean
-    }
-
-    /// R's default quantile (type 7), each value counted as often as its weight says.
-    fn quantile(&self, p: f64) -> f64 {
-        let total = self.upto.last().copied().unwrap_or(0.0);
-        let place = p * (total - 1.0).max(0.0);
-        let at = |place: f64| {
-            let k = self.upto.partition_point(|&u| u <= place);
-            self.value[k.min(self.value.len() - 1)]
-        };
-        // A place that is whole but for rounding is whole, as in R.
-        let whole = (place + 4.0 * f64::EPSILON * place).floor();
-        let part = (place - whole).max(0.0);
-        let (low, high) = (at(whole), at(whole + 1.0));
-        low + part * (high - low)
-    }
-}
-
 /// Result of [`Calibration::fit`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -383,125 +314,8 @@ impl fmt::Display for CalibrationFit {
     }
 }
 
-/// The slope of a linear predictor on new patients, and the events they had against those predicted.
-///
-/// The slope is the coefficient of the predictor in a Cox model (Efron ties) of its own: 1 if its
-/// spread is right, below 1 if predictions are too extreme (overfitting). R:
-/// `coxph(Surv(time, status) ~ lp)`. Strata, weights and entry of `surv` are used.
-///
-/// ```
-/// use cox_survival::{Surv, calibration_slope};
-/// let surv = Surv::new(&[5.0, 3.0, 9.0, 7.0, 1.0], &[true, true, false, true, true])?;
-/// let slope = calibration_slope(&surv, &[0.2, 0.1, -0.4, 0.3, 0.9])?;
-/// assert!(slope.slope > 1.0 && slope.lower < slope.slope);
-/// # Ok::<(), cox_survival::Error>(())
-/// ```
-pub fn calibration_slope(surv: &Surv, linear_predictor: &[f64]) -> Result<CalibrationSlope> {
-    check_length("linear predictor", linear_predictor.len(), surv.n())?;
-    check_finite("linear predictor", linear_predictor)?;
-    let x =
-        Covariates::from_rows(linear_predictor, surv.n(), 1)?.with_names(["linear predictor"])?;
-    let fit = CoxPh::new().concordance(false).fit(surv, &x)?;
-    let (slope, std_err) = (fit.coef()[0], fit.se()[0]);
-    let z = normal_quantile(0.95)?;
-    Ok(CalibrationSlope {
-        slope,
-        std_err,
-        lower: slope - z * std_err,
-        upper: slope + z * std_err,
-    })
-}
-
-/// Result of [`calibration_slope`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CalibrationSlope {
-    /// The slope; 1 is right.
-    pub slope: f64,
-    /// Its standard error.
-    pub std_err: f64,
-    /// Lower 95 % limit.
-    pub lower: f64,
-    /// Upper 95 % limit.
-    pub upper: f64,
-}
-
-/// Observed events over those that predicted curves expect up to each patient's own time:
-/// calibration in the large over the whole follow-up.
-///
-/// Expected are `sum of w_i H_i(t_i)` with `H = -log S`; the ratio is 1 if right on average, above 1
-/// if risks were too low. The log ratio has the standard error `sqrt(sum over events of w_i^2) /
-/// sum over events of w_i`, that of a Poisson intercept with offset `log H_i(t_i)`.
-/// `at_own_time` is `S_i(t_i)`, one per row, above 0.
-///
-/// C. Crowson, E. Atkinson and T. Therneau, Assessing calibration of prognostic risk scores,
-/// Statistical Methods in Medical Research 25, 2016.
-///
-/// ```
-/// use cox_survival::{Surv, observed_expected};
-/// let surv = Surv::new(&[1.0, 2.0], &[true, true])?;
-/// let ratio = observed_expected(&surv, &[(-0.5f64).exp(), (-0.5f64).exp()])?;
-/// assert!((ratio.ratio - 2.0).abs() < 1e-12);
-/// # Ok::<(), cox_survival::Error>(())
-/// ```
-pub fn observed_expected(surv: &Surv, at_own_time: &[f64]) -> Result<ObservedExpected> {
-    check_length("survival at own time", at_own_time.len(), surv.n())?;
-    check_probabilities(at_own_time)?;
-    if surv.entry().is_some() {
-        return Err(Error::Undefined {
-            what: "the number of expected events",
-            reason: "it does not account for left truncation",
-        });
-    }
-    if let Some(row) = at_own_time.iter().position(|&s| s <= 0.0) {
-        return Err(Error::Prediction {
-            row,
-            column: 0,
-            value: at_own_time[row],
-            fault: "means an infinite expected number of events",
-        });
-    }
-    let (mut observed, mut squares, mut expected) = (0.0, 0.0, 0.0);
-    for (i, s) in at_own_time.iter().enumerate() {
-        let w = surv.weight(i);
-        if surv.event()[i] {
-            observed += w;
-            squares += w * w;
-        }
-        expected -= w * s.ln();
-    }
-    if expected <= 0.0 {
-        return Err(Error::Undefined {
-            what: "observed over expected",
-            reason: "no event is expected",
-        });
-    }
-    Ok(ObservedExpected {
-        observed,
-        expected,
-        ratio: observed / expected,
-        std_err_log: squares.sqrt() / observed,
-    })
-}
-
-/// Result of [`observed_expected`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct ObservedExpected {
-    /// Events that happened (weighted).
-    pub observed: f64,
-    /// Events that were predicted.
-    pub expected: f64,
-    /// Their ratio.
-    pub ratio: f64,
-    /// Standard error of the log of the ratio.
-    pub std_err_log: f64,
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::test_data::close;
 
@@ -513,41 +327,6 @@ mod tests {
             .map(|i| (noise(i + 500) * 20.0).round() / 22.0 + 0.02)
             .collect();
         (Surv::new(&time, &event).unwrap(), risk)
-    }
-
-    proptest! {
-        #[test]
-        fn whole_weights_repeat_values(values in prop::collection::vec((0..20i32, 1..4u8), 1..20), p in 0.0..=1.0f64) {
-            let n = values.len().max(2);
-            let value = |i: usize| f64::from(values[i % values.len()].0);
-            let weight: Vec<f64> = (0..n).map(|i| f64::from(values[i % values.len()].1)).collect();
-            let x: Vec<f64> = (0..n).map(value).collect();
-            let surv = Surv::builder(&vec![1.0; n], &vec![true; n]).weights(&weight).build().unwrap();
-            let rows: Vec<usize> = (0..n).collect();
-            let mut long: Vec<f64> = rows.iter().flat_map(|&i| vec![x[i]; usize::from(values[i % values.len()].1)]).collect();
-            long.sort_by(f64::total_cmp);
-            let place = p * (long.len() - 1) as f64;
-            let low = (0..long.len()).take_while(|&k| k as f64 <= place).count() - 1;
-            let want = long[low] + (place - low as f64) * (long[(low + 1).min(long.len() - 1)] - long[low]);
-            close(Weighted::new(&surv, &rows, &x).quantile(p), want, 1e-9);
-        }
-    }
-
-    #[test]
-    fn a_restricted_cubic_spline_is_straight_outside_and_smooth_inside() {
-        let knots = [0.0, 1.0, 2.5, 4.0];
-        let column = |x: f64, j: usize| restricted_cubic(x, &knots)[j];
-        for j in 0..3 {
-            for x in [-3.0, 5.0] {
-                let bend = column(x + 0.5, j) - 2.0 * column(x, j) + column(x - 0.5, j);
-                close(bend, 0.0, 1e-12);
-            }
-            for knot in knots {
-                let slope = |x: f64| (column(x + 1e-5, j) - column(x - 1e-5, j)) / 2e-5;
-                close(slope(knot - 1e-5), slope(knot + 1e-5), 1e-4);
-            }
-        }
-        close(column(3.3, 0), 3.3 / 4.0, 1e-15);
     }
 
     #[test]
@@ -600,9 +379,5 @@ mod tests {
             fit(Calibration::new(6.0), &bad),
             Error::Prediction { row: 7, .. }
         ));
-        let none = observed_expected(&surv, &[0.0; 40]).unwrap_err();
-        assert!(matches!(none, Error::Prediction { row: 0, .. }));
-        let slope = calibration_slope(&surv, &[1.0; 40]).unwrap_err();
-        assert!(matches!(slope, Error::ConstantColumn { .. }));
     }
 }

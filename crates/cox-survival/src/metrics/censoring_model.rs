@@ -1,8 +1,8 @@
 //! Models of the probability of not yet being censored: what inverse weights are made of.
 
 use super::censoring::CensoringCurve;
+use crate::CoxPh;
 use crate::covariates::Covariates;
-use crate::cox::settings::CoxPh;
 use crate::error::{Error, Result, check_length};
 use crate::surv::Surv;
 

@@ -2,6 +2,7 @@
 
 mod antolini;
 mod calibration;
+mod calibration_slope;
 mod censoring;
 mod censoring_model;
 mod concordance;
@@ -11,6 +12,7 @@ mod explained_variation;
 mod harrell;
 mod ipcw_loss;
 mod net_benefit;
+mod observed_expected;
 mod pairs;
 mod predicted;
 mod prefix_tree;
@@ -18,12 +20,11 @@ mod prefix_tree;
 mod test_curves;
 mod time_weight;
 mod uno;
+mod weighted_quantile;
 
 pub use antolini::Antolini;
-pub use calibration::{
-    Calibration, CalibrationFit, CalibrationGroup, CalibrationSlope, ObservedExpected,
-    calibration_slope, observed_expected,
-};
+pub use calibration::{Calibration, CalibrationFit, CalibrationGroup};
+pub use calibration_slope::{CalibrationSlope, calibration_slope};
 pub use censoring_model::CensoringModel;
 pub use concordance::{Concordance, ConcordanceDifference};
 pub use d_calibration::{DCalibration, DCalibrationFit};
@@ -32,6 +33,7 @@ pub use explained_variation::{RoystonSauerbrei, royston_sauerbrei};
 pub use harrell::{Harrell, concordance};
 pub use ipcw_loss::{BinomialLoss, Brier, ScoreOverTime};
 pub use net_benefit::{DecisionCurve, DecisionPoint, NetBenefit};
+pub use observed_expected::{ObservedExpected, observed_expected};
 pub use predicted::PredictedSurvival;
 pub use time_weight::TimeWeight;
 pub use uno::{Uno, uno};

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::chart_layout::{Data, Mark, Series};
 use super::svg_to_png;
-use crate::PathFit;
 use crate::error::{Error, Result};
 use crate::kaplan_meier::KmCurve;
 use crate::metrics::{CalibrationFit, DecisionCurve};
 use crate::validation::cross_validation::{CvFit, CvMeasure};
+use crate::{PathFit, Schoenfeld};
 
 /// Settings of a diagnostic picture; each method below draws one kind.
 ///
@@ -209,6 +209,57 @@ impl Chart {
         self.draw("Decision curve", &data)
     }
 
+    /// Scaled Schoenfeld residuals of one column against time, smoothed, beside its coefficient in the
+    /// model: a smooth curve that leaves the line shows an effect that changes with time.
+    ///
+    /// The smoother is a local straight line over the nearest two thirds of the events, weighted by
+    /// the tricube of their distance (Cleveland 1979, without his robust steps).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a column that the residuals do not have.
+    pub fn schoenfeld(
+        &self,
+        residuals: &Schoenfeld,
+        column: usize,
+        coefficient: f64,
+    ) -> Result<Picture> {
+        let events = residuals.time.len();
+        let columns = residuals.values.len().checked_div(events).unwrap_or(0);
+        if column >= columns {
+            return Err(Error::Setting {
+                name: "column",
+                value: column.to_string(),
+                expected: "must be one of the residuals' columns",
+            });
+        }
+        let values = residuals.values.iter().skip(column).step_by(columns);
+        let points: Vec<(f64, f64)> = residuals
+            .time
+            .iter()
+            .copied()
+            .zip(values.copied())
+            .collect();
+        let ends = points
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| {
+                (low.min(p.0), high.max(p.0))
+            });
+        let level = vec![(ends.0, coefficient), (ends.1, coefficient)];
+        let grid = (0..=60u8).map(|k| ends.0 + (ends.1 - ends.0) * f64::from(k) / 60.0);
+        let smooth = grid
+            .filter_map(|t| Some((t, local_line(&points, t)?)))
+            .collect();
+        let series = vec![
+            Series::new("scaled residuals", Mark::Points, points),
+            Series::new("smoothed", Mark::Line, smooth),
+            Series::new("coefficient", Mark::Line, level),
+        ];
+        self.draw(
+            "Schoenfeld residuals",
+            &Data::new("Time", "Coefficient at the time", series),
+        )
+    }
+
     fn draw(&self, title: &str, data: &Data) -> Result<Picture> {
         if data.series.iter().all(|s| s.points.is_empty()) {
             return Err(Error::Picture {
@@ -217,6 +268,31 @@ impl Chart {
         }
         let svg = super::chart_layout::draw(self, title, data)?;
         Ok(Picture { svg })
+    }
+}
+
+/// The local straight line at `t`; `None` where all points in reach have one abscissa and it is
+/// not `t`, or there is none.
+fn local_line(points: &[(f64, f64)], t: f64) -> Option<f64> {
+    let mut distance: Vec<f64> = points.iter().map(|p| (p.0 - t).abs()).collect();
+    distance.sort_unstable_by(f64::total_cmp);
+    let reach = distance.get((2 * points.len()).div_ceil(3).checked_sub(1)?)? * (1.0 + 1e-9);
+    let mut sums = [0.0; 5];
+    for &(x, y) in points {
+        let (u, x) = ((x - t).abs() / reach.max(f64::MIN_POSITIVE), x - t);
+        if u < 1.0 {
+            let w = (1.0 - u.powi(3)).powi(3);
+            for (sum, term) in sums.iter_mut().zip([1.0, x, x * x, y, x * y]) {
+                *sum += w * term;
+            }
+        }
+    }
+    let [w, x, xx, y, xy] = sums;
+    let spread = w * xx - x * x;
+    if spread > 1e-12 * w * xx {
+        Some((xx * y - x * xy) / spread)
+    } else {
+        (w > 0.0 && xx <= 0.0).then_some(y / w)
     }
 }
 
@@ -295,6 +371,33 @@ mod tests {
                 .for_each(|&j| ever[j as usize] = true);
         }
         assert_eq!(count(&svg, "<path"), ever.iter().filter(|&&e| e).count());
+    }
+
+    #[test]
+    fn schoenfeld_residuals_with_their_smooth() {
+        let (surv, x) = data();
+        let x = Covariates::from_rows(&x, 80, 6).unwrap();
+        let fit = crate::CoxPh::new().fit(&surv, &x).unwrap();
+        let residuals = fit.diagnostics(&surv, &x).unwrap().scaled_schoenfeld();
+        let svg = Chart::new()
+            .schoenfeld(&residuals, 1, fit.coef()[1])
+            .unwrap();
+        assert_eq!(count(svg.svg(), "<circle"), surv.n_events() + 1);
+        assert_eq!(count(svg.svg(), "<path"), 2);
+        let bad = Chart::new().schoenfeld(&residuals, 6, 0.0);
+        assert!(matches!(bad, Err(Error::Setting { name: "column", .. })));
+    }
+
+    #[test]
+    fn a_local_line_keeps_straight_lines() {
+        let line: Vec<(f64, f64)> = (0..20u8)
+            .map(|k| (f64::from(k), 3.0 - 0.5 * f64::from(k)))
+            .collect();
+        for t in [0.0, 4.3, 19.0] {
+            assert!((local_line(&line, t).unwrap() - (3.0 - 0.5 * t)).abs() < 1e-9);
+        }
+        assert_eq!(local_line(&[], 1.0), None);
+        assert!(local_line(&[(1.0, 2.0), (1.0, 4.0)], 1.0).is_none_or(|y| (y - 3.0).abs() < 1e-12));
     }
 
     #[test]
