@@ -256,6 +256,13 @@ impl CoxPath {
                 expected,
             })
         };
+        if self.ties == Ties::Exact {
+            return Err(Error::Setting {
+                name: "ties",
+                value: self.ties.name().to_owned(),
+                expected: "must be efron or breslow for a path",
+            });
+        }
         if !(0.0..=1.0).contains(&self.alpha) {
             return setting("alpha", self.alpha, "must lie in [0, 1]");
         }
