@@ -25,6 +25,7 @@
 //! | from a later time on | [`Landmark`] |
 //! | groups | [`LogRank`] |
 //! | tables as text, Markdown, HTML, LaTeX, CSV | [`Table`] |
+//! | networks (feature `deep`) | `deep::DeepSurv` to `deep::DeepSurvFit`; `deep::cox_ph_loss` |
 //! | pictures (feature `plot`) | `KmPlot`, `ForestPlot`, `Chart` |
 //! | long work | [`Observer`] hears of [`Progress`] and can stop it |
 //! | faults | [`enum@Error`] |
