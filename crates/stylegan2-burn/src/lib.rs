@@ -9,6 +9,7 @@
 //! | [`Generator`], [`Mapping`], [`Synthesis`], [`Discriminator`] | networks |
 //! | [`Dual`] | exact derivatives along a direction |
 //! | [`ops`] | the operations, one per file |
+//! | `train` (feature of the same name) | training |
 //! | [`seed`], [`mod@image`] | numpy's random numbers, 8-bit pictures |
 
 // Tensors are handles: passing them by value is Burn's convention.
@@ -31,6 +32,8 @@ pub mod ops;
 pub mod seed;
 mod synthesis;
 mod tangent;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use checkpoint::{Checkpoint, FloatFormat, Format, Network, NetworkConfig};
 pub use config::{Architecture, DiscriminatorConfig, GeneratorConfig, MappingConfig};

@@ -1,0 +1,5 @@
+//! Training: data, augmentation, losses, run folders.
+
+mod source;
+
+pub use source::ImageSource;
