@@ -33,7 +33,7 @@ use crate::generator::Generator;
 use crate::seed;
 use pickle::Pickle;
 use source::Source;
-use state::Names;
+pub(crate) use state::Names;
 use tensor::RawTensor;
 
 /// The kinds of files that are read.

@@ -1,5 +1,30 @@
-//! Training: data, augmentation, losses, run folders.
+//! Training: losses, optimiser, data, run folders.
+//!
+//! [`Trainer::step`] runs one iteration of StyleGAN2 training (Karras et al. 2020): the
+//! generator's loss, every fourth iteration the path-length penalty, the discriminator's loss,
+//! every sixteenth the R1 penalty, then the moving average of the generator. Everything random
+//! comes from the seed and the iteration's number, so that a state holds networks, moments and
+//! counters and nothing else.
 
+mod draws;
+mod ema;
+#[cfg(test)]
+mod golden_test;
+mod init;
+mod inputs;
+pub mod loss;
+mod map;
+mod optimizer;
+mod parameters;
+mod settings;
 mod source;
+mod trainer;
 
+pub use ema::ema_weight;
+pub use init::Networks;
+pub use inputs::RoundInputs;
+pub use map::{Augmentation, DrawnAugmentation, Identity};
+pub use optimizer::{Adam, AdamState};
+pub use settings::{AugmentStrength, Plan, Preset, TrainPrecision, TrainSettings};
 pub use source::ImageSource;
+pub use trainer::{Progress, StepReport, Trainer};
