@@ -23,6 +23,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "train")]
+pub(crate) use safetensors::{Extra, save_with};
 pub use safetensors::{FloatFormat, parameter_shapes, save};
 pub use state::to_dtype;
 

@@ -18,6 +18,9 @@ mod optimizer;
 mod parameters;
 mod settings;
 mod source;
+mod state;
+#[cfg(test)]
+mod state_test;
 mod trainer;
 
 pub use ema::ema_weight;

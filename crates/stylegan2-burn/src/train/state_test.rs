@@ -1,0 +1,305 @@
+//! Stopping and going on, parts of batches, frozen layers, faults.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::settings::AugmentStrength;
+use super::trainer::Trainer;
+use super::{ImageSource, Networks, TrainSettings, parameters};
+use crate::checkpoint::Names;
+use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, MappingConfig, Result};
+
+const SIDE: usize = 16;
+
+/// Pictures made by a formula, with labels on request.
+struct Pictures {
+    labels: usize,
+}
+
+impl ImageSource for Pictures {
+    fn len(&self) -> usize {
+        11
+    }
+    fn shape(&self) -> [usize; 3] {
+        [2, SIDE, SIDE]
+    }
+    fn label_dim(&self) -> usize {
+        self.labels
+    }
+    fn image(&self, index: usize) -> Result<Vec<u8>> {
+        let value = |k: usize| (k * (index + 3) * 7 % 251) as u8;
+        Ok((0..2 * SIDE * SIDE).map(value).collect())
+    }
+    fn label(&self, index: usize) -> Option<Vec<f32>> {
+        let one = |k| f32::from(u8::from(index % self.labels == k));
+        (self.labels > 0).then(|| (0..self.labels).map(one).collect())
+    }
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings::new()
+        .with_batch(4)
+        .with_rounds(1)
+        .with_path_interval(Some(2))
+        .with_r1_interval(Some(3))
+        .with_mirror(true)
+        .with_augment_interval(2)
+        .with_ema_kimg(0.02)
+        .with_augment(AugmentStrength::Adaptive {
+            target: 0.6,
+            kimg: 0.1,
+        })
+        .with_seed(5)
+}
+
+fn trainer(settings: TrainSettings, labels: usize) -> Result<Trainer> {
+    let g = GeneratorConfig::new(SIDE)
+        .with_channels(2)
+        .with_c_dim(labels)
+        .with_channel_base(64)
+        .with_z_dim(6)
+        .with_w_dim(5)
+        .with_mapping(MappingConfig::new().with_num_layers(2));
+    let d = DiscriminatorConfig::new(SIDE)
+        .with_channels(2)
+        .with_c_dim(labels)
+        .with_channel_base(64)
+        .with_mbstd_group(Some(2));
+    let networks = Networks::init(&g, &d, 1, &Device::default())?;
+    Trainer::new(settings, networks, Arc::new(Pictures { labels }))
+}
+
+/// Every number that a training carries, as bits.
+fn bits(trainer: &Trainer) -> Vec<u32> {
+    let all = |_: &str, _: bool| true;
+    let n = trainer.networks();
+    let (g, d) = (Names::generator(SIDE), Names::discriminator(SIDE));
+    let mut tensors = vec![
+        parameters::values(&n.generator, g.clone(), &all),
+        parameters::values(&n.average, g, &all),
+        parameters::values(&n.discriminator, d, &all),
+    ];
+    for moments in [&trainer.g.moments, &trainer.d.moments] {
+        tensors.extend(moments.first.clone());
+        tensors.push(moments.second.clone());
+    }
+    tensors
+        .into_iter()
+        .flat_map(|t| t.into_data().try_to_vec::<f32>().unwrap())
+        .map(f32::to_bits)
+        .collect()
+}
+
+#[test]
+fn stopping_anywhere_and_going_on_gives_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    const STEPS: usize = 7;
+    for (labels, settings) in [
+        (0, settings()),
+        (3, settings().with_betas([0.5, 0.99]).with_rounds(2)),
+    ] {
+        let mut whole = trainer(settings.clone(), labels).unwrap();
+        let mut states = Vec::new();
+        let mut reports = Vec::new();
+        for step in 0..STEPS {
+            let path = folder.path().join(format!("{labels}-{step}.safetensors"));
+            whole.save(&path).unwrap();
+            states.push(path);
+            let mut report = whole.step().unwrap();
+            report.seconds = 0.0;
+            reports.push(report);
+        }
+        assert!(reports.iter().any(|r| r.path_penalty.is_some()));
+        assert!(reports.iter().any(|r| r.path_penalty.is_none()));
+        assert!(whole.progress().p > 0.0 || whole.progress().sign_count > 0);
+        let truth = bits(&whole);
+        // Before the first step, between penalties, at one, and in the second epoch.
+        for stop in [0, 1, 3, 4, 6] {
+            let source = Arc::new(Pictures { labels });
+            let mut again = Trainer::resume(&states[stop], source, &Device::default()).unwrap();
+            assert_eq!(again.progress().iteration, stop as u64);
+            for report in &reports[stop..] {
+                let mut found = again.step().unwrap();
+                found.seconds = 0.0;
+                assert_eq!(&found, report);
+            }
+            assert_eq!(again.progress(), whole.progress());
+            assert!(bits(&again) == truth, "stopped at {stop}");
+        }
+    }
+}
+
+#[test]
+fn training_changes_every_trained_parameter_and_the_seed_decides_how() {
+    let mut a = trainer(settings(), 0).unwrap();
+    let before = bits(&a);
+    let mut b = trainer(settings(), 0).unwrap();
+    let mut c = trainer(settings().with_seed(6), 0).unwrap();
+    for t in [&mut a, &mut b, &mut c] {
+        t.step().unwrap();
+    }
+    assert!(bits(&a) == bits(&b));
+    assert!(bits(&a) != bits(&c));
+    let same = before
+        .iter()
+        .zip(bits(&a))
+        .filter(|(x, y)| **x == *y)
+        .count();
+    // Noise images stay; biases that only the penalties cannot reach move with the main losses.
+    assert!(same * 5 < before.len(), "{same} of {}", before.len());
+}
+
+/// Parameters after one iteration without penalties that depend on the order of sums only.
+#[test]
+fn parts_of_a_batch_give_the_gradient_of_the_whole() {
+    let base = settings().with_batch(8).with_epsilon(1e-3);
+    let mut whole = trainer(base.clone(), 0).unwrap();
+    let report = whole.step().unwrap();
+    for size in [2, 4] {
+        let mut parts = trainer(base.clone().with_micro_batch(Some(size)), 0).unwrap();
+        let found = parts.step().unwrap();
+        for (a, b) in [
+            (found.generator_loss, report.generator_loss),
+            (found.discriminator_loss, report.discriminator_loss),
+            (found.path_penalty.unwrap(), report.path_penalty.unwrap()),
+            (found.r1_penalty.unwrap(), report.r1_penalty.unwrap()),
+            (found.path_mean, report.path_mean),
+        ] {
+            assert!((a - b).abs() < 1e-4 * b.abs(), "{size}: {a} {b}");
+        }
+        let number = |b: u32| f64::from(f32::from_bits(b));
+        let (mut off, mut moved) = (0.0_f64, 0.0_f64);
+        let start = bits(&trainer(base.clone(), 0).unwrap());
+        for ((a, b), s) in bits(&parts).iter().zip(bits(&whole)).zip(start) {
+            off += (number(*a) - number(b)).powi(2);
+            moved += (number(b) - number(s)).powi(2);
+        }
+        assert!(
+            (off / moved).sqrt() < 1e-3,
+            "{size}: {}",
+            (off / moved).sqrt()
+        );
+    }
+}
+
+#[test]
+fn frozen_parts_stay_and_the_rest_moves() {
+    let settings = settings()
+        .with_freeze_d(2)
+        .with_frozen(vec!["G.mapping".into(), "b8".into()]);
+    let mut t = trainer(settings, 0).unwrap();
+    let before = t.networks();
+    t.step().unwrap();
+    let after = t.networks();
+    let all = |_: &str, _: bool| true;
+    let read = |n: &Networks| {
+        let mut values = std::collections::BTreeMap::new();
+        let mut add = |net: &str, slots: Vec<parameters::Slot>, v: Vec<f64>| {
+            let mut at = 0;
+            for slot in slots {
+                let count = slot.shape.iter().product::<usize>();
+                values.insert(format!("{net}.{}", slot.name), v[at..at + count].to_vec());
+                at += count;
+            }
+        };
+        let names = || Names::generator(SIDE);
+        let v = parameters::values(&n.generator, names(), &all);
+        let v = super::loss::numbers(v);
+        add("G", parameters::slots(&n.generator, names(), &all), v);
+        let names = || Names::discriminator(SIDE);
+        let v = parameters::values(&n.discriminator, names(), &all);
+        let v = super::loss::numbers(v);
+        add("D", parameters::slots(&n.discriminator, names(), &all), v);
+        values
+    };
+    let (before, after) = (read(&before), read(&after));
+    for (name, old) in &before {
+        let frozen = (name.starts_with("G.mapping") && !name.ends_with("w_avg"))
+            || name.contains(".b8.")
+            || name.starts_with("D.b16.fromrgb")
+            || name.starts_with("D.b16.conv0")
+            || name.ends_with("noise_const");
+        let same = old
+            .iter()
+            .zip(&after[name])
+            .all(|(a, b)| a.to_bits() == b.to_bits());
+        assert_eq!(same, frozen, "{name}");
+    }
+}
+
+#[test]
+fn a_state_is_a_network_file_and_a_network_file_is_no_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut t = trainer(settings(), 0).unwrap();
+    t.step().unwrap();
+    let (state, networks) = (folder.path().join("s"), folder.path().join("n"));
+    t.save(&state).unwrap();
+    t.save_networks(&networks, crate::FloatFormat::F32).unwrap();
+    for path in [&state, &networks] {
+        let file = Checkpoint::open(path).unwrap();
+        let found = Networks::open(&file, &Device::default()).unwrap();
+        assert_eq!(
+            found.generator.num_params(),
+            t.networks().generator.num_params()
+        );
+    }
+    let again = Trainer::resume(
+        &networks,
+        Arc::new(Pictures { labels: 0 }),
+        &Device::default(),
+    );
+    assert!(matches!(again, Err(Error::Unsupported { .. })), "{again:?}");
+}
+
+#[test]
+fn faults_are_named_and_leave_the_training_unharmed() {
+    let mut t = trainer(settings(), 0).unwrap();
+    let before = bits(&t);
+    assert!(matches!(
+        t.save(Path::new("/nowhere/at/all")),
+        Err(Error::Io { .. })
+    ));
+    assert!(bits(&t) == before);
+    // A weight that is not a number: the first loss stops the training, and says so.
+    let w = &mut t.d.module.b4.out.bias;
+    *w = w.clone().map(|b| b * f32::NAN);
+    match t.step() {
+        Err(Error::Diverged { step: 0, loss }) => assert_eq!(loss, "generator's loss"),
+        other => panic!("{other:?}"),
+    }
+    let fault = |s: TrainSettings, labels| match trainer(s, labels) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted"),
+    };
+    assert!(fault(settings().with_batch(3), 0).contains("`batch`"));
+    assert!(fault(settings().with_micro_batch(Some(1)), 0).contains("`micro_batch`"));
+    let n = trainer(settings(), 0).unwrap().networks();
+    let labelled = Trainer::new(settings(), n.clone(), Arc::new(Pictures { labels: 2 }));
+    assert!(
+        labelled.is_ok(),
+        "labels that no network asks for are left alone"
+    );
+    struct Empty;
+    impl ImageSource for Empty {
+        fn len(&self) -> usize {
+            0
+        }
+        fn shape(&self) -> [usize; 3] {
+            [2, SIDE, SIDE]
+        }
+        fn label_dim(&self) -> usize {
+            0
+        }
+        fn image(&self, _: usize) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+        fn label(&self, _: usize) -> Option<Vec<f32>> {
+            None
+        }
+    }
+    let empty = Trainer::new(settings(), n, Arc::new(Empty)).unwrap_err();
+    assert!(empty.to_string().contains("no images"));
+}
