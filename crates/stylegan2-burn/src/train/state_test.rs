@@ -303,3 +303,69 @@ fn faults_are_named_and_leave_the_training_unharmed() {
     let empty = Trainer::new(settings(), n, Arc::new(Empty)).unwrap_err();
     assert!(empty.to_string().contains("no images"));
 }
+
+#[test]
+fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
+    use super::run::{Ending, RunSettings, TrainRun};
+    use std::ops::ControlFlow;
+
+    let root = tempfile::tempdir().unwrap();
+    let times = RunSettings::new()
+        .with_tick_kimg(0.008)
+        .with_state_kimg(0.5)
+        .with_snapshot_kimg(1.0)
+        .with_keep(1)
+        .with_grid([3, 2]);
+    // 1 kimg in batches of 100: ten iterations.
+    let settings = settings()
+        .with_kimg(1)
+        .with_batch(100)
+        .with_path_interval(Some(4))
+        .with_r1_interval(Some(5));
+    let make = |name: &str| {
+        let trainer = trainer(settings.clone(), 0).unwrap();
+        TrainRun::create(root.path().join(name), trainer, times.clone()).unwrap()
+    };
+    let mut whole = make("whole");
+    assert_eq!(whole.train(|_| ControlFlow::Continue(())).unwrap(), Ending::Finished);
+
+    let mut stopped = make("stopped");
+    let mut steps = 0;
+    let ending = stopped.train(|_| {
+        steps += 1;
+        if steps == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!((ending.unwrap(), steps), (Ending::Stopped, 3));
+    let folder = stopped.folder().to_owned();
+    drop(stopped);
+    // A crash after the state was saved: lines of what was not saved.
+    let stats = folder.join("stats.jsonl");
+    let lines = std::fs::read_to_string(&stats).unwrap();
+    assert_eq!(lines.lines().count(), 3);
+    std::fs::write(&stats, format!("{lines}{{\"iteration\":4}}\n{{\"iter")).unwrap();
+    let source = Arc::new(Pictures { labels: 0 });
+    let device = Device::default();
+    let mut again = TrainRun::resume(&folder, source, &device, times.clone(), |_| {}).unwrap();
+    assert_eq!(again.train(|_| ControlFlow::Continue(())).unwrap(), Ending::Finished);
+    assert!(bits(whole.trainer()) == bits(again.trainer()));
+
+    for name in ["config.toml", "reals.png", "fakes000000.png", "state.safetensors"] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let same = |name: &str| std::fs::read(whole.folder().join(name)).unwrap() == read(name);
+    assert!(same("fakes000001.png") && same("network-000001.safetensors"));
+    assert!(read("fakes000000.png") != read("fakes000001.png"));
+    let lines = String::from_utf8(read("stats.jsonl")).unwrap();
+    let iterations: Vec<u64> = lines
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["iteration"].as_u64())
+        .map(Option::unwrap)
+        .collect();
+    assert!(iterations.into_iter().eq(1..=10));
+    let config: toml::Table = String::from_utf8(read("config.toml")).unwrap().parse().unwrap();
+    assert_eq!(config["settings"]["batch"].as_integer(), Some(100));
+    // A folder with something in it is nobody's.
+    let taken = TrainRun::create(&folder, trainer(settings.clone(), 0).unwrap(), times);
+    assert!(taken.is_err_and(|e| e.to_string().contains("not empty")));
+}
