@@ -305,7 +305,10 @@ impl TrainRun {
         };
         let now = self.trainer.progress().iteration;
         let mut kept = String::new();
-        for line in text.lines().filter(|l| iteration(l).is_some_and(|i| i <= now)) {
+        for line in text
+            .lines()
+            .filter(|l| iteration(l).is_some_and(|i| i <= now))
+        {
             kept.push_str(line);
             kept.push('\n');
         }
@@ -326,7 +329,9 @@ impl TrainRun {
         }
         let entries = std::fs::read_dir(&self.folder).map_err(Error::io(&self.folder))?;
         let number = |name: &str| {
-            let number = name.strip_prefix("network-")?.strip_suffix(".safetensors")?;
+            let number = name
+                .strip_prefix("network-")?
+                .strip_suffix(".safetensors")?;
             number.parse::<u64>().ok()
         };
         let mut snapshots: Vec<(u64, PathBuf)> = entries
@@ -408,7 +413,12 @@ fn png(picture: &Pixels) -> Result<Vec<u8>> {
     };
     let mut bytes = Vec::new();
     ::image::codecs::png::PngEncoder::new(&mut bytes)
-        .write_image(&picture.data, picture.width as u32, picture.height as u32, color)
+        .write_image(
+            &picture.data,
+            picture.width as u32,
+            picture.height as u32,
+            color,
+        )
         .map_err(|e| Error::Argument {
             name: "grid",
             reason: e.to_string(),
@@ -468,7 +478,9 @@ mod tests {
 
     #[test]
     fn multiples_are_crossed_once() {
-        let crossings = (0..40).filter(|k| crossed(k * 32, (k + 1) * 32, 0.1)).count();
+        let crossings = (0..40)
+            .filter(|k| crossed(k * 32, (k + 1) * 32, 0.1))
+            .count();
         assert_eq!(crossings, 12, "of 1280 images every 100th");
         assert!(crossed(90, 100, 0.1) && !crossed(100, 110, 0.1));
     }

@@ -327,13 +327,20 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
         TrainRun::create(root.path().join(name), trainer, times.clone()).unwrap()
     };
     let mut whole = make("whole");
-    assert_eq!(whole.train(|_| ControlFlow::Continue(())).unwrap(), Ending::Finished);
+    assert_eq!(
+        whole.train(|_| ControlFlow::Continue(())).unwrap(),
+        Ending::Finished
+    );
 
     let mut stopped = make("stopped");
     let mut steps = 0;
     let ending = stopped.train(|_| {
         steps += 1;
-        if steps == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if steps == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     assert_eq!((ending.unwrap(), steps), (Ending::Stopped, 3));
     let folder = stopped.folder().to_owned();
@@ -346,10 +353,18 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
     let source = Arc::new(Pictures { labels: 0 });
     let device = Device::default();
     let mut again = TrainRun::resume(&folder, source, &device, times.clone(), |_| {}).unwrap();
-    assert_eq!(again.train(|_| ControlFlow::Continue(())).unwrap(), Ending::Finished);
+    assert_eq!(
+        again.train(|_| ControlFlow::Continue(())).unwrap(),
+        Ending::Finished
+    );
     assert!(bits(whole.trainer()) == bits(again.trainer()));
 
-    for name in ["config.toml", "reals.png", "fakes000000.png", "state.safetensors"] {
+    for name in [
+        "config.toml",
+        "reals.png",
+        "fakes000000.png",
+        "state.safetensors",
+    ] {
         assert!(folder.join(name).is_file(), "{name}");
     }
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
@@ -363,7 +378,10 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
         .map(Option::unwrap)
         .collect();
     assert!(iterations.into_iter().eq(1..=10));
-    let config: toml::Table = String::from_utf8(read("config.toml")).unwrap().parse().unwrap();
+    let config: toml::Table = String::from_utf8(read("config.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
     assert_eq!(config["settings"]["batch"].as_integer(), Some(100));
     // A folder with something in it is nobody's.
     let taken = TrainRun::create(&folder, trainer(settings.clone(), 0).unwrap(), times);

@@ -4,6 +4,7 @@ mod arrays;
 pub(crate) mod convert;
 pub(crate) mod discriminate;
 mod film;
+mod folder;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
@@ -11,6 +12,7 @@ mod list;
 mod network;
 mod picture;
 pub(crate) mod style_mix;
+pub(crate) mod train;
 
 use std::path::Path;
 
