@@ -131,6 +131,26 @@ pub enum Error {
         loss: &'static str,
     },
 
+    /// Training images cannot be used; every faulty one is named.
+    #[cfg(feature = "train")]
+    #[error("{}: {} faulty: {}", path.display(), faults.len(), list(faults))]
+    Images {
+        /// The folder or archive.
+        path: PathBuf,
+        /// `name: reason`, or a reason that concerns all.
+        faults: Vec<String>,
+    },
+
+    /// Labels do not fit the images.
+    #[cfg(feature = "train")]
+    #[error("{}: {reason}", path.display())]
+    Labels {
+        /// The folder or archive.
+        path: PathBuf,
+        /// What is wrong, with the image's name.
+        reason: String,
+    },
+
     /// An argument has the wrong shape or range.
     #[error("`{name}`: {reason}")]
     Argument {

@@ -9,7 +9,7 @@
 //! | [`Generator`], [`Mapping`], [`Synthesis`], [`Discriminator`] | networks |
 //! | [`Dual`] | exact derivatives along a direction |
 //! | [`ops`] | the operations, one per file |
-//! | `train` (feature of the same name) | training |
+//! | `train`, `metrics` (feature `train`) | training, distances of generated from real images |
 //! | [`seed`], [`mod@image`] | numpy's random numbers, 8-bit pictures |
 
 // Tensors are handles: passing them by value is Burn's convention.
@@ -28,6 +28,8 @@ pub mod image;
 mod interpolate;
 mod layers;
 mod mapping;
+#[cfg(feature = "train")]
+pub mod metrics;
 pub mod ops;
 pub mod seed;
 mod synthesis;

@@ -7,8 +7,9 @@
 //! | `reals.png`, `fakes000200.png` | real images; images of fixed latents at 200 kimg |
 //! | `network-000200.safetensors` | `G_ema`, `G` and `D` at 200 kimg |
 //! | `state.safetensors` | the last state, to go on from |
+//! | `events.out.tfevents.*` | the figures for `TensorBoard`; one file per start |
 //!
-//! Every file but `stats.jsonl` appears whole or not at all.
+//! Every file but `stats.jsonl` and the events appears whole or not at all.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::image::{Pixels, Rounding, grid, to_pixels};
 use crate::synthesis::SynthesisOptions;
 use crate::train::draws::{Key, Phase, Purpose};
+use crate::train::events::EventWriter;
 use crate::train::settings::{Plan, TrainSettings};
 use crate::train::source::ImageSource;
 use crate::train::trainer::{StepReport, Trainer};
@@ -98,6 +100,7 @@ pub struct TrainRun {
     folder: PathBuf,
     settings: RunSettings,
     tick: Tick,
+    events: EventWriter,
 }
 
 /// The name of the state's file.
@@ -177,7 +180,8 @@ impl TrainRun {
                 ),
             });
         }
-        let run = Self {
+        let mut run = Self {
+            events: events(&folder, &trainer)?,
             trainer,
             folder,
             settings,
@@ -203,6 +207,7 @@ impl TrainRun {
         let folder = folder.into();
         let trainer = Trainer::resume_with(folder.join(STATE), source, device, change)?;
         let run = Self {
+            events: events(&folder, &trainer)?,
             trainer,
             folder,
             settings,
@@ -288,7 +293,32 @@ impl TrainRun {
             .append(true)
             .open(&path)
             .map_err(Error::io(&path))?;
-        file.write_all(text.as_bytes()).map_err(Error::io(&path))
+        file.write_all(text.as_bytes()).map_err(Error::io(&path))?;
+        self.write_events(&line)
+    }
+
+    /// The same figures for `TensorBoard`, by kimg.
+    fn write_events(&mut self, line: &Line) -> Result<()> {
+        let (step, now) = (self.kimg(), seconds());
+        let figures = [
+            ("loss/generator", Some(line.generator_loss)),
+            ("loss/discriminator", Some(line.discriminator_loss)),
+            ("penalty/path_length", line.path_penalty),
+            ("penalty/r1", line.r1_penalty),
+            ("score/real", Some(line.real_score)),
+            ("score/fake", Some(line.fake_score)),
+            ("sign/real", Some(line.real_sign)),
+            ("sign/fake", Some(line.fake_sign)),
+            ("progress/augment", Some(line.p)),
+            ("progress/path_mean", Some(line.path_mean)),
+            ("progress/seconds_per_kimg", Some(line.seconds_per_kimg)),
+        ];
+        for (tag, value) in figures {
+            if let Some(value) = value {
+                self.events.scalar(tag, step, now, value as f32)?;
+            }
+        }
+        self.events.flush()
     }
 
     /// Drops lines behind the state.
@@ -315,7 +345,7 @@ impl TrainRun {
         self.write(STATS, kept.as_bytes())
     }
 
-    fn write_snapshot(&self) -> Result<()> {
+    fn write_snapshot(&mut self) -> Result<()> {
         let name = format!("network-{:06}.safetensors", self.kimg());
         self.trainer
             .save_networks(self.folder.join(name), FloatFormat::F32)?;
@@ -374,11 +404,15 @@ impl TrainRun {
         self.write("reals.png", &png(&grid(&pictures, columns))?)
     }
 
-    fn write_fakes(&self) -> Result<()> {
+    fn write_fakes(&mut self) -> Result<()> {
         let [columns, rows] = self.settings.grid;
-        let pictures = self.trainer.samples(columns * rows);
-        let name = format!("fakes{:06}.png", self.kimg());
-        self.write(&name, &png(&grid(&pictures, columns))?)
+        let picture = grid(&self.trainer.samples(columns * rows), columns);
+        let kimg = self.kimg();
+        if matches!(picture.channels, 1 | 3) {
+            self.events.image("fakes", kimg, seconds(), &picture)?;
+            self.events.flush()?;
+        }
+        self.write(&format!("fakes{kimg:06}.png"), &png(&picture)?)
     }
 
     /// Writes a small file whole or not at all.
@@ -395,6 +429,21 @@ impl TrainRun {
         file.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
         Ok(())
     }
+}
+
+/// Seconds since 1970.
+fn seconds() -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// A file of events for this start of the run.
+fn events(folder: &Path, trainer: &Trainer) -> Result<EventWriter> {
+    let iteration = trainer.progress().iteration;
+    let now = seconds();
+    // TensorBoard reads the files of a folder in the order of their names.
+    let name = format!("events.out.tfevents.{now:.0}.{iteration}");
+    EventWriter::create(folder.join(name), now)
 }
 
 /// Whether a multiple of `kimg` thousand lies in `(before, after]`.

@@ -7,6 +7,8 @@ use std::fmt;
 use crate::config::{Architecture, DiscriminatorConfig, GeneratorConfig, MappingConfig};
 use crate::error::{Error, Result};
 use crate::layers::Precision;
+use crate::train::ada::AdaConfig;
+use crate::train::augment::AugmentConfig;
 use crate::train::optimizer::Adam;
 
 /// How strongly the discriminator's images are augmented.
@@ -111,6 +113,9 @@ pub struct TrainSettings {
     /// Strength of the augmentation.
     #[config(default = "AugmentStrength::None")]
     pub augment: AugmentStrength,
+    /// The operations of the augmentation.
+    #[config(default = "AugmentConfig::bgc()")]
+    pub pipeline: AugmentConfig,
     /// The probability of augmentation to start from, when adaptive.
     #[config(default = 0.0)]
     pub augment_start: f64,
@@ -155,6 +160,19 @@ impl TrainSettings {
     /// The optimiser of the discriminator.
     pub fn discriminator_optimizer(&self) -> Adam {
         self.optimizer().with_lazy_regularisation(self.r1_interval)
+    }
+
+    /// The settings of an adaptive augmentation.
+    pub(crate) fn adaptive(&self) -> Option<AdaConfig> {
+        match self.augment {
+            AugmentStrength::Adaptive { target, kimg } => Some(AdaConfig {
+                target,
+                interval: self.augment_interval,
+                kimg,
+                initial: self.augment_start,
+            }),
+            _ => None,
+        }
     }
 
     fn optimizer(&self) -> Adam {

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Checkpoint, Extra, FloatFormat, Network, save_with};
 use crate::error::{Error, Result};
 use crate::train::init::Networks;
-use crate::train::map::{Augmentation, Identity};
 use crate::train::optimizer::AdamState;
 use crate::train::parameters::Slot;
 use crate::train::settings::TrainSettings;
@@ -123,9 +122,7 @@ impl Trainer {
         change(&mut record.settings);
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
         let networks = Networks::open(&file, device)?;
-        let identity: Arc<dyn Augmentation> = Arc::new(Identity);
-        let mut trainer =
-            Self::assemble(record.settings, networks, source, identity, record.progress)?;
+        let mut trainer = Self::assemble(record.settings, networks, source, record.progress)?;
         let [g_steps, d_steps] = record.steps;
         let [g_trained, d_trained] = &record.trained;
         restore(

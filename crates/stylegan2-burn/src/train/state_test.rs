@@ -24,14 +24,14 @@ impl ImageSource for Pictures {
         11
     }
     fn shape(&self) -> [usize; 3] {
-        [2, SIDE, SIDE]
+        [3, SIDE, SIDE]
     }
     fn label_dim(&self) -> usize {
         self.labels
     }
     fn image(&self, index: usize) -> Result<Vec<u8>> {
         let value = |k: usize| (k * (index + 3) * 7 % 251) as u8;
-        Ok((0..2 * SIDE * SIDE).map(value).collect())
+        Ok((0..3 * SIDE * SIDE).map(value).collect())
     }
     fn label(&self, index: usize) -> Option<Vec<f32>> {
         let one = |k| f32::from(u8::from(index % self.labels == k));
@@ -57,14 +57,12 @@ fn settings() -> TrainSettings {
 
 fn trainer(settings: TrainSettings, labels: usize) -> Result<Trainer> {
     let g = GeneratorConfig::new(SIDE)
-        .with_channels(2)
         .with_c_dim(labels)
         .with_channel_base(64)
         .with_z_dim(6)
         .with_w_dim(5)
         .with_mapping(MappingConfig::new().with_num_layers(2));
     let d = DiscriminatorConfig::new(SIDE)
-        .with_channels(2)
         .with_c_dim(labels)
         .with_channel_base(64)
         .with_mbstd_group(Some(2));
@@ -114,7 +112,7 @@ fn stopping_anywhere_and_going_on_gives_the_same_bits() {
         }
         assert!(reports.iter().any(|r| r.path_penalty.is_some()));
         assert!(reports.iter().any(|r| r.path_penalty.is_none()));
-        assert!(whole.progress().p > 0.0 || whole.progress().sign_count > 0);
+        assert!(whole.p() > 0.0, "the augmentation is at work");
         let truth = bits(&whole);
         // Before the first step, between penalties, at one, and in the second epoch.
         for stop in [0, 1, 3, 4, 6] {
@@ -288,7 +286,7 @@ fn faults_are_named_and_leave_the_training_unharmed() {
             0
         }
         fn shape(&self) -> [usize; 3] {
-            [2, SIDE, SIDE]
+            [3, SIDE, SIDE]
         }
         fn label_dim(&self) -> usize {
             0

@@ -15,6 +15,8 @@ use crate::discriminator::Discriminator;
 use crate::error::{Error, Result};
 use crate::generator::Generator;
 use crate::layers::Precision;
+use crate::train::ada::AdaController;
+use crate::train::augment::Augment;
 use crate::train::ema::{self, ema_weight};
 use crate::train::init::Networks;
 use crate::train::inputs::{Draw, Epoch, RoundInputs};
@@ -34,12 +36,8 @@ pub struct Progress {
     pub images: u64,
     /// Running mean of the path length.
     pub path_mean: f64,
-    /// Probability of augmentation.
-    pub p: f64,
-    /// Sum of the signs of the real logits since `p` last moved.
-    pub sign_sum: f64,
-    /// Their number.
-    pub sign_count: u64,
+    /// What moves the probability of augmentation, where it is adaptive.
+    pub ada: Option<AdaController>,
 }
 
 /// What one iteration did.
@@ -69,6 +67,8 @@ pub struct StepReport {
     pub path_mean: f64,
     /// Probability of augmentation.
     pub p: f64,
+    /// Real images in this iteration.
+    pub batch: usize,
     /// Wall time in seconds.
     pub seconds: f64,
 }
@@ -92,7 +92,7 @@ impl fmt::Display for StepReport {
 impl StepReport {
     /// Wall time of a thousand images at the speed of this iteration.
     pub fn seconds_per_kimg(&self) -> f64 {
-        self.seconds * self.iteration as f64 / self.kimg.max(1e-9)
+        self.seconds * 1000.0 / self.batch as f64
     }
 }
 
@@ -207,22 +207,16 @@ impl Trainer {
     ) -> Result<Self> {
         let progress = Progress {
             images: settings.start_images,
-            p: match settings.augment {
-                AugmentStrength::None => 0.0,
-                AugmentStrength::Fixed(p) => p,
-                AugmentStrength::Adaptive { .. } => settings.augment_start,
-            },
+            ada: settings.adaptive().map(AdaController::new).transpose()?,
             ..Progress::default()
         };
-        let augmentation: Arc<dyn Augmentation> = Arc::new(Identity);
-        Self::assemble(settings, networks, source, augmentation, progress)
+        Self::assemble(settings, networks, source, progress)
     }
 
     pub(crate) fn assemble(
         settings: TrainSettings,
         networks: Networks,
         source: Arc<dyn ImageSource>,
-        augmentation: Arc<dyn Augmentation>,
         progress: Progress,
     ) -> Result<Self> {
         let Networks {
@@ -238,6 +232,13 @@ impl Trainer {
             &discriminator_config,
             &*source,
         )?;
+        let augmentation: Arc<dyn Augmentation> = match settings.augment {
+            AugmentStrength::None => Arc::new(Identity),
+            _ => {
+                let pipeline = Augment::new(settings.pipeline.clone(), generator_config.channels)?;
+                Arc::new(Arc::new(pipeline))
+            }
+        };
         discriminator_config.freeze_layers =
             discriminator_config.freeze_layers.max(settings.freeze_d);
         let resolution = generator_config.resolution;
@@ -280,7 +281,8 @@ impl Trainer {
         })
     }
 
-    /// The same trainer with another augmentation, used as far as [`TrainSettings::augment`] says.
+    /// The same trainer with an augmentation of one's own instead of [`TrainSettings::pipeline`].
+    /// A state does not hold it: give it again after [`Trainer::resume`].
     #[must_use]
     pub fn with_augmentation(mut self, augmentation: Arc<dyn Augmentation>) -> Self {
         self.augmentation = augmentation;
@@ -336,17 +338,12 @@ impl Trainer {
             generator: &self.networks.generator,
             noise_shapes: &self.noise_shapes,
             source: &self.source,
-            augmentation: match self.settings.augment {
-                AugmentStrength::None => &Identity,
-                _ => &*self.augmentation,
-            },
+            augmentation: &*self.augmentation,
             device: &self.device,
         };
+        let p = self.p();
         let Progress {
-            iteration,
-            images,
-            p,
-            ..
+            iteration, images, ..
         } = self.progress;
         let inputs = draw.iteration(iteration, images, p, &mut self.epoch)?;
         let mut report = self.step_with(&inputs)?;
@@ -363,11 +360,11 @@ impl Trainer {
         let [fake, real] = self.discriminator_main(rounds)?;
         let r1 = self.r1(rounds)?;
         self.conclude(&real, r1.as_ref());
+        let p = self.p();
         let Progress {
             iteration,
             images,
             path_mean,
-            p,
             ..
         } = self.progress;
         Ok(StepReport {
@@ -383,6 +380,7 @@ impl Trainer {
             fake_sign: mean(&signs(&fake.logits)),
             path_mean,
             p,
+            batch: real.losses.len(),
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -401,32 +399,24 @@ impl Trainer {
 
         self.progress.images += batch as u64;
         self.progress.iteration += 1;
-        for logits in std::iter::once(&real.logits).chain(r1.map(|r1| &r1.logits)) {
-            self.progress.sign_sum += signs(logits).iter().sum::<f64>();
-            self.progress.sign_count += logits.len() as u64;
-        }
-        if self
-            .progress
-            .iteration
-            .is_multiple_of(self.settings.augment_interval as u64)
-        {
-            self.adapt(batch);
+        if let Some(ada) = &mut self.progress.ada {
+            for tally in std::iter::once(real).chain(r1) {
+                let logits: Vec<f32> = tally.logits.iter().map(|&l| l as f32).collect();
+                ada.report(&logits);
+            }
+            ada.step(batch);
         }
     }
 
-    fn adapt(&mut self, batch: usize) {
-        let progress = &mut self.progress;
-        if let AugmentStrength::Adaptive { target, kimg } = self.settings.augment
-            && progress.sign_count > 0
-        {
-            let mean_sign = progress.sign_sum / progress.sign_count as f64;
-            let step = (batch * self.settings.augment_interval) as f64 / (kimg * 1000.0);
-            let direction = (mean_sign - target)
-                .partial_cmp(&0.0)
-                .map_or(0.0, |o| f64::from(o as i8));
-            progress.p = (progress.p + direction * step).max(0.0);
+    /// The probability of augmentation.
+    pub fn p(&self) -> f64 {
+        match self.settings.augment {
+            AugmentStrength::None => 0.0,
+            AugmentStrength::Fixed(p) => p,
+            AugmentStrength::Adaptive { .. } => {
+                self.progress.ada.as_ref().map_or(0.0, AdaController::p)
+            }
         }
-        (progress.sign_sum, progress.sign_count) = (0.0, 0);
     }
 
     fn g_names(&self) -> Names {

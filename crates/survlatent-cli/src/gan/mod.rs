@@ -4,7 +4,6 @@ mod arrays;
 pub(crate) mod convert;
 pub(crate) mod discriminate;
 mod film;
-mod folder;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;

@@ -12,11 +12,10 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use stylegan2_burn::Checkpoint;
 use stylegan2_burn::train::{
-    AugmentStrength, Ending, ImageSource, Networks, Plan, Preset, RunSettings, StepReport,
-    TrainPrecision, TrainRun, TrainSettings, Trainer,
+    AugmentStrength, Ending, ImageFolder, ImageSource, Images, Networks, Plan, Preset, RunSettings,
+    StepReport, TrainPrecision, TrainRun, TrainSettings, Trainer,
 };
 
-use super::folder::Folder;
 use super::network::in_file;
 use crate::failure::Failure;
 use crate::{report, value};
@@ -25,8 +24,8 @@ use crate::{report, value};
 #[derive(Args)]
 #[command(after_long_help = NOTES)]
 pub(crate) struct Train {
-    /// Pictures: a folder of PNG or JPEG files
-    #[arg(long, value_name = "DIR")]
+    /// Pictures: a folder or zip archive of PNG or JPEG files
+    #[arg(long, value_name = "DIR|ZIP")]
     data: PathBuf,
     /// Folder of the run; new or empty
     #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "dry_run"])]
@@ -40,9 +39,18 @@ pub(crate) struct Train {
     /// Settings of networks and training
     #[arg(long, value_enum, default_value_t = Cfg::Auto)]
     cfg: Cfg,
-    /// Side of the pictures; others are cropped to a square and resized (default: as they are)
+    /// Crop pictures to their central square and shrink them to this side (default: as they are)
     #[arg(long, value_name = "PX", value_parser = value::count::<8>)]
     resolution: Option<usize>,
+    /// 3 for colour, 1 for gray
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    channels: usize,
+    /// Train with the labels of dataset.json
+    #[arg(long)]
+    labels: bool,
+    /// Leave out pictures that cannot be used, instead of stopping
+    #[arg(long)]
+    set_aside: bool,
     /// Use every picture as its mirror image, too
     #[arg(long)]
     mirror: bool,
@@ -165,9 +173,8 @@ fn augment(text: &str) -> Result<AugmentArg, String> {
 impl Train {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let device = Device::default();
-        let folder = Folder::open(&self.data, self.resolution)?;
-        report::note(&format!("{}: {folder}", self.data.display()));
-        let source: Arc<dyn ImageSource> = Arc::new(folder);
+        let images = self.images()?;
+        let source: Arc<dyn ImageSource> = Arc::new(images);
         if let Some(run) = &self.resume {
             let kimg = self.kimg;
             let change = |settings: &mut TrainSettings| {
@@ -210,6 +217,25 @@ impl Train {
         };
         let trainer = Trainer::new(plan.settings, networks, source)?;
         train(TrainRun::create(out, trainer, self.times())?)
+    }
+
+    fn images(&self) -> Result<Images, Failure> {
+        let mut folder = ImageFolder::default()
+            .with_labels(self.labels)
+            .with_set_aside(self.set_aside);
+        folder.resolution = self.resolution;
+        folder.channels = Some(self.channels);
+        let images = folder.open(&self.data)?;
+        for fault in images.set_aside() {
+            report::note(&format!("set aside: {fault}"));
+        }
+        let [_, _, side] = images.shape();
+        report::note(&format!(
+            "{}: {} pictures of {side} px",
+            self.data.display(),
+            images.len()
+        ));
+        Ok(images)
     }
 
     fn times(&self) -> RunSettings {
