@@ -49,9 +49,10 @@ fn settings() -> TrainSettings {
         .with_augment_interval(2)
         .with_ema_kimg(0.02)
         .with_augment(AugmentStrength::Adaptive {
-            target: 0.6,
+            target: -0.9,
             kimg: 0.1,
         })
+        .with_augment_start(0.3)
         .with_seed(5)
 }
 
