@@ -1,6 +1,6 @@
 //! The augmentation pipeline against the reference program, and against itself.
 #![cfg(feature = "train")]
-#![allow(clippy::cast_possible_truncation)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod common;
 
@@ -213,7 +213,7 @@ fn recorded_draws_give_the_reference_outputs_and_gradients() {
         let prefix = format!("draws.{name}.");
         let lists: Vec<(char, Vec<f32>)> = golden
             .names()
-            .filter(|n| n.starts_with(&prefix) && (n.ends_with(".U") || n.ends_with(".N")))
+            .filter(|n| n.starts_with(&prefix) && n.ends_with(['U', 'N']))
             .map(|n| {
                 let values = golden.values(n).iter().map(|&v| v as f32).collect();
                 (n.chars().last().unwrap(), values)

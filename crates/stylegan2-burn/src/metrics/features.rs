@@ -48,7 +48,7 @@ impl Features {
                 reason,
             })
         };
-        if dim == 0 || values.is_empty() || values.len() % dim != 0 {
+        if dim == 0 || values.is_empty() || !values.len().is_multiple_of(dim) {
             return fault(format!("{} values for vectors of {dim}", values.len()));
         }
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {

@@ -65,7 +65,7 @@ impl KernelDistance {
 fn choose(n: usize, m: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     for i in 0..m {
-        let j = i + (u64::from(rng.next_u32()) * (n - i) as u64 >> 32) as usize;
+        let j = i + ((u64::from(rng.next_u32()) * (n - i) as u64) >> 32) as usize;
         order.swap(i, j);
     }
     order.truncate(m);

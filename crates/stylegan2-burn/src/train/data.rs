@@ -338,7 +338,9 @@ impl Store {
         let mut names: Vec<String> = match self {
             Self::Files(files) => files.keys().cloned().collect(),
             Self::Zip { archive, .. } => {
-                let archive = archive.lock().unwrap_or_else(|e| e.into_inner());
+                let archive = archive
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 archive
                     .file_names()
                     .filter_map(|name| name.ok().map(std::borrow::Cow::into_owned))
@@ -357,7 +359,9 @@ impl Store {
                 std::fs::read(path).map_err(|e| e.to_string())
             }
             Self::Zip { archive, .. } => {
-                let mut archive = archive.lock().unwrap_or_else(|e| e.into_inner());
+                let mut archive = archive
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 let mut entry = archive.by_name(name).map_err(|e| e.to_string())?;
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(|e| e.to_string())?;

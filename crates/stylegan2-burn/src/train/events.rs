@@ -167,7 +167,7 @@ impl Message {
     }
 
     fn key(&mut self, field: u64, wire: u64) {
-        self.varint(field << 3 | wire);
+        self.varint((field << 3) | wire);
     }
 
     fn integer(&mut self, field: u64, value: u64) {
@@ -211,7 +211,7 @@ const fn table() -> [u32; 256] {
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0x82f6_3b78
+                (crc >> 1) ^ 0x82f6_3b78
             } else {
                 crc >> 1
             };
@@ -270,7 +270,7 @@ mod tests {
         for byte in data {
             crc ^= u32::from(*byte);
             for _ in 0..8 {
-                crc = crc >> 1 ^ (0x82f6_3b78 * (crc & 1));
+                crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
             }
         }
         !crc

@@ -252,7 +252,7 @@ impl<'a> Plane<'a> {
                 *to = row[from];
             }
             for (at, to) in (self.columns.start..).zip(wide) {
-                let (r, taps) = if at % 2 == 0 {
+                let (r, taps) = if at.is_multiple_of(2) {
                     (at / 2, &even)
                 } else {
                     (at / 2 + 1, &odd)
@@ -263,7 +263,7 @@ impl<'a> Plane<'a> {
         }
         for (b, row) in self.big.chunks_exact_mut(width.max(1)).enumerate() {
             let at = self.rows.start + b;
-            let taps = if at % 2 == 0 { &even } else { &odd };
+            let taps = if at.is_multiple_of(2) { &even } else { &odd };
             row.fill(0.0);
             for (k, &tap) in taps.iter().enumerate() {
                 // Padded row: zero outside.
@@ -287,7 +287,7 @@ impl<'a> Plane<'a> {
         self.wide.fill(0.0);
         for (b, row) in self.big.chunks_exact(width.max(1)).enumerate() {
             let at = self.rows.start + b;
-            let taps = if at % 2 == 0 { &even } else { &odd };
+            let taps = if at.is_multiple_of(2) { &even } else { &odd };
             for (k, &tap) in taps.iter().enumerate() {
                 let Some(source) = source_row(at, k, self.sources) else {
                     continue;
@@ -302,7 +302,7 @@ impl<'a> Plane<'a> {
         for (s, wide) in self.wide.chunks_exact(width.max(1)).enumerate() {
             self.line.fill(0.0);
             for (at, v) in (self.columns.start..).zip(wide) {
-                let (r, taps) = if at % 2 == 0 {
+                let (r, taps) = if at.is_multiple_of(2) {
                     (at / 2, &even)
                 } else {
                     (at / 2 + 1, &odd)
