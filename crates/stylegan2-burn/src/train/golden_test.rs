@@ -214,6 +214,36 @@ impl ImageSource for Nothing {
     }
 }
 
+/// The recorded inputs of iteration `k`: two rounds of four images.
+fn inputs(golden: &Golden, k: usize) -> Vec<RoundInputs> {
+    let device = Device::default();
+    let z: Tensor<2> = golden.tensor(&format!("it{k}.all_gen_z"), &device);
+    let real = golden.tensor::<4>(&format!("it{k}.real_u8"), &device) * (1.0 / 127.5) - 1.0;
+    let latents = |phase: usize, round: usize, n: usize| Latents {
+        z: z.clone()
+            .slice_dim(0, 8 * phase + 4 * round..8 * phase + 4 * round + n),
+        c: None,
+        mix: None,
+        noise: Noise::Const,
+    };
+    (0..2)
+        .map(|round| RoundInputs {
+            generator: latents(0, round, 4),
+            path: k.is_multiple_of(4).then(|| {
+                let noise = format!("it{k}.pl_noise_raw.round{round}");
+                (latents(1, round, 2), golden.tensor(&noise, &device))
+            }),
+            discriminator: latents(2, round, 4),
+            real: real.clone().slice_dim(0, 4 * round..4 * round + 4),
+            real_labels: None,
+            augment_generator: Box::new(Identity),
+            augment_fake: Box::new(Identity),
+            augment_real: Box::new(Identity),
+            augment_r1: k.is_multiple_of(16).then(|| Box::new(Identity) as Box<_>),
+        })
+        .collect()
+}
+
 #[test]
 fn five_iterations_are_those_of_the_reference() {
     let device = Device::default();
@@ -230,31 +260,7 @@ fn five_iterations_are_those_of_the_reference() {
     let networks = Networks::open(&file, &device).unwrap();
     let mut trainer = Trainer::new(settings, networks, Arc::new(Nothing)).unwrap();
     for k in 0..5 {
-        let z: Tensor<2> = golden.tensor(&format!("it{k}.all_gen_z"), &device);
-        let real = golden.tensor::<4>(&format!("it{k}.real_u8"), &device) * (1.0 / 127.5) - 1.0;
-        let latents = |phase: usize, round: usize, n: usize| Latents {
-            z: z.clone()
-                .slice_dim(0, 8 * phase + 4 * round..8 * phase + 4 * round + n),
-            c: None,
-            mix: None,
-            noise: Noise::Const,
-        };
-        let rounds: Vec<RoundInputs> = (0..2)
-            .map(|round| RoundInputs {
-                generator: latents(0, round, 4),
-                path: (k % 4 == 0).then(|| {
-                    let noise = format!("it{k}.pl_noise_raw.round{round}");
-                    (latents(1, round, 2), golden.tensor(&noise, &device))
-                }),
-                discriminator: latents(2, round, 4),
-                real: real.clone().slice_dim(0, 4 * round..4 * round + 4),
-                real_labels: None,
-                augment_generator: Box::new(Identity),
-                augment_fake: Box::new(Identity),
-                augment_real: Box::new(Identity),
-                augment_r1: (k % 16 == 0).then(|| Box::new(Identity) as Box<_>),
-            })
-            .collect();
+        let rounds = inputs(&golden, k);
         let generator = trainer.generator_main(&rounds).unwrap();
         let path = trainer.path_length(&rounds).unwrap();
         let [fake, real] = trainer.discriminator_main(&rounds).unwrap();
@@ -314,7 +320,11 @@ fn five_iterations_are_those_of_the_reference() {
             }
         }
     }
-    // All tensors at the end, the moving average too.
+    compare_everything(&trainer, &golden);
+}
+
+/// All tensors at the end, the moving average too.
+fn compare_everything(trainer: &Trainer, golden: &Golden) {
     let all = |_: &str, _: bool| true;
     let n = trainer.networks();
     let mut compared = 0;

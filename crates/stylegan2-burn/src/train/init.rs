@@ -138,7 +138,9 @@ fn randomise<M: Module>(module: M, names: Names, seed: u64, purpose: Purpose, lr
             let fc = name.starts_with("mapping.fc");
             let scale = if fc { (1.0 / self.lr) as f32 } else { 1.0 };
             let mut values = self.key.normals(shape.num_elements());
-            values.iter_mut().for_each(|v| *v *= scale);
+            for value in &mut values {
+                *value *= scale;
+            }
             let device = param.lazy_device();
             let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
             let id = param.id;

@@ -138,7 +138,7 @@ pub(crate) fn with_values<M: Module>(
             let new = self
                 .values
                 .clone()
-                .slice([self.at..self.at + count])
+                .slice_dim(0, self.at..self.at + count)
                 .reshape(dims);
             self.at += count;
             param.map(|old| {

@@ -95,7 +95,6 @@ fn bits(trainer: &Trainer) -> Vec<u32> {
 #[test]
 fn stopping_anywhere_and_going_on_gives_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    const STEPS: usize = 7;
     for (labels, settings) in [
         (0, settings()),
         (3, settings().with_betas([0.5, 0.99]).with_rounds(2)),
@@ -103,7 +102,7 @@ fn stopping_anywhere_and_going_on_gives_the_same_bits() {
         let mut whole = trainer(settings.clone(), labels).unwrap();
         let mut states = Vec::new();
         let mut reports = Vec::new();
-        for step in 0..STEPS {
+        for step in 0..7 {
             let path = folder.path().join(format!("{labels}-{step}.safetensors"));
             whole.save(&path).unwrap();
             states.push(path);
@@ -253,6 +252,26 @@ fn a_state_is_a_network_file_and_a_network_file_is_no_state() {
     assert!(matches!(again, Err(Error::Unsupported { .. })), "{again:?}");
 }
 
+/// No pictures.
+struct Empty;
+impl ImageSource for Empty {
+    fn len(&self) -> usize {
+        0
+    }
+    fn shape(&self) -> [usize; 3] {
+        [3, SIDE, SIDE]
+    }
+    fn label_dim(&self) -> usize {
+        0
+    }
+    fn image(&self, _: usize) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+    fn label(&self, _: usize) -> Option<Vec<f32>> {
+        None
+    }
+}
+
 #[test]
 fn faults_are_named_and_leave_the_training_unharmed() {
     let mut t = trainer(settings(), 0).unwrap();
@@ -281,24 +300,6 @@ fn faults_are_named_and_leave_the_training_unharmed() {
         labelled.is_ok(),
         "labels that no network asks for are left alone"
     );
-    struct Empty;
-    impl ImageSource for Empty {
-        fn len(&self) -> usize {
-            0
-        }
-        fn shape(&self) -> [usize; 3] {
-            [3, SIDE, SIDE]
-        }
-        fn label_dim(&self) -> usize {
-            0
-        }
-        fn image(&self, _: usize) -> Result<Vec<u8>> {
-            Ok(Vec::new())
-        }
-        fn label(&self, _: usize) -> Option<Vec<f32>> {
-            None
-        }
-    }
     let empty = Trainer::new(settings(), n, Arc::new(Empty)).unwrap_err();
     assert!(empty.to_string().contains("no images"));
 }

@@ -232,12 +232,11 @@ impl Trainer {
             &discriminator_config,
             &*source,
         )?;
-        let augmentation: Arc<dyn Augmentation> = match settings.augment {
-            AugmentStrength::None => Arc::new(Identity),
-            _ => {
-                let pipeline = Augment::new(settings.pipeline.clone(), generator_config.channels)?;
-                Arc::new(Arc::new(pipeline))
-            }
+        let augmentation: Arc<dyn Augmentation> = if settings.augment == AugmentStrength::None {
+            Arc::new(Identity)
+        } else {
+            let pipeline = Augment::new(settings.pipeline.clone(), generator_config.channels)?;
+            Arc::new(Arc::new(pipeline))
         };
         discriminator_config.freeze_layers =
             discriminator_config.freeze_layers.max(settings.freeze_d);
