@@ -23,6 +23,8 @@ use crate::{report, value};
 /// Train a generator on pictures, or fine-tune a trained one
 #[derive(Args)]
 #[command(after_long_help = NOTES)]
+// Flags of a command line.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Train {
     /// Pictures: a folder or zip archive of PNG or JPEG files
     #[arg(long, value_name = "DIR|ZIP")]
@@ -314,7 +316,7 @@ fn train(mut run: TrainRun) -> Result<(), Failure> {
     let speed = Speed::new(run.trainer().progress().images);
     let ending = run.train(|step| {
         let line = speed.line(step, total);
-        bar.set_position((step.kimg * 1000.0) as u64);
+        bar.inc(step.batch as u64);
         bar.set_message(line);
         if interrupted.load(Ordering::SeqCst) {
             ControlFlow::Break(())
