@@ -203,6 +203,27 @@ impl<'a> Covariates<'a> {
         }
     }
 
+    /// Copies the rows `rows` into the row-major `out`, `[rows, p]`.
+    pub(crate) fn gather_rows(&self, rows: &[u32], out: &mut [f64]) {
+        let starts = |i: &u32| self.memory_row(*i as usize) * self.row_stride;
+        match self.values {
+            Values::F64(v) => {
+                gather_rows(v, rows.iter().map(starts), self.column_stride, self.p, out)
+            }
+            Values::F32(v) => {
+                gather_rows(v, rows.iter().map(starts), self.column_stride, self.p, out)
+            }
+        }
+    }
+
+    /// The columns as slices, where that is how they lie in memory.
+    pub(crate) fn contiguous(&self) -> Option<&'a [f64]> {
+        match self.values {
+            Values::F64(v) if self.row_stride == 1 && self.rows.is_none() => Some(v),
+            _ => None,
+        }
+    }
+
     /// Finiteness of the selected rows only: the others do not matter here.
     fn check_selection(&self) -> Result<()> {
         let finite_row = |row: usize| {
@@ -232,10 +253,20 @@ impl<'a> Covariates<'a> {
 
     /// Checks rows, columns and finiteness against an outcome of `n` rows.
     pub(crate) fn check(&self, n: usize) -> Result<()> {
+        self.check_size(n)?;
+        self.check_finite()
+    }
+
+    /// Checks the numbers of rows and columns.
+    pub(crate) fn check_size(&self, n: usize) -> Result<()> {
         if self.p == 0 {
             return Err(Error::NoColumns);
         }
-        crate::error::check_length("covariates (rows)", self.n, n)?;
+        crate::error::check_length("covariates (rows)", self.n, n)
+    }
+
+    /// Names a value that is not finite.
+    pub(crate) fn check_finite(&self) -> Result<()> {
         if self.rows.is_some() {
             return self.check_selection();
         }
@@ -296,6 +327,34 @@ fn gather<T: Copy + Into<f64>>(source: &[T], rows: &[usize], stride: usize, out:
             for (out, &start) in out.iter_mut().zip(rows) {
                 *out = source[start + j * stride].into();
             }
+        }
+    }
+}
+
+/// `out[k * p + j] = source[start_k + j * stride]`.
+fn gather_rows<T: Copy + Into<f64>>(
+    source: &[T],
+    starts: impl Iterator<Item = usize>,
+    stride: usize,
+    p: usize,
+    out: &mut [f64],
+) {
+    if stride == 1 {
+        for (start, out) in starts.zip(out.chunks_exact_mut(p)) {
+            for (out, &value) in out.iter_mut().zip(&source[start..start + p]) {
+                *out = value.into();
+            }
+        }
+        return;
+    }
+    let starts: Vec<usize> = starts.collect();
+    if starts.is_empty() {
+        return;
+    }
+    for j in 0..p {
+        let column = &source[j * stride..];
+        for (&start, out) in starts.iter().zip(out[j..].iter_mut().step_by(p)) {
+            *out = column[start].into();
         }
     }
 }

@@ -111,7 +111,7 @@ impl CoxDiagnostics<'_> {
                 let mut drift = vec![0.0; p];
                 for g in stratum.groups.clone().rev() {
                     hazard.add(l.groups[g].hazard);
-                    square.add(l.groups[g].square[0]);
+                    square.add(l.groups[g].square()[0]);
                     for (d, more) in drift.iter_mut().zip(&self.means.drift[g * p..]) {
                         *d += more;
                     }

@@ -11,10 +11,12 @@ pub(crate) mod diagnostics;
 #[cfg(test)]
 mod edge_cases;
 pub(crate) mod exact;
+pub(crate) mod exponential;
 pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod likelihood;
 pub(crate) mod newton;
+pub(crate) mod pairs;
 pub(crate) mod path;
 pub(crate) mod predict;
 pub(crate) mod residuals;
