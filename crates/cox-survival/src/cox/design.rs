@@ -209,10 +209,12 @@ fn block_sums(x: &Covariates<'_>, used: Option<&[u32]>, block: usize, pivot: &[f
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
-            if let (Some(columns), None) = (x.contiguous(), used) {
+            if used.is_none() && x.column_slice(0).is_some() {
                 let rows = block * ROWS..((block + 1) * ROWS).min(n);
                 for j in 0..p {
-                    let column = &columns[j * n..(j + 1) * n][rows.clone()];
+                    let Some(column) = x.column_slice(j).map(|c| &c[rows.clone()]) else {
+                        continue;
+                    };
                     let mut lanes = [[0.0; 8]; 2];
                     let (eights, rest) = column.as_chunks::<8>();
                     for eight in eights {

@@ -18,8 +18,11 @@ pub(crate) mod likelihood;
 pub(crate) mod newton;
 pub(crate) mod pairs;
 pub(crate) mod path;
+#[cfg(test)]
+mod precision;
 pub(crate) mod predict;
 pub(crate) mod residuals;
+pub(crate) mod restricted_mean;
 pub(crate) mod risk_means;
 pub(crate) mod robust;
 pub(crate) mod settings;

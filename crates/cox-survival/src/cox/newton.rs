@@ -24,7 +24,7 @@ const LONGEST: f64 = 8.0;
 const FLAT: f64 = 1e-9;
 /// A column with less than this share of its information left by the columns before it is
 /// called collinear.
-const COLLINEAR: f64 = 1e-10;
+pub(crate) const COLLINEAR: f64 = 1e-10;
 
 /// The maximum, in scaled units.
 #[derive(Debug, Clone)]
@@ -384,7 +384,7 @@ impl Factor {
     }
 
     /// Squared pivots: the share of each column's information that earlier columns leave.
-    fn pivots(&self) -> Vec<f64> {
+    pub(crate) fn pivots(&self) -> Vec<f64> {
         let l = self.factor.L();
         (0..self.scale.len())
             .map(|j| l[(j, j)] * l[(j, j)])
