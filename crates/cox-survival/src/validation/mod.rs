@@ -9,4 +9,5 @@ pub(crate) mod nested;
 pub(crate) mod optimism;
 pub(crate) mod permutation;
 pub(crate) mod repeated;
+pub(crate) mod replicates;
 pub(crate) mod resampling;
