@@ -5,6 +5,7 @@ use std::fmt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::curve::{Curve, curve_accessors};
 use super::folds::Folds;
 use crate::covariates::Covariates;
 use crate::cox::likelihood::Likelihood;
@@ -27,6 +28,16 @@ pub enum CvMeasure {
     },
     /// Harrell's concordance of the held-out rows.
     Concordance,
+}
+
+impl CvMeasure {
+    /// 1 where less is better, -1 where more is.
+    pub(super) fn sign(self) -> f64 {
+        match self {
+            CvMeasure::Deviance { .. } => 1.0,
+            CvMeasure::Concordance => -1.0,
+        }
+    }
 }
 
 /// Settings: a path, and what to judge it by.
@@ -223,30 +234,11 @@ impl CrossValidation {
             cvm.push(mean);
             cvsd.push((square / (used.len() as f64 - 1.0)).sqrt());
         }
-        let sign = if self.measure == CvMeasure::Concordance {
-            -1.0
-        } else {
-            1.0
-        };
-        let mut index_min = 0;
-        for k in 1..cvm.len() {
-            // A later lambda must be strictly better: ties go to the larger penalty.
-            if sign * cvm[k] < sign * cvm[index_min] {
-                index_min = k;
-            }
-        }
-        let bound = sign * cvm[index_min] + cvsd[index_min];
-        let index_1se = (0..=index_min)
-            .find(|&k| sign * cvm[k] <= bound)
-            .unwrap_or(index_min);
         CvFit {
             path,
             folds,
             measure: self.measure,
-            cvm,
-            cvsd,
-            index_min,
-            index_1se,
+            curve: Curve::choose(cvm, cvsd, self.measure.sign()),
         }
     }
 }
@@ -272,8 +264,7 @@ fn held_out(surv: &Surv, rows: &[usize], label: usize) -> Result<Surv> {
 
 /// Twice the log-likelihood between the saturated model and `eta` (in input order).
 fn deviance(surv: &Surv, likelihood: &mut Likelihood<'_>, eta: &[f64]) -> f64 {
-    let sorted: Vec<f64> = surv.sorted.order.iter().map(|&i| eta[i as usize]).collect();
-    2.0 * (likelihood.saturated() - likelihood.sums(&sorted))
+    2.0 * (likelihood.saturated() - likelihood.sums(&surv.sorted.by_position(eta)))
 }
 
 /// A cross-validated path.
@@ -282,12 +273,8 @@ pub struct CvFit {
     path: PathFit,
     folds: Folds,
     measure: CvMeasure,
-    #[serde(with = "crate::number::vector")]
-    cvm: Vec<f64>,
-    #[serde(with = "crate::number::vector")]
-    cvsd: Vec<f64>,
-    index_min: usize,
-    index_1se: usize,
+    #[serde(flatten)]
+    curve: Curve,
 }
 
 impl CvFit {
@@ -310,38 +297,14 @@ impl CvFit {
     pub fn lambda(&self) -> &[f64] {
         self.path.lambda()
     }
-
-    /// Mean over folds at each lambda (out-of-fold), folds weighted by their events (deviance)
-    /// or rows (concordance).
-    pub fn cvm(&self) -> &[f64] {
-        &self.cvm
-    }
-
-    /// Standard error of [`CvFit::cvm`].
-    pub fn cvsd(&self) -> &[f64] {
-        &self.cvsd
-    }
-
-    /// Place of the best lambda.
-    pub fn index_min(&self) -> usize {
-        self.index_min
-    }
-
-    /// Place of the largest lambda within one standard error of the best.
-    pub fn index_1se(&self) -> usize {
-        self.index_1se
-    }
-
-    /// The best lambda.
-    pub fn lambda_min(&self) -> f64 {
-        self.lambda()[self.index_min]
-    }
-
-    /// The largest lambda within one standard error of the best.
-    pub fn lambda_1se(&self) -> f64 {
-        self.lambda()[self.index_1se]
-    }
 }
+
+curve_accessors!(
+    CvFit,
+    "Mean over folds at each lambda (out-of-fold), folds weighted by their events (deviance) or \
+     rows (concordance).",
+    "Standard error of [`CvFit::cvm`]."
+);
 
 impl fmt::Display for CvFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -363,12 +326,12 @@ impl fmt::Display for CvFit {
             "se".into(),
             "nonzero".into(),
         ]];
-        for (name, k) in [("min", self.index_min), ("1se", self.index_1se)] {
+        for (name, k) in [("min", self.index_min()), ("1se", self.index_1se())] {
             rows.push(vec![
                 name.to_owned(),
                 format!("{:.6}", self.lambda()[k]),
-                format!("{:.4}", self.cvm[k]),
-                format!("{:.4}", self.cvsd[k]),
+                format!("{:.4}", self.cvm()[k]),
+                format!("{:.4}", self.cvsd()[k]),
                 self.path.beta(k).index.len().to_string(),
             ]);
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod cross_validation;
+mod curve;
 pub(crate) mod folds;
 #[cfg(test)]
 mod honesty;

@@ -168,11 +168,6 @@ impl NestedCv {
         } else {
             self.alphas.clone()
         };
-        let sign = if self.measure == CvMeasure::Concordance {
-            -1.0
-        } else {
-            1.0
-        };
         let mut best: Option<(f64, Chosen, Vec<f64>)> = None;
         for alpha in alphas {
             let cv = CrossValidation::new(self.path.clone().alpha(alpha))
@@ -182,7 +177,7 @@ impl NestedCv {
                 LambdaRule::Min => cv.index_min(),
                 LambdaRule::OneSe => cv.index_1se(),
             };
-            let value = sign * cv.cvm()[cv.index_min()];
+            let value = self.measure.sign() * cv.cvm()[cv.index_min()];
             if best.as_ref().is_none_or(|(b, _, _)| value < *b) {
                 let beta = cv.path().beta(k);
                 let chosen = Chosen {

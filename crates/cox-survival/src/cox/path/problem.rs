@@ -36,9 +36,7 @@ impl Problem {
         factor: Vec<f64>,
     ) -> Self {
         let (n, p) = (x.n(), x.p());
-        let weights: Option<Vec<f64>> = surv
-            .weights()
-            .map(|w| surv.sorted.order.iter().map(|&i| w[i as usize]).collect());
+        let weights = surv.weights().map(|w| surv.sorted.by_position(w));
         let total = weights.as_ref().map_or(n as f64, |w| w.iter().sum());
         let mut z = vec![0.0; n * p];
         let moments: Vec<[f64; 3]> = z
