@@ -1,6 +1,7 @@
 //! Cross-validation of a path.
 
 use std::fmt;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,15 @@ pub enum CvMeasure {
 }
 
 impl CvMeasure {
+    /// In words.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            CvMeasure::Deviance { grouped: true } => "partial-likelihood deviance (grouped)",
+            CvMeasure::Deviance { grouped: false } => "partial-likelihood deviance (ungrouped)",
+            CvMeasure::Concordance => "concordance",
+        }
+    }
+
     /// 1 where less is better, -1 where more is.
     pub(super) fn sign(self) -> f64 {
         match self {
@@ -115,30 +125,55 @@ impl CrossValidation {
         let counter = Counter::new(folds.count() + 1, observer);
         let path = self.path.fit(surv, x)?;
         counter.step()?;
-        let along = if self.exact {
-            self.path.clone().lambdas(path.lambda().to_vec())
-        } else {
-            self.path.clone()
-        };
+        let along = self.along(path.lambda());
         let held: Vec<Held> = (0..folds.count())
             .into_par_iter()
             .map(|fold| {
-                let held = self.fold(surv, x, folds, fold, &along, path.lambda())?;
+                let held = self.fold(surv, x, folds, fold, &along, |along, surv, train| {
+                    along.fit(surv, train)?.predict_along(x, path.lambda())
+                })?;
                 counter.step()?;
                 Ok(held)
             })
             .collect::<Result<_>>()?;
-        Ok(self.summarise(path, folds.clone(), &held))
+        let curve = self.average(&held, 0..path.lambda().len());
+        Ok(CvFit {
+            path,
+            folds: folds.clone(),
+            measure: self.measure,
+            curve,
+        })
     }
 
-    fn fold(
+    /// The path's settings.
+    pub(super) fn path(&self) -> &CoxPath {
+        &self.path
+    }
+
+    /// What was chosen to judge by.
+    pub(super) fn judged_by(&self) -> CvMeasure {
+        self.measure
+    }
+
+    /// The settings folds are fitted with.
+    pub(super) fn along(&self, lambda: &[f64]) -> CoxPath {
+        if self.exact {
+            self.path.clone().lambdas(lambda.to_vec())
+        } else {
+            self.path.clone()
+        }
+    }
+
+    /// Fits without a fold and judges, with `predict` giving linear predictors of all rows from a
+    /// fit to the training rows.
+    pub(super) fn fold(
         &self,
         surv: &Surv,
         x: &Covariates<'_>,
         folds: &Folds,
         fold: usize,
         along: &CoxPath,
-        lambda: &[f64],
+        predict: impl Fn(&CoxPath, &Surv, &Covariates<'_>) -> Result<Vec<Vec<f64>>>,
     ) -> Result<Held> {
         let label = folds.label(fold);
         let train = folds.training(fold);
@@ -150,9 +185,11 @@ impl CrossValidation {
             },
             other => other,
         })?;
-        let fit = along.fit(&train_surv, &x.select(&train)?)?;
-        let eta = fit.predict_along(x, lambda)?;
-        let ties = fit.ties();
+        let mut eta = predict(&along.for_rows(&train), &train_surv, &x.select(&train)?)?;
+        for eta in &mut eta {
+            along.add_offset(eta);
+        }
+        let ties = along.tie_method();
         let (values, weight) = match self.measure {
             CvMeasure::Deviance { grouped: true } => {
                 let weight = test
@@ -214,7 +251,8 @@ impl CrossValidation {
         Ok(Held { values, weight })
     }
 
-    fn summarise(&self, path: PathFit, folds: Folds, held: &[Held]) -> CvFit {
+    /// Averages of the figures at the places `at`, and the choice among them.
+    pub(super) fn average(&self, held: &[Held], at: Range<usize>) -> Curve {
         // Deviances are totals and become per-event figures; concordances already are averages.
         let per = |h: &Held, k: usize| match self.measure {
             CvMeasure::Deviance { .. } => h.values[k] / h.weight,
@@ -222,9 +260,9 @@ impl CrossValidation {
         };
         let used: Vec<&Held> = held.iter().filter(|h| h.weight > 0.0).collect();
         let total: f64 = used.iter().map(|h| h.weight).sum();
-        let mut cvm = Vec::with_capacity(path.lambda().len());
-        let mut cvsd = Vec::with_capacity(path.lambda().len());
-        for k in 0..path.lambda().len() {
+        let mut cvm = Vec::with_capacity(at.len());
+        let mut cvsd = Vec::with_capacity(at.len());
+        for k in at {
             let mean = used.iter().map(|h| h.weight * per(h, k)).sum::<f64>() / total;
             let square = used
                 .iter()
@@ -234,16 +272,12 @@ impl CrossValidation {
             cvm.push(mean);
             cvsd.push((square / (used.len() as f64 - 1.0)).sqrt());
         }
-        CvFit {
-            path,
-            folds,
-            measure: self.measure,
-            curve: Curve::choose(cvm, cvsd, self.measure.sign()),
-        }
+        Curve::choose(cvm, cvsd, self.measure.sign())
     }
 }
 
-struct Held {
+/// Figures of one fold, and its weight in the average.
+pub(super) struct Held {
     values: Vec<f64>,
     weight: f64,
 }
@@ -308,16 +342,12 @@ curve_accessors!(
 
 impl fmt::Display for CvFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let measure = match self.measure {
-            CvMeasure::Deviance { grouped: true } => "partial-likelihood deviance (grouped)",
-            CvMeasure::Deviance { grouped: false } => "partial-likelihood deviance (ungrouped)",
-            CvMeasure::Concordance => "concordance",
-        };
         writeln!(
             f,
-            "Cross-validated Cox path, alpha = {}, {} folds, out-of-fold {measure}\n",
+            "Cross-validated Cox path, alpha = {}, {} folds, out-of-fold {}\n",
             self.path.alpha(),
-            self.folds.count()
+            self.folds.count(),
+            self.measure.name()
         )?;
         let mut rows = vec![vec![
             String::new(),

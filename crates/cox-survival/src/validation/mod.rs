@@ -9,5 +9,6 @@ mod honesty;
 pub(crate) mod nested;
 pub(crate) mod optimism;
 pub(crate) mod permutation;
+pub(crate) mod relaxed;
 pub(crate) mod repeated;
 pub(crate) mod resampling;

@@ -170,7 +170,7 @@ impl NestedCv {
         };
         let mut best: Option<(f64, Chosen, Vec<f64>)> = None;
         for alpha in alphas {
-            let cv = CrossValidation::new(self.path.clone().alpha(alpha))
+            let cv = CrossValidation::new(self.path.for_rows(&train).alpha(alpha))
                 .measure(self.measure)
                 .fit(&train_surv, &train_x, &inner)?;
             let k = match self.rule {
@@ -196,8 +196,10 @@ impl NestedCv {
             });
         };
         let mut training = train_x.times(&beta)?;
+        self.path.for_rows(&train).add_offset(&mut training);
         training.sort_unstable_by(f64::total_cmp);
-        let risk = x.select(&rows)?.times(&beta)?;
+        let mut risk = x.select(&rows)?.times(&beta)?;
+        self.path.for_rows(&rows).add_offset(&mut risk);
         let percentile = risk
             .iter()
             .map(|r| {

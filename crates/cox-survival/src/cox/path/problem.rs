@@ -11,12 +11,24 @@ use crate::surv::Surv;
 /// Columns handled by one task of a parallel pass over the features.
 const COLUMNS: usize = 64;
 
-/// Standardised features, column-major by position, and their penalty factors.
+/// What the settings say of each column, and of each row.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// Penalty factors, rescaled to sum to the number of columns.
+    pub(super) factor: Vec<f64>,
+    /// Smallest and largest value of each coefficient, in original units.
+    pub(super) limits: Option<Vec<[f64; 2]>>,
+    pub(super) excluded: Vec<bool>,
+    /// By position.
+    pub(super) offset: Vec<f64>,
+}
+
+/// Standardised features, column-major by position, and their penalties.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) n: usize,
     pub(super) p: usize,
-    /// `z_j = (x_j - mean_j) / scale_j`; a constant column is all zeros.
+    /// `z_j = (x_j - mean_j) / scale_j`; a constant or excluded column is all zeros, of scale 0.
     pub(super) z: Vec<f64>,
     pub(super) scale: Vec<f64>,
     pub(super) mean: Vec<f64>,
@@ -24,17 +36,16 @@ pub(super) struct Problem {
     pub(super) norm: Vec<f64>,
     /// Penalty factors, rescaled to sum to the number of columns.
     pub(super) factor: Vec<f64>,
+    /// Limits of the standardised coefficients.
+    limits: Option<Vec<[f64; 2]>>,
+    /// By position.
+    pub(super) offset: Vec<f64>,
     /// Sum of the case weights.
     pub(super) total: f64,
 }
 
 impl Problem {
-    pub(super) fn new(
-        surv: &Surv,
-        x: &Covariates<'_>,
-        standardize: bool,
-        factor: Vec<f64>,
-    ) -> Self {
+    pub(super) fn new(surv: &Surv, x: &Covariates<'_>, standardize: bool, terms: Terms) -> Self {
         let (n, p) = (x.n(), x.p());
         let weights = surv.weights().map(|w| surv.sorted.by_position(w));
         let total = weights.as_ref().map_or(n as f64, |w| w.iter().sum());
@@ -46,21 +57,65 @@ impl Problem {
                 let first = block * COLUMNS;
                 x.gather_block(&surv.sorted.order, first, z);
                 z.chunks_exact_mut(n)
-                    .map(|z| standardise(z, weights.as_deref(), total, standardize))
+                    .zip(&terms.excluded[first..])
+                    .map(|(z, &excluded)| {
+                        if excluded {
+                            z.fill(0.0);
+                            return [0.0; 3];
+                        }
+                        standardise(z, weights.as_deref(), total, standardize)
+                    })
                     .collect::<Vec<_>>()
             })
             .collect();
-        let each = |k: usize| moments.iter().map(|m| m[k]).collect();
+        let each = |k: usize| -> Vec<f64> { moments.iter().map(|m| m[k]).collect() };
+        let scale = each(1);
+        let limits = terms.limits.map(|limits| {
+            let standard = |(l, s): ([f64; 2], &f64)| l.map(|l| if *s > 0.0 { l * s } else { 0.0 });
+            limits.into_iter().zip(&scale).map(standard).collect()
+        });
         Self {
             n,
             p,
             z,
             mean: each(0),
-            scale: each(1),
+            scale,
             norm: each(2),
-            factor,
+            factor: terms.factor,
+            limits,
+            offset: terms.offset,
             total,
         }
+    }
+
+    /// The ridge on other columns for the same rows, without limits.
+    pub(super) fn rotated(&self, z: Vec<f64>, factor: Vec<f64>) -> Self {
+        let p = factor.len();
+        Self {
+            n: self.n,
+            p,
+            z,
+            scale: vec![1.0; p],
+            mean: vec![0.0; p],
+            norm: vec![f64::INFINITY; p],
+            factor,
+            limits: None,
+            offset: self.offset.clone(),
+            total: self.total,
+        }
+    }
+
+    /// Whether any coefficient has a limit.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Smallest and largest value of a coefficient.
+    #[inline]
+    pub(super) fn limits(&self, j: usize) -> [f64; 2] {
+        self.limits
+            .as_ref()
+            .map_or([f64::NEG_INFINITY, f64::INFINITY], |limits| limits[j])
     }
 
     #[inline]
@@ -277,6 +332,7 @@ fn lanes(z: &[f64], weights: Option<&[f64]>, f: impl Fn(f64) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CoxPath;
 
     #[test]
     fn standardised_columns_have_weighted_mean_zero_and_variance_one() {
@@ -286,7 +342,8 @@ mod tests {
             .unwrap();
         let values = [1.0, 5.0, 2.0, 7.0, 3.0, 3.0, 3.0, 3.0];
         let x = Covariates::from_columns(&values, 4, 2).unwrap();
-        let problem = Problem::new(&surv, &x, true, vec![1.0; 2]);
+        let terms = CoxPath::new().check(&surv, &x).unwrap();
+        let problem = Problem::new(&surv, &x, true, terms);
         let w = [0.5, 0.5, 2.0, 1.0]; // by position: latest time first
         let z = problem.column(0);
         let mean: f64 = z.iter().zip(w).map(|(z, w)| z * w).sum();

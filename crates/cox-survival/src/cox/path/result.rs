@@ -31,6 +31,14 @@ impl SparseColumn {
         self
     }
 
+    /// Takes off what rounding put beyond the limits.
+    pub(super) fn limit(&mut self, limits: &[[f64; 2]]) {
+        for (j, b) in self.index.iter().zip(&mut self.value) {
+            let [lower, upper] = limits[*j as usize];
+            *b = b.max(lower).min(upper);
+        }
+    }
+
     /// All `p` coefficients.
     pub fn dense(&self, p: usize) -> Vec<f64> {
         let mut beta = vec![0.0; p];

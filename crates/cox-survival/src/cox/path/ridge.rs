@@ -54,7 +54,7 @@ pub(super) struct Compressed {
 
 /// Whether the detour pays.
 pub(super) fn applies(problem: &Problem, alpha: f64) -> bool {
-    alpha <= 0.0 && problem.p > problem.n
+    alpha <= 0.0 && problem.p > problem.n && !problem.is_limited()
 }
 
 impl Compressed {
@@ -100,18 +100,8 @@ impl Compressed {
             z.extend_from_slice(problem.column(j));
             factor.push(0.0);
         }
-        let p = factor.len();
         Ok(Self {
-            problem: Problem {
-                n,
-                p,
-                z,
-                scale: vec![1.0; p],
-                mean: vec![0.0; p],
-                norm: vec![f64::INFINITY; p],
-                factor,
-                total: problem.total,
-            },
+            problem: problem.rotated(z, factor),
             back,
             unpenalised,
         })

@@ -8,7 +8,7 @@
 
 use super::gram::Gram;
 use super::problem::Problem;
-use super::quadratic::{Penalty, Quadratic};
+use super::quadratic::{Penalty, Quadratic, excess};
 use super::stale::Stale;
 use super::wide::{Model, Wide};
 use crate::cox::likelihood::Likelihood;
@@ -66,7 +66,7 @@ impl<'a, 'b> Solver<'a, 'b> {
         alpha: f64,
         tolerance: f64,
     ) -> Self {
-        let eta = vec![0.0; problem.n];
+        let eta = problem.offset.clone();
         likelihood.evaluate(&eta);
         let mut solver = Self {
             problem,
@@ -204,8 +204,9 @@ impl<'a, 'b> Solver<'a, 'b> {
     }
 
     fn wants_in(&self, j: usize, lambda: f64) -> bool {
-        let l1 = self.l1(j, lambda);
-        self.gradient[j].abs() > l1 + self.tolerance * self.unit(lambda)
+        let limits = self.problem.limits(j);
+        excess(self.gradient[j], 0.0, self.l1(j, lambda), limits)
+            > self.tolerance * self.unit(lambda)
     }
 
     /// What violations are measured against.
@@ -223,19 +224,8 @@ impl<'a, 'b> Solver<'a, 'b> {
             return 0.0;
         }
         let (l1, b) = (self.l1(j, lambda), self.beta[j]);
-        let excess = if b.abs() > 0.0 {
-            let smooth = self.gradient[j] - self.l2(j, lambda) * b;
-            (smooth - l1 * b.signum()).abs()
-        } else {
-            (self.gradient[j].abs() - l1).max(0.0)
-        };
-        let relative = excess / self.unit(lambda);
-        // `max` passes over NaN, and a certificate must not.
-        if relative.is_nan() {
-            f64::INFINITY
-        } else {
-            relative
-        }
+        let pull = self.gradient[j] - self.l2(j, lambda) * b;
+        excess(pull, b, l1, self.problem.limits(j)) / self.unit(lambda)
     }
 
     /// Takes features into the working set whose gradient, as far as known, exceeds their
@@ -244,7 +234,8 @@ impl<'a, 'b> Solver<'a, 'b> {
         let new: Vec<usize> = (0..self.problem.p)
             .filter(|&j| {
                 let l1 = self.l1(j, lambda);
-                let wants = self.gradient[j].abs() > l1 || (l1 <= 0.0 && lambda.is_finite());
+                let out = excess(self.gradient[j], 0.0, l1, self.problem.limits(j));
+                let wants = out > 0.0 || (l1 <= 0.0 && lambda.is_finite());
                 self.usable(j) && !self.gram.contains(j) && (self.always(j) || wants)
             })
             .collect();
@@ -339,7 +330,15 @@ impl<'a, 'b> Solver<'a, 'b> {
         let l2: Vec<f64> = set.iter().map(|&j| self.l2(j, lambda)).collect();
         let mut q: Vec<f64> = set.iter().map(|&j| self.gradient[j]).collect();
         let mut b: Vec<f64> = set.iter().map(|&j| self.beta[j]).collect();
-        let penalty = Penalty { l1: &l1, l2: &l2 };
+        let limits: Option<Vec<[f64; 2]>> = self
+            .problem
+            .is_limited()
+            .then(|| set.iter().map(|&j| self.problem.limits(j)).collect());
+        let penalty = Penalty {
+            l1: &l1,
+            l2: &l2,
+            limits: limits.as_deref(),
+        };
         let key = (self.version, lambda.to_bits());
         if self.gram.is_wide() {
             let model = Model {
