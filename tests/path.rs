@@ -5,7 +5,7 @@
 )]
 
 use cox_survival::{
-    AdaptiveWeights, Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv,
+    AdaptiveWeights, Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv, Ties,
 };
 use serde_json::Value;
 use survlatent_tests::{close, csv, json, numbers};
@@ -317,4 +317,43 @@ fn relaxed_fits_agree_with_glmnet() {
         1e-12,
         "1se",
     );
+}
+
+#[test]
+fn groups_agree_with_adelie() {
+    let golden = json("penalised/groups.json");
+    let set = Set::read();
+    let x = set.covariates(50);
+    let sizes = numbers(&golden["sizes"]);
+    let label = |(g, size): (usize, &f64)| vec![g; *size as usize];
+    let labels: Vec<usize> = sizes.iter().enumerate().flat_map(label).collect();
+    let late = Surv::builder(&set.table["time"], &set.event).entry(&set.table["entry"]);
+    let late = late.build().unwrap();
+    for (key, alpha, ties) in [
+        ("lasso_efron", 1.0, Ties::Efron),
+        ("lasso_breslow", 1.0, Ties::Breslow),
+        ("mixed_efron", 0.6, Ties::Efron),
+        ("lasso_entry", 1.0, Ties::Breslow),
+    ] {
+        let surv = if key == "lasso_entry" { late.clone() } else { set.surv() };
+        let want = &golden[key];
+        let path = CoxPath::new().alpha(alpha).ties(ties).groups(labels.clone());
+        let path = path.n_lambda(12).lambda_min_ratio(0.05).tolerance(1e-9);
+        let fit = path.fit(&surv, &x).unwrap();
+        for (got, want) in fit.lambda().iter().zip(numbers(&want["lambda"])) {
+            close(*got, want, 1e-9, &format!("{key} lambda"));
+        }
+        let df: Vec<f64> = fit.df().iter().map(|&df| df as f64).collect();
+        assert_eq!(df[1..], numbers(&want["df"])[1..], "{key} df");
+        let places = numbers(&want["beta_at"]);
+        for (k, want) in places.iter().zip(want["beta"].as_array().unwrap()) {
+            let (got, want) = (fit.beta(*k as usize).dense(50), numbers(want));
+            let size = want.iter().fold(0.0f64, |m, b| m.max(b.abs()));
+            for (j, (got, want)) in got.iter().zip(want).enumerate() {
+                let off = (got - want).abs() / size;
+                assert!(off <= 1e-6, "{key} beta at {k}, column {j}: off by {off:.1e}");
+            }
+        }
+        assert!(fit.kkt().iter().all(|&kkt| kkt <= 1e-9));
+    }
 }

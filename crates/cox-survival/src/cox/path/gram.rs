@@ -79,6 +79,11 @@ impl Gram {
         self.wide.is_some()
     }
 
+    /// Number of rows of `Z`.
+    pub(super) fn rows(&self) -> usize {
+        self.root.len()
+    }
+
     /// Column `c` of `G`.
     #[inline(always)]
     pub(super) fn wide_column(&self, c: usize) -> &[f64] {

@@ -3,6 +3,11 @@
 
 mod adaptive;
 mod gram;
+mod group_quadratic;
+mod group_solver;
+#[cfg(test)]
+mod group_tests;
+mod groups;
 #[cfg(test)]
 mod oracle;
 mod problem;
@@ -16,6 +21,8 @@ mod stale;
 mod wide;
 
 pub use self::adaptive::AdaptiveWeights;
+use self::group_solver::GroupSolver;
+use self::groups::Groups;
 use self::problem::{Problem, Terms};
 pub use self::relaxed::RelaxedFit;
 pub(crate) use self::relaxed::check_gamma;
@@ -42,7 +49,7 @@ impl CoxPath {
     }
 
     fn fit_terms(&self, surv: &Surv, x: &Covariates<'_>, terms: Terms) -> Result<PathFit> {
-        let limits = terms.limits.clone();
+        let (limits, groups) = (terms.limits.clone(), terms.groups.clone());
         let first = terms.excluded.iter().position(|out| !out).unwrap_or(0);
         let problem = Problem::new(surv, x, self.standardize, terms);
         if problem.scale.iter().all(|&s| s <= 0.0) {
@@ -57,6 +64,10 @@ impl CoxPath {
         }
         let mut likelihood = Likelihood::new(surv, self.ties);
         let saturated = likelihood.saturated();
+        if let Some(groups) = groups {
+            let raw = self.run_groups(&problem, &mut likelihood, &groups)?;
+            return Ok(self.result(surv, x, &problem, raw, saturated, &mut likelihood));
+        }
         if ridge::applies(&problem, self.alpha) {
             let small = ridge::Compressed::new(&problem)?;
             // The sequence starts where the original features say, not their rotation.
@@ -88,23 +99,7 @@ impl CoxPath {
     ) -> Result<Vec<Solution>> {
         let mut solver = Solver::new(problem, likelihood, self.alpha, self.tolerance);
         let computed = solver.lambda_max();
-        let first = start.unwrap_or(computed);
-        if self.lambda.is_none() && first <= 0.0 {
-            return Err(Error::Undefined {
-                what: "a lambda sequence",
-                reason: "no penalised column varies among patients at risk together",
-            });
-        }
-        let lambdas = self.lambda.clone().unwrap_or_else(|| {
-            let default = if problem.n < problem.p { 0.01 } else { 1e-4 };
-            let ratio =
-                self.lambda_min_ratio
-                    .unwrap_or(if start.is_some() { 0.01 } else { default });
-            let last = self.n_lambda.saturating_sub(1).max(1) as f64;
-            (0..self.n_lambda)
-                .map(|k| first * ratio.powf(k as f64 / last))
-                .collect()
-        });
+        let lambdas = self.sequence(problem, start.unwrap_or(computed), start.is_some())?;
         Ok(lambdas
             .into_iter()
             .map(|lambda| {
@@ -119,6 +114,52 @@ impl CoxPath {
                     steps: solved.steps,
                 }
             })
+            .collect())
+    }
+
+    fn run_groups(
+        &self,
+        problem: &Problem,
+        likelihood: &mut Likelihood<'_>,
+        groups: &Groups,
+    ) -> Result<Vec<Solution>> {
+        let mut solver = GroupSolver::new(problem, likelihood, groups, self.alpha, self.tolerance);
+        let first = solver.lambda_max();
+        let lambdas = self.sequence(problem, first, false)?;
+        Ok(lambdas
+            .into_iter()
+            .map(|lambda| {
+                let solved = solver.solve(lambda);
+                Solution {
+                    lambda,
+                    beta: SparseColumn::from_dense(solver.beta.iter().copied()),
+                    residual: Vec::new(),
+                    loglik: solver.likelihood.loglik,
+                    kkt: solved.kkt,
+                    steps: solved.steps,
+                }
+            })
+            .collect())
+    }
+
+    /// The lambdas that were given, or a sequence from the first at which something enters.
+    fn sequence(&self, problem: &Problem, first: f64, compressed: bool) -> Result<Vec<f64>> {
+        if let Some(lambda) = &self.lambda {
+            return Ok(lambda.clone());
+        }
+        if first <= 0.0 {
+            return Err(Error::Undefined {
+                what: "a lambda sequence",
+                reason: "no penalised column varies among patients at risk together",
+            });
+        }
+        let short = compressed || problem.n < problem.p;
+        let ratio = self
+            .lambda_min_ratio
+            .unwrap_or(if short { 0.01 } else { 1e-4 });
+        let last = self.n_lambda.saturating_sub(1).max(1) as f64;
+        Ok((0..self.n_lambda)
+            .map(|k| first * ratio.powf(k as f64 / last))
             .collect())
     }
 

@@ -15,12 +15,12 @@ use crate::cox::twins::{Data, any_ties, cohort, data, noise, slow};
 use crate::{Covariates, CoxPh, Error, Surv};
 
 /// The objective in standardised units.
-struct Oracle<'a> {
+pub(super) struct Oracle<'a> {
     surv: &'a Surv,
     /// Column-major.
     z: Vec<Vec<f64>>,
-    scale: Vec<f64>,
-    factor: Vec<f64>,
+    pub(super) scale: Vec<f64>,
+    pub(super) factor: Vec<f64>,
     total: f64,
     alpha: f64,
     lambda: f64,
@@ -31,7 +31,7 @@ struct Oracle<'a> {
 }
 
 impl<'a> Oracle<'a> {
-    fn new(surv: &'a Surv, x: &Covariates<'_>, settings: &CoxPath) -> Self {
+    pub(super) fn new(surv: &'a Surv, x: &Covariates<'_>, settings: &CoxPath) -> Self {
         let w: Vec<f64> = (0..surv.n()).map(|i| surv.weight(i)).collect();
         let total: f64 = w.iter().sum();
         let mut scale = Vec::new();
@@ -90,7 +90,7 @@ impl<'a> Oracle<'a> {
         Self { lambda, ..self }
     }
 
-    fn standardised(&self, fit: &PathFit, k: usize) -> Vec<f64> {
+    pub(super) fn standardised(&self, fit: &PathFit, k: usize) -> Vec<f64> {
         let dense = fit.beta(k).dense(self.z.len());
         let pairs = dense.iter().zip(&self.scale);
         pairs
@@ -99,7 +99,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// Loss and its gradient.
-    fn loss(&self, b: &[f64]) -> (f64, Vec<f64>) {
+    pub(super) fn loss(&self, b: &[f64]) -> (f64, Vec<f64>) {
         let mut eta = self.offset.clone();
         for (z, b) in self.z.iter().zip(b).filter(|(_, b)| b.abs() > 0.0) {
             for (e, z) in eta.iter_mut().zip(z) {

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::groups::Groups;
 use crate::covariates::Covariates;
 use crate::surv::Surv;
 
@@ -19,6 +20,8 @@ pub(super) struct Terms {
     /// Smallest and largest value of each coefficient, in original units.
     pub(super) limits: Option<Vec<[f64; 2]>>,
     pub(super) excluded: Vec<bool>,
+    /// Columns that enter together, if any do.
+    pub(super) groups: Option<Groups>,
     /// By position.
     pub(super) offset: Vec<f64>,
 }

@@ -104,6 +104,7 @@ impl CoxPath {
             factor: vec![1.0; p],
             limits: terms.limits.as_ref().map(pick),
             excluded: vec![false; p],
+            groups: None,
             offset: terms.offset.clone(),
         };
         let free = self.clone().alpha(1.0).lambdas(vec![0.0]);

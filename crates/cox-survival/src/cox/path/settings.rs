@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::adaptive::AdaptiveWeights;
+use super::groups::Groups;
 use super::problem::Terms;
 use crate::covariates::Covariates;
 use crate::cox::Ties;
@@ -44,6 +45,7 @@ pub struct CoxPath {
     pub(super) lower: Option<Vec<Option<f64>>>,
     pub(super) upper: Option<Vec<Option<f64>>>,
     pub(super) exclude: Vec<usize>,
+    pub(super) groups: Option<Vec<usize>>,
     pub(super) offset: Vec<f64>,
     pub(super) ties: Ties,
     pub(super) tolerance: f64,
@@ -62,6 +64,7 @@ impl Default for CoxPath {
             lower: None,
             upper: None,
             exclude: Vec::new(),
+            groups: None,
             offset: Vec::new(),
             ties: Ties::Breslow,
             tolerance: 1e-7,
@@ -141,6 +144,17 @@ impl CoxPath {
         self
     }
 
+    /// Columns with the same label enter together (the layers of W+ latents, say): the group lasso.
+    ///
+    /// The penalty is `lambda sum_g v_g sqrt(p_g) (alpha |b_g| + (1 - alpha)/2 |b_g|^2)` with the
+    /// Euclidean norms of the groups' standardised coefficients, `p_g` their number of columns and
+    /// `v_g` the penalty factor, which all columns of a group must share (0: unpenalised). Not
+    /// together with limits or adaptive weights.
+    pub fn groups(mut self, labels: Vec<usize>) -> Self {
+        self.groups = Some(labels);
+        self
+    }
+
     /// A known part of the linear predictor, one value per row in input order.
     ///
     /// Predictions of the fit are for offset 0: add that of the new rows.
@@ -180,6 +194,7 @@ impl CoxPath {
             lambda_min_ratio: None,
             lambda: None,
             adaptive: None,
+            groups: None,
             lower: None,
             upper: None,
             ..self.clone()
@@ -263,8 +278,13 @@ impl CoxPath {
             check_finite("offset", &self.offset)?;
         }
         let excluded = self.excluded(x.p())?;
+        let factor = self.factors(x, &excluded)?;
+        let labels = self.groups.as_deref();
         Ok(Terms {
-            factor: self.factors(x, &excluded)?,
+            groups: labels
+                .map(|labels| Groups::new(self, labels, x, &factor, &excluded))
+                .transpose()?,
+            factor,
             limits: self.limits(x)?,
             excluded,
             offset: match self.offset.as_slice() {

@@ -13,11 +13,11 @@ use super::stale::Stale;
 use super::wide::{Model, Wide};
 use crate::cox::likelihood::Likelihood;
 
-const MAX_STEPS: usize = 500;
+pub(super) const MAX_STEPS: usize = 500;
 /// Steps must shrink the violation to this share, or the matrix is rebuilt.
-const CONTRACTION: f64 = 0.3;
+pub(super) const CONTRACTION: f64 = 0.3;
 /// Features per patient from which the matrix of the working set is not worth forming.
-const WIDE: f64 = 1.5;
+pub(super) const WIDE: f64 = 1.5;
 const MOST_DAMPING: f64 = 100.0;
 /// Largest change of anybody's linear predictor in one step (as in `newton.rs`).
 const LONGEST: f64 = 8.0;
@@ -25,7 +25,7 @@ const LONGEST: f64 = 8.0;
 const ABSURD: f64 = 1e4;
 /// Share of the largest lambda below which violations are no longer measured against lambda
 /// itself, which may be 0.
-const FLOOR: f64 = 1e-4;
+pub(super) const FLOOR: f64 = 1e-4;
 
 pub(super) struct Solver<'a, 'b> {
     pub(super) problem: &'a Problem,
@@ -373,35 +373,11 @@ impl<'a, 'b> Solver<'a, 'b> {
                 .sum()
         };
         let total = self.problem.total;
-        let before = -self.likelihood.loglik / total + cost(0.0, &self.beta);
-        let start = self.eta.clone();
-        let longest = direction.iter().fold(0.0f64, |m, d| m.max(d.abs()));
-        if !(longest < ABSURD && direction.iter().all(|d| d.is_finite())) {
+        let cost = |size: f64| cost(size, &self.beta);
+        let Some(size) = line_search(self.likelihood, &mut self.eta, &direction, total, cost)
+        else {
             return false;
-        }
-        let mut size = if longest > LONGEST {
-            LONGEST / longest
-        } else {
-            1.0
         };
-        let shortest = 1e-8 * size;
-        loop {
-            for ((eta, start), d) in self.eta.iter_mut().zip(&start).zip(&direction) {
-                *eta = start + size * d;
-            }
-            let loglik = self.likelihood.sums(&self.eta);
-            let after = -loglik / total + cost(size, &self.beta);
-            if after <= before + 1e-13 * before.abs() {
-                break;
-            }
-            size *= 0.5;
-            if size <= shortest {
-                self.eta.copy_from_slice(&start);
-                self.likelihood.evaluate(&start);
-                return false;
-            }
-        }
-        self.likelihood.derivatives();
         for (&j, b) in set.iter().zip(&b) {
             // A full step lands on exact zeros; a shortened one stays between.
             self.beta[j] = if size >= 1.0 {
@@ -415,5 +391,46 @@ impl<'a, 'b> Solver<'a, 'b> {
         self.problem
             .gradient_of(&set, &self.likelihood.residual, &mut self.gradient);
         true
+    }
+}
+
+/// Goes along `direction` as far as the objective does not rise, at most once its length, and
+/// returns the share; `cost` is the penalty at a share. None, and nothing has moved, if it rises
+/// however short the step. Leaves the likelihood evaluated with its derivatives.
+pub(super) fn line_search(
+    likelihood: &mut Likelihood<'_>,
+    eta: &mut [f64],
+    direction: &[f64],
+    total: f64,
+    cost: impl Fn(f64) -> f64,
+) -> Option<f64> {
+    let before = -likelihood.loglik / total + cost(0.0);
+    let longest = direction.iter().fold(0.0f64, |m, d| m.max(d.abs()));
+    if !(longest < ABSURD && direction.iter().all(|d| d.is_finite())) {
+        return None;
+    }
+    let start = eta.to_vec();
+    let mut size = if longest > LONGEST {
+        LONGEST / longest
+    } else {
+        1.0
+    };
+    let shortest = 1e-8 * size;
+    loop {
+        for ((eta, start), d) in eta.iter_mut().zip(&start).zip(direction) {
+            *eta = start + size * d;
+        }
+        let loglik = likelihood.sums(eta);
+        let after = -loglik / total + cost(size);
+        if after <= before + 1e-13 * before.abs() {
+            likelihood.derivatives();
+            return Some(size);
+        }
+        size *= 0.5;
+        if size <= shortest {
+            eta.copy_from_slice(&start);
+            likelihood.evaluate(&start);
+            return None;
+        }
     }
 }
