@@ -111,8 +111,7 @@ impl GroupNames {
         let given = Given::new("--group", "GROUP", map, columns);
         let texts: Vec<Option<String>> = match map {
             [word] if word == "layer" => {
-                let layered: Vec<Option<String>> =
-                    columns.iter().map(|name| layer(name)).collect();
+                let layered: Vec<Option<String>> = columns.iter().map(|name| layer(name)).collect();
                 if layered.iter().all(Option::is_none) {
                     return Err(given.fault("no feature is named LAYER.COLUMN"));
                 }
@@ -121,7 +120,10 @@ impl GroupNames {
             [file] if !file.contains('=') && columns.len() > 1 => from_file(&given, file)?,
             _ => {
                 let texts = given.texts()?;
-                texts.into_iter().map(|text| text.map(str::to_owned)).collect()
+                texts
+                    .into_iter()
+                    .map(|text| text.map(str::to_owned))
+                    .collect()
             }
         };
         let named = texts.into_iter().zip(columns);

@@ -7,7 +7,7 @@ x <- as.matrix(d[, paste0("x", 1:50)])
 y <- Surv(d$time, d$status)
 off <- 0.3 * sin(1:300) + 0.002 * (1:300)
 set.seed(1)
-glmnet.control(fdev = 0, devmax = 1, mnlam = 1000)
+glmnet.control(fdev = 0, devmax = 1, mnlam = 1000, epsnr = 1e-12, mxitnr = 200)
 thresh <- 1e-14
 keep <- function(fit, at = c(5, 15, 25)) list(
   lambda = fit$lambda, nulldev = fit$nulldev, dev_ratio = fit$dev.ratio, df = unname(fit$df),
@@ -34,7 +34,7 @@ sd0 <- apply(x, 2, function(v) sqrt(mean((v - mean(v))^2)))
 w <- 1 / abs(as.numeric(ridge$beta) * sd0)^1.5
 out$adaptive <- keep(glmnet(x, y, family = "cox", nlambda = 25, lambda.min.ratio = 0.01,
   penalty.factor = w, thresh = thresh, maxit = 1e7))
-out$adaptive$weights <- w
+out$adaptive$ridge <- as.numeric(ridge$beta)
 # Relaxed fits: unpenalised refits on each support.
 lam <- out$offset$lambda[1:12] * 0.5
 rel <- glmnet(x, y, family = "cox", alpha = 0.9, lambda = lam, thresh = thresh, maxit = 1e7, relax = TRUE)

@@ -20,6 +20,8 @@ use crate::cox::design::dot;
 const ROUNDS: usize = 50;
 const SWEEPS: usize = 2;
 const NEWTON: usize = 8;
+/// Rounds that may pass without halving the violation.
+const STUCK: usize = 6;
 /// Ridge along a group's own direction, relative to the diagonal of `K`, where its penalty bends
 /// nothing and `K` is not formed: Woodbury's identity needs one.
 const ALONG: f64 = 1e-7;
@@ -66,6 +68,7 @@ pub(super) fn violation(q: &[f64], b: &[f64], l1: f64, l2: f64) -> f64 {
 impl Model<'_> {
     /// Moves `b` until no group misses its condition by more than `target`; `q` follows.
     pub(super) fn minimise(&self, q: &mut [f64], b: &mut [f64], target: f64) {
+        let (mut least, mut stuck) = (f64::INFINITY, 0);
         for _ in 0..ROUNDS {
             for _ in 0..SWEEPS {
                 self.sweep(q, b);
@@ -75,7 +78,11 @@ impl Model<'_> {
                     break;
                 }
             }
-            if self.worst(q, b) <= target {
+            let worst = self.worst(q, b);
+            stuck = if worst < 0.5 * least { 0 } else { stuck + 1 };
+            least = least.min(worst);
+            // A model without minimum never gets there.
+            if worst <= target || stuck >= STUCK {
                 return;
             }
         }

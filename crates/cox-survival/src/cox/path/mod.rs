@@ -16,6 +16,7 @@ mod relaxed;
 mod result;
 mod ridge;
 mod settings;
+mod single;
 mod solver;
 mod stale;
 mod wide;

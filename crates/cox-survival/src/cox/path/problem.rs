@@ -3,14 +3,20 @@
 //! Minimises `-l(X b) / W + lambda sum_j v_j (alpha |b_j| + (1 - alpha)/2 b_j^2)` with `W` the
 //! sum of the case weights and `l` the log partial likelihood: glmnet's scale.
 
+use std::borrow::Cow;
+
+use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use super::groups::Groups;
+use super::single::{Single, Standard};
 use crate::covariates::Covariates;
 use crate::surv::Surv;
 
 /// Columns handled by one task of a parallel pass over the features.
 const COLUMNS: usize = 64;
+/// Columns multiplied at a time with a matrix (bounds the copy).
+pub(super) const BLOCK: usize = 512;
 
 /// What the settings say of each column, and of each row.
 #[derive(Debug, Clone)]
@@ -26,13 +32,22 @@ pub(super) struct Terms {
     pub(super) offset: Vec<f64>,
 }
 
-/// Standardised features, column-major by position, and their penalties.
+/// The columns `z_j = (x_j - mean_j) / scale_j`, column-major by position.
+#[derive(Debug, Clone)]
+enum Columns {
+    /// As such; a constant or excluded column is all zeros.
+    Double(Vec<f64>),
+    /// Not yet standardised.
+    Single(Single),
+}
+
+/// Standardised features, and their penalties.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) n: usize,
     pub(super) p: usize,
-    /// `z_j = (x_j - mean_j) / scale_j`; a constant or excluded column is all zeros, of scale 0.
-    pub(super) z: Vec<f64>,
+    columns: Columns,
+    /// 0 for a constant or excluded column.
     pub(super) scale: Vec<f64>,
     pub(super) mean: Vec<f64>,
     /// `|z_j|`, with which changes of gradients are bounded.
@@ -52,25 +67,49 @@ impl Problem {
         let (n, p) = (x.n(), x.p());
         let weights = surv.weights().map(|w| surv.sorted.by_position(w));
         let total = weights.as_ref().map_or(n as f64, |w| w.iter().sum());
-        let mut z = vec![0.0; n * p];
-        let moments: Vec<[f64; 3]> = z
-            .par_chunks_mut(n * COLUMNS)
-            .enumerate()
-            .flat_map_iter(|(block, z)| {
-                let first = block * COLUMNS;
-                x.gather_block(&surv.sorted.order, first, z);
-                z.chunks_exact_mut(n)
-                    .zip(&terms.excluded[first..])
-                    .map(|(z, &excluded)| {
-                        if excluded {
-                            z.fill(0.0);
-                            return [0.0; 3];
-                        }
-                        standardise(z, weights.as_deref(), total, standardize)
-                    })
-                    .collect::<Vec<_>>()
-            })
-            .collect();
+        let gather = |block: usize, z: &mut [f64]| {
+            x.gather_block(&surv.sorted.order, block * COLUMNS, z);
+        };
+        let moments = |block: usize, z: &mut [f64]| -> Vec<[f64; 3]> {
+            z.chunks_exact_mut(n)
+                .zip(&terms.excluded[block * COLUMNS..])
+                .map(|(z, &excluded)| {
+                    if excluded {
+                        z.fill(0.0);
+                        return [0.0; 3];
+                    }
+                    standardise(z, weights.as_deref(), total, standardize)
+                })
+                .collect()
+        };
+        let (columns, moments): (Columns, Vec<[f64; 3]>) = if x.is_single() {
+            let mut kept = vec![0.0f32; n * p];
+            let moments = kept
+                .par_chunks_mut(n * COLUMNS)
+                .enumerate()
+                .flat_map_iter(|(block, kept)| {
+                    let mut z = vec![0.0; kept.len()];
+                    gather(block, &mut z);
+                    for (kept, z) in kept.iter_mut().zip(&z) {
+                        // Exact: it was single.
+                        *kept = *z as f32;
+                    }
+                    moments(block, &mut z)
+                })
+                .collect();
+            (Columns::Single(Single { x: kept, n }), moments)
+        } else {
+            let mut z = vec![0.0; n * p];
+            let moments = z
+                .par_chunks_mut(n * COLUMNS)
+                .enumerate()
+                .flat_map_iter(|(block, z)| {
+                    gather(block, z);
+                    moments(block, z)
+                })
+                .collect();
+            (Columns::Double(z), moments)
+        };
         let each = |k: usize| -> Vec<f64> { moments.iter().map(|m| m[k]).collect() };
         let scale = each(1);
         let limits = terms.limits.map(|limits| {
@@ -80,7 +119,7 @@ impl Problem {
         Self {
             n,
             p,
-            z,
+            columns,
             mean: each(0),
             scale,
             norm: each(2),
@@ -97,7 +136,7 @@ impl Problem {
         Self {
             n: self.n,
             p,
-            z,
+            columns: Columns::Double(z),
             scale: vec![1.0; p],
             mean: vec![0.0; p],
             norm: vec![f64::INFINITY; p],
@@ -122,16 +161,55 @@ impl Problem {
     }
 
     #[inline]
-    pub(super) fn column(&self, j: usize) -> &[f64] {
-        &self.z[j * self.n..(j + 1) * self.n]
+    pub(super) fn column(&self, j: usize) -> Cow<'_, [f64]> {
+        match &self.columns {
+            Columns::Double(z) => Cow::Borrowed(&z[j * self.n..(j + 1) * self.n]),
+            Columns::Single(x) => Cow::Owned(x.standardised(j, self.standard())),
+        }
+    }
+
+    fn standard(&self) -> Standard<'_> {
+        Standard {
+            mean: &self.mean,
+            scale: &self.scale,
+        }
+    }
+
+    /// `Z' m`, by blocks of columns.
+    pub(super) fn transposed_times(&self, m: MatRef<'_, f64>) -> Mat<f64> {
+        match &self.columns {
+            Columns::Double(z) => {
+                MatRef::from_column_major_slice(z, self.n, self.p).transpose() * m
+            }
+            Columns::Single(_) => {
+                let mut out = Mat::zeros(self.p, m.ncols());
+                for first in (0..self.p).step_by(BLOCK) {
+                    let count = BLOCK.min(self.p - first);
+                    let columns = first..first + count;
+                    let z: Vec<f64> = columns.flat_map(|j| self.column(j).into_owned()).collect();
+                    let z = MatRef::from_column_major_slice(&z, self.n, count);
+                    out.subrows_mut(first, count).copy_from(z.transpose() * m);
+                }
+                out
+            }
+        }
     }
 
     /// `grad_j = z_j' residual / W` of the columns `which`, into `gradient`.
     pub(super) fn gradient_of(&self, which: &[usize], residual: &[f64], gradient: &mut [f64]) {
         let dots = |which: &[usize]| {
+            let z = match &self.columns {
+                Columns::Double(z) => z,
+                Columns::Single(x) => {
+                    let mut out = x.dots(which, residual, self.standard());
+                    out.iter_mut().for_each(|d| *d /= self.total);
+                    return out;
+                }
+            };
             let mut out = vec![0.0; which.len()];
             pulp::Arch::new().dispatch(Dots {
-                problem: self,
+                z,
+                inverse: 1.0 / self.total,
                 which,
                 residual,
                 out: &mut out,
@@ -150,17 +228,16 @@ impl Problem {
 
     /// `eta += sum_j change_j z_j`.
     pub(super) fn add_to(&self, eta: &mut [f64], changes: &[(usize, f64)]) {
-        pulp::Arch::new().dispatch(AddTo {
-            problem: self,
-            eta,
-            changes,
-        });
+        match &self.columns {
+            Columns::Double(z) => pulp::Arch::new().dispatch(AddTo { z, eta, changes }),
+            Columns::Single(x) => x.add_to(eta, changes, self.standard()),
+        }
     }
 }
 
 /// `eta += sum_j change_j z_j`.
 struct AddTo<'a> {
-    problem: &'a Problem,
+    z: &'a [f64],
     eta: &'a mut [f64],
     changes: &'a [(usize, f64)],
 }
@@ -170,7 +247,8 @@ impl pulp::WithSimd for AddTo<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let column = |(j, _): (usize, f64)| self.problem.column(j);
+        let n = self.eta.len();
+        let column = |(j, _): (usize, f64)| &self.z[j * n..(j + 1) * n];
         let (fours, rest) = self.changes.as_chunks::<4>();
         for four in fours {
             add(simd, self.eta, four.map(column), four.map(|(_, b)| b));
@@ -206,7 +284,9 @@ fn add<S: pulp::Simd, const C: usize>(simd: S, eta: &mut [f64], z: [&[f64]; C], 
 
 /// `z_j' r / W` for several columns.
 struct Dots<'a> {
-    problem: &'a Problem,
+    z: &'a [f64],
+    /// `1 / W`.
+    inverse: f64,
     which: &'a [usize],
     residual: &'a [f64],
     out: &'a mut [f64],
@@ -217,8 +297,8 @@ impl pulp::WithSimd for Dots<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let inverse = 1.0 / self.problem.total;
-        let column = |j: usize| self.problem.column(j);
+        let (inverse, n) = (self.inverse, self.residual.len());
+        let column = |j: usize| &self.z[j * n..(j + 1) * n];
         // Four columns at a time: the residual is read once for them.
         let (fours, rest) = self.which.as_chunks::<4>();
         let (out_fours, out_rest) = self.out.as_chunks_mut::<4>();

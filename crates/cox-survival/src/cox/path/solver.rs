@@ -137,7 +137,7 @@ impl<'a, 'b> Solver<'a, 'b> {
         let at = &*self.likelihood;
         let terms = at.residual.iter().zip(&at.curvature);
         let size = terms
-            .zip(self.problem.column(j))
+            .zip(self.problem.column(j).iter())
             .map(|((r, c), z)| z.abs() * (r.abs() + c.abs()))
             .sum::<f64>()
             / self.problem.total;

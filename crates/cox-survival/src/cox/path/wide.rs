@@ -227,9 +227,11 @@ impl Wide {
             (without(&self.support, &next), -1.0),
         ] {
             let root = |j: usize| problem.factor[j].sqrt().recip();
-            let z = features
-                .iter()
-                .flat_map(|&j| problem.column(j).iter().map(move |z| root(j) * z));
+            let z = features.iter().flat_map(|&j| {
+                let mut z = problem.column(j).into_owned();
+                z.iter_mut().for_each(|z| *z *= root(j));
+                z
+            });
             add_squares(self.outer.as_mut(), &z.collect::<Vec<_>>(), n, sign);
             if same_epoch {
                 let g = features.iter().flat_map(|&j| {
