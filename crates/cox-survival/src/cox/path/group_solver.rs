@@ -21,6 +21,8 @@ pub(super) struct GroupSolver<'a, 'b> {
     alpha: f64,
     tolerance: f64,
     floor: f64,
+    /// As in `Solver`.
+    share: f64,
     pub(super) beta: Vec<f64>,
     eta: Vec<f64>,
     gradient: Vec<f64>,
@@ -54,6 +56,7 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
             alpha,
             tolerance,
             floor: f64::MIN_POSITIVE,
+            share: 1.0,
             beta: vec![0.0; problem.p],
             eta,
             gradient: vec![0.0; problem.p],
@@ -84,16 +87,23 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
             self.full_gradient();
         }
         let alpha = self.alpha.max(1e-3);
-        let lambda = (0..self.members.len())
+        let (first, lambda) = (0..self.members.len())
             .filter(|&g| self.weight[g] > 0.0)
-            .map(|g| norm(&self.values(&self.gradient, g)) / (alpha * self.weight[g]))
-            .fold(0.0, f64::max);
+            .map(|g| {
+                let pull = norm(&self.values(&self.gradient, g));
+                (g, pull / (alpha * self.weight[g]))
+            })
+            .fold(
+                (0, 0.0),
+                |best, next| if next.1 > best.1 { next } else { best },
+            );
         // Rounding of sums that cancel is no gradient.
         let size: f64 = self.likelihood.curvature.iter().map(|c| c.abs()).sum();
         if lambda <= 1e-13 * size / self.problem.total {
             return 0.0;
         }
         self.floor = FLOOR * lambda;
+        self.share = self.weight[first].min(1.0);
         lambda
     }
 
@@ -129,7 +139,7 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
 
     fn unit(&self, lambda: f64) -> f64 {
         if lambda.is_finite() {
-            lambda.max(self.floor) * self.alpha.max(1e-3)
+            lambda.max(self.floor) * self.alpha.max(1e-3) * self.share
         } else {
             1.0
         }

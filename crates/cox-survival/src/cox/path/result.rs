@@ -112,8 +112,9 @@ impl PathFit {
     }
 
     /// Largest violation of the optimality conditions over all features at each lambda,
-    /// relative to `lambda * alpha` (`lambda * 0.001` for the ridge): the certificate. Lambdas
-    /// below 1e-4 of the largest count as that much.
+    /// relative to `lambda * alpha` (`lambda * 0.001` for the ridge), times the penalty factor of
+    /// the column that enters first if that is below 1: the certificate. Lambdas below 1e-4 of the
+    /// largest count as that much.
     pub fn kkt(&self) -> &[f64] {
         &self.kkt
     }

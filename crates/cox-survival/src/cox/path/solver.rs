@@ -34,6 +34,9 @@ pub(super) struct Solver<'a, 'b> {
     tolerance: f64,
     /// Lambdas below this are measured against it.
     floor: f64,
+    /// Penalty factor of the column that enters first, if below 1: with factors of many sizes it
+    /// is what lambda has to be multiplied by to be of the size of gradients.
+    share: f64,
     /// Whether the model of `wide.rs` can be used: every penalty is strictly convex.
     may_widen: bool,
     wide: Wide,
@@ -74,6 +77,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             alpha,
             tolerance,
             floor: f64::MIN_POSITIVE,
+            share: 1.0,
             may_widen: alpha < 1.0 && problem.factor.iter().all(|&f| f > 0.0),
             wide: Wide::new(),
             damping: 0.0,
@@ -145,6 +149,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             return 0.0;
         }
         self.floor = FLOOR * lambda;
+        self.share = self.problem.factor[j].min(1.0);
         lambda
     }
 
@@ -212,7 +217,7 @@ impl<'a, 'b> Solver<'a, 'b> {
     /// What violations are measured against.
     fn unit(&self, lambda: f64) -> f64 {
         if lambda.is_finite() {
-            lambda.max(self.floor) * self.alpha.max(1e-3)
+            lambda.max(self.floor) * self.alpha.max(1e-3) * self.share
         } else {
             1.0
         }
