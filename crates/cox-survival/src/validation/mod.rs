@@ -11,4 +11,5 @@ pub(crate) mod optimism;
 pub(crate) mod permutation;
 pub(crate) mod relaxed;
 pub(crate) mod repeated;
+pub(crate) mod replicates;
 pub(crate) mod resampling;
