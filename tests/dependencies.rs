@@ -23,7 +23,10 @@ const ARROWS: [(&str, &[&str]); 6] = [
             "stylegan2-burn",
         ],
     ),
-    ("survlatent-cli", &["survlatent", "stylegan2-burn"]),
+    (
+        "survlatent-cli",
+        &["survlatent", "stylegan2-burn", "latent-inversion"],
+    ),
 ];
 
 /// Members that nothing may depend on.
@@ -220,7 +223,9 @@ fn the_libraries_are_there_and_the_command_line_stands_on_the_umbrella() {
     let cli = workspace.member("survlatent-cli").expect("survlatent-cli");
     assert_eq!(
         workspace.workspace_needs(cli),
-        BTreeSet::from(["stylegan2-burn".to_owned(), "survlatent".to_owned()])
+        ["latent-inversion", "stylegan2-burn", "survlatent"]
+            .map(str::to_owned)
+            .into()
     );
 }
 

@@ -178,6 +178,11 @@ impl<'a> Covariates<'a> {
         }
     }
 
+    /// Whether the values are single precision.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.values, Values::F32(_))
+    }
+
     #[inline]
     fn memory_row(&self, i: usize) -> usize {
         self.rows.as_ref().map_or(i, |rows| rows[i] as usize)

@@ -122,6 +122,35 @@ pub enum Error {
         mismatched: Vec<String>,
     },
 
+    /// A loss or penalty is no finite number: training cannot go on.
+    #[error("iteration {step}: the {loss} is not finite; go on from the last state saved")]
+    Diverged {
+        /// Iterations done before.
+        step: u64,
+        /// The loss.
+        loss: &'static str,
+    },
+
+    /// Training images cannot be used; every faulty one is named.
+    #[cfg(feature = "train")]
+    #[error("{}: {} faulty: {}", path.display(), faults.len(), list(faults))]
+    Images {
+        /// The folder or archive.
+        path: PathBuf,
+        /// `name: reason`, or a reason that concerns all.
+        faults: Vec<String>,
+    },
+
+    /// Labels do not fit the images.
+    #[cfg(feature = "train")]
+    #[error("{}: {reason}", path.display())]
+    Labels {
+        /// The folder or archive.
+        path: PathBuf,
+        /// What is wrong, with the image's name.
+        reason: String,
+    },
+
     /// An argument has the wrong shape or range.
     #[error("`{name}`: {reason}")]
     Argument {

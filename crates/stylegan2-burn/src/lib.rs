@@ -9,6 +9,7 @@
 //! | [`Generator`], [`Mapping`], [`Synthesis`], [`Discriminator`] | networks |
 //! | [`Dual`] | exact derivatives along a direction |
 //! | [`ops`] | the operations, one per file |
+//! | `train`, `metrics` (feature `train`) | training, distances of generated from real images |
 //! | [`seed`], [`mod@image`] | numpy's random numbers, 8-bit pictures |
 
 // Tensors are handles: passing them by value is Burn's convention.
@@ -27,10 +28,14 @@ pub mod image;
 mod interpolate;
 mod layers;
 mod mapping;
+#[cfg(feature = "train")]
+pub mod metrics;
 pub mod ops;
 pub mod seed;
 mod synthesis;
 mod tangent;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use checkpoint::{Checkpoint, FloatFormat, Format, Network, NetworkConfig};
 pub use config::{Architecture, DiscriminatorConfig, GeneratorConfig, MappingConfig};

@@ -40,7 +40,7 @@ pub(crate) struct Cox {
     #[arg(long, value_name = "L", default_value = "0.95", value_parser = value::inside, conflicts_with = "path")]
     level: f64,
     /// Column of offsets: a known part of the linear predictor
-    #[arg(long, value_name = "COL", conflicts_with = "path")]
+    #[arg(long, value_name = "COL")]
     offset: Option<String>,
     /// Print the coefficients alone, as text, markdown, html, latex or csv
     #[arg(long, value_name = "F", value_parser = ["text", "markdown", "html", "latex", "csv"], hide_possible_values = true, conflicts_with_all = ["path", "json"])]
@@ -67,7 +67,11 @@ JSON without --path:
 JSON with --path:
   names[], alpha, lambda[], df[], dev_ratio[], nulldev, beta[] (one {i[], v[]} per lambda, columns
   from 0, original units), ties, n, nevent, kkt[] (the certificate of each solution),
-  dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[]
+  dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[];
+  with --relax: relaxed {dev_ratio[], beta[]} for the lambdas that have a refit (the first ones),
+  and with --cv there, instead of above: gamma[], cvm[][], cvsd[][] (by gamma), lambda_min,
+  gamma_min, lambda_1se, gamma_1se, beside foldid[];
+  with --group: group[] (a name per column), active_groups[] (their number per lambda)
 
 z, p, lower, upper and wald use the robust standard errors when these are present.
 Unlike R, weights that are no whole numbers do not switch robust errors on: --robust does.

@@ -1,0 +1,39 @@
+//! The crate's error type.
+
+use std::path::PathBuf;
+
+/// What can be wrong with a file or an argument.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The file is not the one whose contents are known.
+    #[error("{}: SHA-256 {found}, which is none of the known weight files; expected {expected}", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256.
+        found: String,
+        /// The network and its SHA-256, for each that is known.
+        expected: String,
+    },
+
+    /// Weights are missing or of the wrong shape.
+    #[error("weights: {reason}")]
+    Weights {
+        /// What is wrong, with the tensor's name.
+        reason: String,
+    },
+}
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+// Tensors are handles: passing them by value is Burn's convention.
+#![allow(clippy::needless_pass_by_value)]
+// AlexNet and PyPI are names.
+#![allow(clippy::doc_markdown)]
+
+mod error;
+pub mod lpips;
+
+pub use error::{Error, Result};

@@ -1,0 +1,197 @@
+//! The networks whose features are compared.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+
+/// A network trained on photographs, up to its last convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trunk {
+    /// Krizhevsky 2014; five convolutions.
+    AlexNet,
+    /// Simonyan and Zisserman 2015; thirteen convolutions.
+    Vgg16,
+}
+
+/// A convolution's weight `[O, I, k, k]` and bias `[O]`.
+#[derive(Clone, Debug)]
+pub(super) struct Convolution {
+    pub(super) weight: Tensor<4>,
+    pub(super) bias: Tensor<1>,
+}
+
+/// One step of a trunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Convolution and ReLU: place in torchvision's `features`, channels, kernel, stride, padding,
+    /// and whether the result is one of the features.
+    Conv {
+        index: usize,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        tap: bool,
+    },
+    /// Maximum over squares of this side, every second position.
+    Pool(usize),
+}
+
+const fn conv(index: usize, channels: [usize; 2], geometry: [usize; 3], tap: bool) -> Step {
+    let [kernel, stride, padding] = geometry;
+    Step::Conv {
+        index,
+        channels,
+        kernel,
+        stride,
+        padding,
+        tap,
+    }
+}
+
+const SAME: [usize; 3] = [3, 1, 1];
+
+const ALEXNET: [Step; 7] = [
+    conv(0, [3, 64], [11, 4, 2], true),
+    Step::Pool(3),
+    conv(3, [64, 192], [5, 1, 2], true),
+    Step::Pool(3),
+    conv(6, [192, 384], SAME, true),
+    conv(8, [384, 256], SAME, true),
+    conv(10, [256, 256], SAME, true),
+];
+
+const VGG16: [Step; 17] = [
+    conv(0, [3, 64], SAME, false),
+    conv(2, [64, 64], SAME, true),
+    Step::Pool(2),
+    conv(5, [64, 128], SAME, false),
+    conv(7, [128, 128], SAME, true),
+    Step::Pool(2),
+    conv(10, [128, 256], SAME, false),
+    conv(12, [256, 256], SAME, false),
+    conv(14, [256, 256], SAME, true),
+    Step::Pool(2),
+    conv(17, [256, 512], SAME, false),
+    conv(19, [512, 512], SAME, false),
+    conv(21, [512, 512], SAME, true),
+    Step::Pool(2),
+    conv(24, [512, 512], SAME, false),
+    conv(26, [512, 512], SAME, false),
+    conv(28, [512, 512], SAME, true),
+];
+
+impl Trunk {
+    /// Its name, as distances carry it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AlexNet => "AlexNet",
+            Self::Vgg16 => "VGG16",
+        }
+    }
+
+    /// The shortest side of an image that leaves a pixel in every layer.
+    pub fn smallest_side(self) -> usize {
+        match self {
+            Self::AlexNet => 31,
+            Self::Vgg16 => 16,
+        }
+    }
+
+    /// The channels of the five tapped layers.
+    pub fn widths(self) -> [usize; 5] {
+        match self {
+            Self::AlexNet => [64, 192, 384, 256, 256],
+            Self::Vgg16 => [64, 128, 256, 512, 512],
+        }
+    }
+
+    pub(super) fn steps(self) -> &'static [Step] {
+        match self {
+            Self::AlexNet => &ALEXNET,
+            Self::Vgg16 => &VGG16,
+        }
+    }
+
+    /// The tapped activations of prepared images.
+    pub(super) fn run(self, convolutions: &[Convolution], images: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut convolutions = convolutions.iter();
+        let mut taps = Vec::with_capacity(5);
+        let mut x = images;
+        for step in self.steps() {
+            x = match *step {
+                Step::Pool(side) => {
+                    max_pool2d(x, MaxPoolOptions::new([side, side]).with_stride([2, 2]))
+                }
+                Step::Conv {
+                    stride,
+                    padding,
+                    tap,
+                    ..
+                } => {
+                    let Convolution { weight, bias } =
+                        convolutions.next().expect("a weight per convolution");
+                    let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
+                    let weight = weight.clone().cast(x.dtype());
+                    let bias = bias.clone().cast(x.dtype());
+                    let y = relu(conv2d(x, weight, Some(bias), options));
+                    if tap {
+                        taps.push(y.clone());
+                    }
+                    y
+                }
+            };
+        }
+        taps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_are_those_of_the_tapped_convolutions() {
+        for trunk in [Trunk::AlexNet, Trunk::Vgg16] {
+            let taps: Vec<usize> = trunk
+                .steps()
+                .iter()
+                .filter_map(|s| match s {
+                    Step::Conv {
+                        channels,
+                        tap: true,
+                        ..
+                    } => Some(channels[1]),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(taps, trunk.widths());
+        }
+    }
+
+    /// One pixel less and some layer would be empty.
+    #[test]
+    fn the_smallest_side_leaves_one_pixel() {
+        let last = |trunk: Trunk, side: usize| -> Option<usize> {
+            trunk.steps().iter().try_fold(side, |side, step| {
+                let (kernel, stride, padding) = match *step {
+                    Step::Pool(k) => (k, 2, 0),
+                    Step::Conv {
+                        kernel,
+                        stride,
+                        padding,
+                        ..
+                    } => (kernel, stride, padding),
+                };
+                Some((side + 2 * padding).checked_sub(kernel)? / stride + 1)
+            })
+        };
+        for trunk in [Trunk::AlexNet, Trunk::Vgg16] {
+            let side = trunk.smallest_side();
+            assert_eq!(last(trunk, side), Some(1), "{trunk:?}");
+            assert_eq!(last(trunk, side - 1), None, "{trunk:?}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! LPIPS against the reference implementation.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
+use std::path::PathBuf;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use latent_inversion::lpips::{Lpips, Trunk};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+fn golden(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/lpips");
+    std::fs::read(PathBuf::from(folder).join(name)).unwrap()
+}
+
+fn numbers(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let view = file.tensor(name).unwrap();
+    let data = view.data();
+    match view.dtype() {
+        Dtype::F32 => data
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect(),
+        Dtype::F64 => data
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()) as f32)
+            .collect(),
+        // Bytes are pictures.
+        _ => data.iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect(),
+    }
+}
+
+fn image(file: &SafeTensors<'_>, name: &str, device: &Device) -> Tensor<4> {
+    let shape = file.tensor(name).unwrap().shape().to_vec();
+    Tensor::from_data(TensorData::new(numbers(file, name), shape), device)
+}
+
+fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.into_data_dtype(DType::F32).try_to_vec().unwrap()
+}
+
+#[track_caller]
+fn close(what: &str, found: &[f32], expected: &[f32], relative: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (f, e) in found.iter().zip(expected) {
+        assert!(
+            (f - e).abs() <= relative * e.abs(),
+            "{what}: {f} instead of {e}"
+        );
+    }
+}
+
+/// The `n` weights that the golden files' formula gives.
+fn formula(seed: u64, n: usize, scale: f64) -> Vec<f32> {
+    (1..=n as u64)
+        .map(|i| {
+            let mut x = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            x ^= x >> 31;
+            let u = (x >> 40) as f64 / 16_777_216.0;
+            ((2.0 * u - 1.0) * scale) as f32
+        })
+        .collect()
+}
+
+/// A network with formula weights in its trunk and the golden file's heads.
+fn with_formula(trunk: Trunk, file: &SafeTensors<'_>, device: &Device) -> Lpips {
+    let (prefix, base, layers): (_, _, &[(usize, usize, usize, usize)]) = match trunk {
+        Trunk::AlexNet => (
+            "alex",
+            1000,
+            &[
+                (0, 3, 64, 11),
+                (3, 64, 192, 5),
+                (6, 192, 384, 3),
+                (8, 384, 256, 3),
+                (10, 256, 256, 3),
+            ],
+        ),
+        _ => (
+            "vgg",
+            2000,
+            &[
+                (0, 3, 64, 3),
+                (2, 64, 64, 3),
+                (5, 64, 128, 3),
+                (7, 128, 128, 3),
+                (10, 128, 256, 3),
+                (12, 256, 256, 3),
+                (14, 256, 256, 3),
+                (17, 256, 512, 3),
+                (19, 512, 512, 3),
+                (21, 512, 512, 3),
+                (24, 512, 512, 3),
+                (26, 512, 512, 3),
+                (28, 512, 512, 3),
+            ],
+        ),
+    };
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let bytes = |values: Vec<f32>| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    for (k, &(index, input, output, side)) in layers.iter().enumerate() {
+        let seed = base + 2 * k as u64;
+        let fan_in = input * side * side;
+        let weight = formula(seed, output * fan_in, (6.0 / fan_in as f64).sqrt());
+        let shape = vec![output, input, side, side];
+        tensors.push((format!("features.{index}.weight"), shape, bytes(weight)));
+        let bias = formula(seed + 1, output, 0.2);
+        tensors.push((format!("features.{index}.bias"), vec![output], bytes(bias)));
+    }
+    for (i, width) in trunk.widths().into_iter().enumerate() {
+        let head = numbers(file, &format!("{prefix}.lin{i}.weight"));
+        tensors.push((
+            format!("lin{i}.model.1.weight"),
+            vec![1, width, 1, 1],
+            bytes(head),
+        ));
+    }
+    let views = tensors.iter().map(|(name, shape, data)| {
+        (
+            name.clone(),
+            TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+        )
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    Lpips::from_bytes(trunk, &file, device).unwrap()
+}
+
+#[test]
+fn distances_layers_maps_and_gradients_of_formula_weights() {
+    let bytes = golden("lpips.safetensors");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let device = Device::default();
+    for (trunk, name) in [(Trunk::AlexNet, "alex"), (Trunk::Vgg16, "vgg")] {
+        let lpips = with_formula(trunk, &file, &device);
+        let of = |part: &str| numbers(&file, &format!("{name}.{part}"));
+        let (x, y) = (image(&file, "img0", &device), image(&file, "img1", &device));
+        let (a, b) = (lpips.features(x.clone()), lpips.features(y.clone()));
+        let distance = floats(lpips.distance(&a, &b));
+        close(name, &distance, &of("v0.1.dist"), 1e-5);
+        let layers = floats(lpips.per_layer(&a, &b).transpose());
+        let expected: Vec<f32> = (0..5).flat_map(|i| of(&format!("layer{i}"))).collect();
+        close(&format!("{name} layers"), &layers, &expected, 1e-5);
+
+        let map: Vec<f32> = floats(lpips.spatial(&a, &b))
+            .into_iter()
+            .step_by(5)
+            .collect();
+        let expected = of("spatial");
+        let largest = expected.iter().fold(0.0, |m: f32, v| m.max(*v));
+        for (f, e) in map.iter().zip(&expected) {
+            assert!(
+                (f - e).abs() < 1e-5 * largest,
+                "{name} map: {f} instead of {e}"
+            );
+        }
+
+        let unit = lpips.clone().with_normalize(true);
+        let shifted = |x: &Tensor<4>| unit.features(x.clone() * 0.5 + 0.5);
+        let distance = floats(unit.distance(&shifted(&x), &shifted(&y)));
+        close(
+            &format!("{name} normalize"),
+            &distance,
+            &of("normalize01.dist"),
+            1e-5,
+        );
+
+        let [r0, r1] = ["rect0", "rect1"].map(|n| lpips.features(image(&file, n, &device)));
+        let distance = floats(lpips.distance(&r0, &r1));
+        close(
+            &format!("{name} 80 x 70"),
+            &distance,
+            &of("rect.dist"),
+            1e-5,
+        );
+
+        // The gradient of the sum of the distances, as the features of the target stay fixed.
+        let x = x.autodiff().require_grad();
+        let target = lpips.features(y.autodiff()).detach();
+        let grads = lpips
+            .distance(&lpips.features(x.clone()), &target)
+            .sum()
+            .backward();
+        let gradient = floats(x.grad(&grads).unwrap());
+        let norm = gradient
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        let expected = f64::from(of("v0.1.grad_img0.norm")[0]);
+        assert!(
+            (norm / expected - 1.0).abs() < 1e-4,
+            "{name}: {norm} instead of {expected}"
+        );
+        let kept = gradient.iter().step_by(11);
+        let difference = kept
+            .zip(of("v0.1.grad_img0"))
+            .map(|(f, e)| f64::from(f - e).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        // A ninth of the values' root share of the norm would be a third of it.
+        assert!(
+            difference < 1e-4 * expected,
+            "{name}: {difference} of {expected}"
+        );
+    }
+}
+
+/// The image of `real_weights.json`: `sin(0.05 a i (c + 1) + 0.11 j + c)`.
+fn synthetic(a: f64, n: usize, device: &Device) -> Tensor<4> {
+    let mut values = Vec::with_capacity(3 * n * n);
+    for c in 0..3 {
+        for i in 0..n {
+            for j in 0..n {
+                let (c, i, j) = (f64::from(c), i as f64, j as f64);
+                values.push((a * i * (c + 1.0) * 0.05 + 0.11 * j + c).sin() as f32);
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(values, [1, 3, n, n]), device)
+}
+
+fn real_weights(lpips: &Lpips, net: &str, bound: f64) {
+    let text = golden("real_weights.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+    let mut seen = 0;
+    for case in cases.iter().filter(|c| c["net"] == net) {
+        seen += 1;
+        let device = Device::default();
+        if case["lpips"].is_null() {
+            let device = device.autodiff();
+            // In double precision: in single, rounding flips a ReLU of VGG16 here, which moves the
+            // norm by 3e-4.
+            let x = synthetic(1.0, 64, &device).cast(DType::F64).require_grad();
+            let target = synthetic(1.3, 64, &device).cast(DType::F64);
+            let target = lpips.features(target).detach();
+            let grads = lpips
+                .distance(&lpips.features(x.clone()), &target)
+                .sum()
+                .backward();
+            let gradient = floats(x.grad(&grads).unwrap());
+            let norm = gradient
+                .iter()
+                .map(|v| f64::from(*v).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            let expected = case["norm"].as_f64().unwrap();
+            assert!(
+                (norm / expected - 1.0).abs() < 10.0 * bound,
+                "{norm} instead of {expected}"
+            );
+            let at = |c: usize, i: usize, j: usize| f64::from(gradient[(c * 64 + i) * 64 + j]);
+            for (found, name) in [(at(0, 10, 20), "at_0_10_20"), (at(2, 33, 5), "at_2_33_5")] {
+                let expected = case[name].as_f64().unwrap();
+                let off = (found - expected).abs();
+                assert!(
+                    off < 100.0 * bound * expected.abs(),
+                    "{found} instead of {expected}"
+                );
+            }
+        } else {
+            let n = case["n"].as_u64().unwrap() as usize;
+            let [a, b] = [1.0, 1.3].map(|a| lpips.features(synthetic(a, n, &device)));
+            let found = f64::from(lpips.distance(&a, &b).into_scalar::<f32>());
+            let expected = case["lpips"].as_f64().unwrap();
+            assert!(
+                (found / expected - 1.0).abs() < bound,
+                "{n} px: {found} instead of {expected}"
+            );
+            let layers = floats(lpips.per_layer(&a, &b));
+            for (found, expected) in layers.iter().zip(case["per_layer"].as_array().unwrap()) {
+                let expected = expected.as_f64().unwrap();
+                let off = (f64::from(*found) / expected - 1.0).abs();
+                assert!(off < bound, "{n} px: {found} instead of {expected}");
+            }
+        }
+    }
+    assert_eq!(seen, 3);
+}
+
+#[test]
+fn the_weights_that_ship_are_within_a_thousandth_of_the_full_ones() {
+    real_weights(&Lpips::alexnet(&Device::default()).unwrap(), "alex", 1e-3);
+}
+
+/// With the files in single precision, which do not ship: `LPIPS_FILES` names their folder.
+#[test]
+#[ignore = "needs the weight files in single precision; see the crate's README"]
+fn full_weights_give_the_reference_distances() {
+    let folder = PathBuf::from(std::env::var_os("LPIPS_FILES").expect("LPIPS_FILES"));
+    let device = Device::default();
+    for (file, net) in [("lpips_alexnet_f32", "alex"), ("lpips_vgg16_f32", "vgg")] {
+        let path = folder.join(format!("{file}.safetensors"));
+        real_weights(&Lpips::open(path, &device).unwrap(), net, 1e-5);
+    }
+}
+
+#[cfg(feature = "stylegan2")]
+#[test]
+fn features_for_metrics_are_means_of_the_last_layer() {
+    use stylegan2_burn::metrics::{FeatureNetwork, distance_name};
+
+    let device = Device::default();
+    let lpips = Lpips::alexnet(&device).unwrap();
+    let x = synthetic(1.0, 64, &device);
+    let found = floats(FeatureNetwork::features(&lpips, x.clone()));
+    let last = floats(lpips.activations(x).pop().unwrap());
+    assert_eq!(found.len(), 256);
+    let pixels = last.len() / 256;
+    for (f, channel) in found.iter().zip(last.chunks_exact(pixels)) {
+        let mean = channel.iter().sum::<f32>() / pixels as f32;
+        assert!((f - mean).abs() < 1e-4 * mean.abs().max(1e-3));
+    }
+    assert_eq!(distance_name("FD", lpips.name()), "FD-AlexNet");
+}
