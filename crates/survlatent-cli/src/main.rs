@@ -85,6 +85,7 @@ enum Command {
     Discriminate(gan::discriminate::Discriminate),
     Convert(gan::convert::Convert),
     Inspect(gan::inspect::Inspect),
+    Fd(gan::fd::Fd),
 }
 
 fn main() -> ExitCode {
@@ -122,5 +123,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Discriminate(verb) => verb.run(),
         Command::Convert(verb) => verb.run(),
         Command::Inspect(verb) => verb.run(),
+        Command::Fd(verb) => verb.run(),
     }
 }

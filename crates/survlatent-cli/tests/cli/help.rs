@@ -22,6 +22,7 @@ fn help_texts_are_as_written() {
         ("discriminate", "discriminate --help"),
         ("convert", "convert --help"),
         ("inspect", "inspect --help"),
+        ("fd", "fd --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
