@@ -122,6 +122,15 @@ pub enum Error {
         mismatched: Vec<String>,
     },
 
+    /// A loss or penalty is no finite number: training cannot go on.
+    #[error("iteration {step}: the {loss} is not finite; go on from the last state saved")]
+    Diverged {
+        /// Iterations done before.
+        step: u64,
+        /// The loss.
+        loss: &'static str,
+    },
+
     /// Training images cannot be used; every faulty one is named.
     #[cfg(feature = "train")]
     #[error("{}: {} faulty: {}", path.display(), faults.len(), list(faults))]

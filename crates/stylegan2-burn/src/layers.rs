@@ -124,7 +124,11 @@ impl ConvLayer {
         let dtype = x.value.dtype();
         let weight = (weight * (1.0 / ((input * kh * kw) as f64).sqrt())).cast(dtype);
         let y = x.linear(|t| conv2d_resample(t, weight.clone(), &self.filter, &self.resample));
-        scaled(self.act, gain).forward(y, self.bias.as_ref().map(|b| b.val().cast(dtype)))
+        let act = scaled(self.act, gain);
+        match &self.bias {
+            Some(bias) => act.forward_with_noise(y, None, bias.val().cast(dtype)),
+            None => act.forward(y, None),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "train")]
+pub(crate) use safetensors::{Extra, save_with};
 pub use safetensors::{FloatFormat, parameter_shapes, save};
 pub use state::to_dtype;
 
@@ -33,7 +35,7 @@ use crate::generator::Generator;
 use crate::seed;
 use pickle::Pickle;
 use source::Source;
-use state::Names;
+pub(crate) use state::Names;
 use tensor::RawTensor;
 
 /// The kinds of files that are read.

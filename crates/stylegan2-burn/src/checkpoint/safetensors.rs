@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
+use burn::tensor::Tensor;
 use half::f16;
 
 use super::source::Source;
@@ -128,6 +129,24 @@ pub(super) fn read(source: &Source) -> Result<Vec<Entry>> {
 /// Tensors have the published names behind the network's name, for example
 /// `G_ema.synthesis.b4.const`. The file appears whole or not at all.
 pub fn save(path: &Path, networks: &[(&str, Network<'_>)], format: FloatFormat) -> Result<()> {
+    save_with(path, networks, format, &[], &BTreeMap::new())
+}
+
+/// A tensor beside the networks, written in single precision. Its name has a dot, and what comes
+/// before the first dot is no network's name.
+pub(crate) struct Extra {
+    pub name: String,
+    pub tensor: Tensor<1>,
+}
+
+/// As [`save`], with further tensors and metadata.
+pub(crate) fn save_with(
+    path: &Path,
+    networks: &[(&str, Network<'_>)],
+    format: FloatFormat,
+    extras: &[Extra],
+    metadata: &BTreeMap<&str, String>,
+) -> Result<()> {
     let mut header = serde_json::Map::new();
     let mut configs = BTreeMap::new();
     let mut at = 0_u64;
@@ -153,11 +172,23 @@ pub fn save(path: &Path, networks: &[(&str, Network<'_>)], format: FloatFormat) 
             at += bytes;
         }
     }
+    for extra in extras {
+        let [count] = extra.tensor.dims();
+        let bytes = count as u64 * 4;
+        let info = serde_json::json!({
+            "dtype": "F32", "shape": [count], "data_offsets": [at, at + bytes],
+        });
+        header.insert(extra.name.clone(), info);
+        at += bytes;
+    }
     let networks_json = serde_json::to_string(&configs).map_err(|e| malformed(e.to_string()))?;
-    header.insert(
-        "__metadata__".to_owned(),
-        serde_json::json!({ "format": FORMAT, "version": VERSION, "networks": networks_json }),
-    );
+    let mut about = serde_json::json!({
+        "format": FORMAT, "version": VERSION, "networks": networks_json,
+    });
+    for (key, value) in metadata {
+        about[*key] = serde_json::Value::String(value.clone());
+    }
+    header.insert("__metadata__".to_owned(), about);
     let mut header = serde_json::to_vec(&header).map_err(|e| malformed(e.to_string()))?;
     // Readers that map the file want the data aligned.
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -187,6 +218,14 @@ pub fn save(path: &Path, networks: &[(&str, Network<'_>)], format: FloatFormat) 
             }
             Ok(())
         })?;
+    }
+    for extra in extras {
+        let values = extra.tensor.clone().into_data().try_into_vec::<f32>();
+        let values = values.map_err(|e| malformed(format!("`{}`: {e:?}", extra.name)))?;
+        for value in values {
+            out.write_all(&value.to_le_bytes())
+                .map_err(Error::io(path))?;
+        }
     }
     let file = out
         .into_inner()

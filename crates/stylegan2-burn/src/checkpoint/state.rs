@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::seed::RandomState;
 
 /// Turns the path of a field into the published name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Names {
     path: Vec<String>,
     resolution: usize,
@@ -35,7 +35,7 @@ impl Names {
         }
     }
 
-    fn enter(&mut self, name: &str) {
+    pub(crate) fn enter(&mut self, name: &str) {
         let name = match (self.path.last().map(String::as_str), name.parse::<usize>()) {
             // Entries of lists: `blocks.2` is `b16`, `layers.2` is `fc2`.
             (Some("blocks"), Ok(k)) if self.generator => format!("b{}", 4_usize << k),
@@ -47,11 +47,11 @@ impl Names {
         self.path.push(name);
     }
 
-    fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.path.pop();
     }
 
-    fn current(&self) -> String {
+    pub(crate) fn current(&self) -> String {
         let parts = self
             .path
             .iter()

@@ -117,14 +117,11 @@ impl BiasAct {
         noise: Option<Tensor<4>>,
         bias: Tensor<1>,
     ) -> Dual<4> {
-        #[cfg(feature = "flex")]
-        if x.tangent.is_none()
-            && self.activation == Activation::Lrelu
-            && super::on_cpu(&x.value)
-            && super::on_cpu(&bias)
-            && noise.as_ref().is_none_or(super::on_cpu)
-        {
-            return Dual::constant(self.in_one_pass(x.value, noise, bias));
+        #[cfg(feature = "winograd")]
+        if let Some(lrelu) = self.in_one_pass(&x.value, noise.as_ref(), &bias) {
+            let value = lrelu.apply(x.value, noise, bias);
+            let tangent = x.tangent.map(|t| lrelu.tangent(t, value.clone()));
+            return Dual { value, tangent };
         }
         let x = match noise {
             Some(noise) => Dual {
@@ -137,63 +134,35 @@ impl BiasAct {
     }
 
     /// Leaky ReLU on the CPU without intermediate results.
-    #[cfg(feature = "flex")]
-    fn in_one_pass(&self, x: Tensor<4>, noise: Option<Tensor<4>>, bias: Tensor<1>) -> Tensor<4> {
-        use rayon::prelude::*;
+    #[cfg(feature = "winograd")]
+    fn in_one_pass(
+        &self,
+        x: &Tensor<4>,
+        noise: Option<&Tensor<4>>,
+        bias: &Tensor<1>,
+    ) -> Option<super::kernels::act::Lrelu> {
+        use super::kernels::here;
 
-        let (device, dims) = (x.device(), x.dims());
-        let [_, c, h, w] = dims;
-        let noise = noise.map_or_else(Vec::new, super::floats);
-        let bias = super::floats(bias);
-        let mut values = super::floats(x);
+        let [n, channels, height, width] = x.dims();
+        let shared = |t: &Tensor<4>| {
+            let [planes, one, h, w] = t.dims();
+            here(t) && (planes == 1 || planes == n) && [one, h, w] == [1, height, width]
+        };
+        let gain = self.gain.unwrap_or_else(|| self.activation.default_gain());
+        let suits = self.activation == Activation::Lrelu
+            && gain > 0.0
+            && self.slope > 0.0
+            && here(x)
+            && here(bias)
+            && noise.is_none_or(shared);
         #[allow(clippy::cast_possible_truncation)]
-        let (gain, slope, bound) = (
-            self.gain.unwrap_or_else(|| self.activation.default_gain()) as f32,
-            self.slope as f32,
-            self.clamp.unwrap_or(f64::INFINITY) as f32,
-        );
-        let arch = pulp::Arch::new();
-        values
-            .par_chunks_mut(h * w)
-            .enumerate()
-            .for_each(|(plane, values)| {
-                let bias = bias[plane % c];
-                let first = if noise.len() > h * w {
-                    plane / c * h * w
-                } else {
-                    0
-                };
-                let noise = noise.get(first..first + h * w);
-                arch.dispatch(
-                    #[inline(always)]
-                    || {
-                        let act = |y: f32| {
-                            let y = (if y < 0.0 { y * slope } else { y }) * gain;
-                            // Comparisons, not `min` and `max`: a NaN stays one.
-                            if y > bound {
-                                bound
-                            } else if y < -bound {
-                                -bound
-                            } else {
-                                y
-                            }
-                        };
-                        match noise {
-                            Some(noise) => {
-                                for (v, n) in values.iter_mut().zip(noise) {
-                                    *v = act(*v + n + bias);
-                                }
-                            }
-                            None => {
-                                for v in values.iter_mut() {
-                                    *v = act(*v + bias);
-                                }
-                            }
-                        }
-                    },
-                );
-            });
-        Tensor::from_data(burn::tensor::TensorData::new(values, dims), &device)
+        suits.then(|| super::kernels::act::Lrelu {
+            channels,
+            pixels: height * width,
+            gain: gain as f32,
+            slope: self.slope as f32,
+            bound: self.clamp.unwrap_or(f64::INFINITY) as f32,
+        })
     }
 
     /// Applies bias (along dimension 1), activation, gain and clamp.
@@ -258,11 +227,47 @@ mod tests {
 
     use super::*;
 
+    /// Value and tangent, and the gradients of a random combination of both.
+    fn all(
+        act: BiasAct,
+        fast: bool,
+        [x, dx, g, dg]: [&Tensor<4>; 4],
+        noise: Option<&Tensor<4>>,
+        bias: &Tensor<1>,
+    ) -> Vec<Vec<f32>> {
+        let track = |t: &Tensor<4>| t.clone().require_grad();
+        let (x, dx, noise) = (track(x), track(dx), noise.map(track));
+        let bias = bias.clone().require_grad();
+        let input = Dual::new(x.clone(), dx.clone());
+        let y = if fast {
+            act.forward_with_noise(input, noise.clone(), bias.clone())
+        } else {
+            let input = match noise.clone() {
+                Some(noise) => input.add_constant(noise),
+                None => input,
+            };
+            act.forward(input, Some(bias.clone()))
+        };
+        let tangent = y.tangent.expect("the input varies");
+        let grads = (y.value.clone() * g.clone() + tangent.clone() * dg.clone())
+            .sum()
+            .backward();
+        let list = |t: Tensor<4>| t.into_data().try_to_vec::<f32>().unwrap();
+        let mut out = vec![list(y.value.inner()), list(tangent.inner())];
+        out.push(list(x.grad(&grads).unwrap()));
+        out.push(list(dx.grad(&grads).unwrap()));
+        out.push(bias.grad(&grads).unwrap().into_data().try_to_vec().unwrap());
+        out.extend(noise.map(|n| list(n.grad(&grads).unwrap())));
+        out
+    }
+
     #[test]
-    fn one_pass_equals_the_separate_steps() {
-        let device = Device::default();
+    fn one_pass_equals_the_separate_steps_in_value_tangent_and_gradients() {
+        let device = Device::default().autodiff();
         let normal = Distribution::Normal(0.0, 1.0);
-        let x = Tensor::<4>::random([2, 5, 6, 7], normal, &device);
+        let image = || Tensor::<4>::random([2, 5, 6, 7], normal, &device);
+        let inputs = [image(), image(), image(), image()];
+        let inputs = [&inputs[0], &inputs[1], &inputs[2], &inputs[3]];
         let bias = Tensor::<1>::random([5], normal, &device);
         for n in [0, 1, 2] {
             let noise = (n > 0).then(|| Tensor::<4>::random([n, 1, 6, 7], normal, &device));
@@ -270,11 +275,15 @@ mod tests {
                 let act = BiasAct::new(Activation::Lrelu)
                     .with_clamp(clamp)
                     .with_gain(Some(1.1));
-                let fast = act.forward_with_noise(x.clone().into(), noise.clone(), bias.clone());
-                let sum = noise.clone().map_or_else(|| x.clone(), |n| x.clone() + n);
-                let slow = act.forward(sum.into(), Some(bias.clone()));
-                let worst: f32 = (fast.value - slow.value).abs().max().into_scalar();
-                assert!(worst < 1e-6, "noise {n}, clamp {clamp:?}: {worst:e}");
+                let fast = all(act, true, inputs, noise.as_ref(), &bias);
+                let slow = all(act, false, inputs, noise.as_ref(), &bias);
+                assert_eq!(fast.len(), slow.len());
+                for (what, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
+                    assert_eq!(fast.len(), slow.len());
+                    for (a, b) in fast.iter().zip(slow) {
+                        assert!((a - b).abs() < 2e-5, "{n} {clamp:?} {what}: {a} and {b}");
+                    }
+                }
             }
         }
     }

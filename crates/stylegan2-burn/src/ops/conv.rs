@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
+#[cfg(feature = "winograd")]
+use super::kernels::{Conv, Stride};
 use super::upfirdn::Upfirdn;
 
 /// The parameters of [`conv2d_resample`].
@@ -161,15 +163,15 @@ fn plain(
         flip_kernel(weight)
     };
     #[cfg(feature = "winograd")]
-    if stride == 1
-        && padding == [1, 1]
-        && groups == 1
-        && let Some(shape) = fast(&x, &weight)
     {
-        let device = x.device();
-        let y = super::winograd::conv3x3(&super::floats(x), &super::floats(weight), &shape);
-        let dims = [shape.batch, shape.output, shape.height, shape.width];
-        return Tensor::from_data(burn::tensor::TensorData::new(y, dims), &device);
+        let kind = match (stride, padding, groups) {
+            (1, [1, 1], 1) => Some(Stride::Same),
+            (2, [0, 0], 1) => Some(Stride::Down),
+            _ => None,
+        };
+        if let Some(conv) = kind.and_then(|kind| Conv::suited(&x, &weight, kind)) {
+            return conv.apply(x, weight);
+        }
     }
     conv2d(
         x,
@@ -177,23 +179,6 @@ fn plain(
         None,
         ConvOptions::new([stride, stride], padding, [1, 1], groups),
     )
-}
-
-/// The sizes of a convolution that can go through matrix products: 3x3, on the CPU, in single
-/// precision, without gradients.
-#[cfg(feature = "winograd")]
-fn fast(x: &Tensor<4>, weight: &Tensor<4>) -> Option<super::winograd::Shape> {
-    let [batch, input, height, width] = x.dims();
-    let [output, _, kh, kw] = weight.dims();
-    let shape = super::winograd::Shape {
-        batch,
-        input,
-        output,
-        height,
-        width,
-    };
-    let suits = kh == 3 && kw == 3 && super::winograd::suits(&shape);
-    (suits && super::on_cpu(x) && super::on_cpu(weight)).then_some(shape)
 }
 
 fn transposed(
@@ -219,6 +204,14 @@ fn transposed(
             .swap_dims(1, 2)
             .reshape([groups * input, out / groups, kh, kw])
     };
+    #[cfg(feature = "winograd")]
+    if up == 2
+        && padding == [0, 0]
+        && groups == 1
+        && let Some(conv) = Conv::suited(&x, &weight, Stride::Up)
+    {
+        return conv.apply(x, weight);
+    }
     let options = ConvTransposeOptions::new([up, up], padding, [0, 0], [1, 1], groups);
     conv_transpose2d(x, weight, None, options)
 }
@@ -238,36 +231,76 @@ mod tests {
 
     use super::*;
 
-    /// The largest difference between the two ways, and the largest value.
-    fn compare(n: usize, input: usize, output: usize, side: usize) -> (f32, f32) {
-        let device = Device::flex();
-        let normal = Distribution::Normal(0.0, 1.0);
-        let x = Tensor::<4>::random([n, input, side, side], normal, &device);
-        let w = Tensor::<4>::random([output, input, 3, 3], normal, &device);
-        assert!(fast(&x, &w).is_some(), "the sizes suit the fast way");
-        let quick = plain(x.clone(), w.clone(), 1, [1, 1], 1, true);
-        let direct = conv2d(x, w, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
-        let difference = (quick - direct.clone()).abs().max().into_scalar::<f32>();
-        (difference, direct.abs().max().into_scalar())
+    fn normal(dims: [usize; 4], device: &Device) -> Tensor<4> {
+        Tensor::random(dims, Distribution::Normal(0.0, 1.0), device)
     }
 
-    #[test]
-    fn matrix_products_give_what_the_direct_convolution_gives() {
-        for (n, input, output, side) in [(1, 16, 32, 8), (2, 64, 16, 32), (1, 256, 32, 16)] {
-            let (difference, size) = compare(n, input, output, side);
-            assert!(difference < 1e-5 * size, "{difference:e} of {size}");
+    /// A convolution, its gradients of image and weight for a given gradient of the result.
+    fn all(
+        [x, weight, g]: [&Tensor<4>; 3],
+        f: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
+    ) -> [Tensor<4>; 3] {
+        let x = x.clone().require_grad();
+        let weight = weight.clone().require_grad();
+        let y = f(x.clone(), weight.clone());
+        let grads = (y.clone() * g.clone()).sum().backward();
+        [
+            y.inner(),
+            x.grad(&grads).unwrap(),
+            weight.grad(&grads).unwrap(),
+        ]
+    }
+
+    fn compare(dims: [usize; 4], weight: [usize; 4], kind: Stride) {
+        let device = Device::flex().autodiff();
+        let (x, weight) = (normal(dims, &device), normal(weight, &device));
+        assert!(Conv::suited(&x, &weight, kind).is_some(), "the sizes suit");
+        let options = |stride, pad| ConvOptions::new([stride; 2], [pad; 2], [1, 1], 1);
+        let direct = |x: Tensor<4>, w: Tensor<4>| match kind {
+            Stride::Same => conv2d(x, w, None, options(1, 1)),
+            Stride::Down => conv2d(x, w, None, options(2, 0)),
+            Stride::Up => {
+                let options = ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1);
+                conv_transpose2d(x, w, None, options)
+            }
+        };
+        let ours = |x: Tensor<4>, w: Tensor<4>| match kind {
+            Stride::Same => plain(x, w, 1, [1, 1], 1, true),
+            Stride::Down => plain(x, w, 2, [0, 0], 1, true),
+            Stride::Up => transposed(x, w.swap_dims(0, 1), 2, [0, 0], 1, false),
+        };
+        let g = normal(direct(x.clone(), weight.clone()).dims(), &device);
+        let slow = all([&x, &weight, &g], direct);
+        let fast = all([&x, &weight, &g], ours);
+        for (what, (fast, slow)) in ["value", "image", "weight"]
+            .iter()
+            .zip(fast.into_iter().zip(slow))
+        {
+            let size: f32 = slow.clone().abs().max().into_scalar();
+            let worst: f32 = (fast - slow).abs().max().into_scalar();
+            assert!(worst < 1e-5 * size, "{kind:?} {what}: {worst:e} of {size}");
         }
     }
 
     #[test]
-    fn small_strided_grouped_and_tracked_convolutions_stay_direct() {
+    fn matrix_products_give_what_the_direct_convolution_gives_with_gradients() {
+        compare([1, 16, 8, 8], [32, 16, 3, 3], Stride::Same);
+        compare([3, 64, 32, 16], [16, 64, 3, 3], Stride::Same);
+        compare([2, 16, 17, 9], [24, 16, 3, 3], Stride::Down);
+        compare([2, 24, 8, 12], [24, 16, 3, 3], Stride::Up);
+    }
+
+    #[test]
+    fn small_and_grouped_convolutions_and_other_precisions_stay_direct() {
         let device = Device::flex();
         let x = Tensor::<4>::ones([1, 16, 8, 8], &device);
         let w = Tensor::<4>::ones([16, 16, 3, 3], &device);
-        assert!(fast(&x, &w).is_some());
-        assert!(fast(&x, &Tensor::ones([16, 16, 1, 1], &device)).is_none());
-        assert!(fast(&Tensor::ones([1, 8, 8, 8], &device), &w).is_none());
-        let tracked = device.autodiff();
-        assert!(fast(&Tensor::ones([1, 16, 8, 8], &tracked), &w).is_none());
+        let suited = |x: &Tensor<4>, w: &Tensor<4>| Conv::suited(x, w, Stride::Same).is_some();
+        assert!(suited(&x, &w));
+        assert!(!suited(&x, &Tensor::ones([16, 16, 1, 1], &device)));
+        assert!(!suited(&Tensor::ones([1, 8, 8, 8], &device), &w));
+        assert!(!suited(&x.clone().cast(burn::tensor::DType::F64), &w));
+        assert!(!suited(&x, &w.clone().cast(burn::tensor::DType::F64)));
+        assert!(Conv::suited(&x, &w, Stride::Down).is_none(), "even sides");
     }
 }

@@ -60,6 +60,10 @@ impl Upfirdn {
     ///
     /// Panics if padding and cropping leave less than the filter's size.
     pub fn forward(&self, x: Tensor<4>, filter: &Tensor<2>) -> Tensor<4> {
+        #[cfg(feature = "winograd")]
+        if let Some(fir) = self.separable(&x, filter) {
+            return fir.apply(x);
+        }
         let [ux, uy] = self.up;
         let x = zero_insert(x, uy, ux);
         let [x0, x1, y0, y1] = self.padding;
@@ -88,6 +92,42 @@ impl Upfirdn {
             .expand([c, 1, fh, fw]);
         let options = ConvOptions::new([self.down[1], self.down[0]], inner, [1, 1], c);
         conv2d(x, kernel, None, options)
+    }
+
+    /// The operation as two passes of one dimension: on the CPU, for a filter that is an outer
+    /// product.
+    #[cfg(feature = "winograd")]
+    fn separable(&self, x: &Tensor<4>, filter: &Tensor<2>) -> Option<super::kernels::fir::Fir> {
+        use super::kernels::fir::{Axis, Fir, separate};
+
+        if !super::kernels::here(x) || !super::kernels::here(filter) {
+            return None;
+        }
+        let [n, c, height, width] = x.dims();
+        let [_, fw] = filter.dims();
+        let (mut y, mut x) = separate(&super::floats(filter.clone()), fw)?;
+        if !self.flip_filter {
+            y.reverse();
+            x.reverse();
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        for tap in &mut y {
+            *tap *= self.gain as f32;
+        }
+        let [x0, x1, y0, y1] = self.padding;
+        let axis = |size, k: usize, padding, taps| Axis {
+            size,
+            up: self.up[k],
+            down: self.down[k],
+            padding,
+            taps,
+        };
+        let fir = Fir {
+            outer: [n, c],
+            y: axis(height, 1, [y0, y1], y),
+            x: axis(width, 0, [x0, x1], x),
+        };
+        (fir.y.output().is_some() && fir.x.output().is_some()).then_some(fir)
     }
 
     /// The adjoint of this operation for inputs of `height` x `width`: the transpose of its matrix.

@@ -1,16 +1,46 @@
-//! Training: data, augmentation, losses, run folders.
+//! Training: losses, optimiser, data, run folders.
+//!
+//! [`Trainer::step`] runs one iteration of StyleGAN2 training (Karras et al. 2020): the
+//! generator's loss, every fourth iteration the path-length penalty, the discriminator's loss,
+//! every sixteenth the R1 penalty, then the moving average of the generator. Everything random
+//! comes from the seed and the iteration's number, so that a state holds networks, moments and
+//! counters and nothing else.
 
 mod ada;
 mod augment;
 mod data;
+mod draws;
+mod ema;
 mod events;
+#[cfg(test)]
+mod golden_test;
+mod init;
+mod inputs;
 mod labels;
+pub mod loss;
+mod map;
+mod optimizer;
+mod parameters;
 mod prefetch;
+mod run;
+mod settings;
 mod source;
+mod state;
+#[cfg(test)]
+mod state_test;
+mod trainer;
 
 pub use ada::{AdaConfig, AdaController};
 pub use augment::{Augment, AugmentConfig, AugmentDraw, DrawSource};
 pub use data::{ImageFolder, Images};
+pub use ema::ema_weight;
 pub use events::EventWriter;
+pub use init::Networks;
+pub use inputs::RoundInputs;
+pub use map::{Augmentation, DrawnAugmentation, Identity};
+pub use optimizer::{Adam, AdamState};
 pub use prefetch::{Batch, Prefetch};
+pub use run::{Ending, RunSettings, TrainRun};
+pub use settings::{AugmentStrength, Plan, Preset, TrainPrecision, TrainSettings};
 pub use source::ImageSource;
+pub use trainer::{Progress, StepReport, Trainer};

@@ -12,6 +12,7 @@ mod list;
 mod network;
 mod picture;
 pub(crate) mod style_mix;
+pub(crate) mod train;
 
 use std::path::Path;
 

@@ -23,6 +23,7 @@ fn help_texts_are_as_written() {
         ("convert", "convert --help"),
         ("inspect", "inspect --help"),
         ("fd", "fd --help"),
+        ("train", "train --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));

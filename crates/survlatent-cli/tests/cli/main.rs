@@ -13,3 +13,4 @@ mod metrics;
 mod networks;
 mod path;
 mod support;
+mod train;

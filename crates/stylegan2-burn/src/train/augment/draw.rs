@@ -72,6 +72,35 @@ impl AugmentDraw {
         self.n
     }
 
+    /// The transformations of some of the images, in the order of `samples`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a number is out of range.
+    pub fn select(&self, samples: &[usize]) -> Self {
+        fn pick<T: Clone>(all: &[T], samples: &[usize]) -> Vec<T> {
+            samples.iter().map(|&k| all[k].clone()).collect()
+        }
+        let pixels = self.shape.iter().product::<usize>();
+        Self {
+            n: samples.len(),
+            shape: self.shape,
+            geometry: self.geometry.as_ref().map(|warp| Warp {
+                maps: pick(&warp.maps, samples),
+                ..warp.clone()
+            }),
+            color: self.color.as_ref().map(|all| pick(all, samples)),
+            filter: self.filter.as_ref().map(|all| pick(all, samples)),
+            noise: self.noise.as_ref().map(|all| {
+                samples
+                    .iter()
+                    .flat_map(|k| all[k * pixels..(k + 1) * pixels].iter().copied())
+                    .collect()
+            }),
+            cutout: self.cutout.as_ref().map(|all| pick(all, samples)),
+        }
+    }
+
     pub(super) fn new(
         config: &AugmentConfig,
         n: usize,

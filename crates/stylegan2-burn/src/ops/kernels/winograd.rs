@@ -23,12 +23,14 @@ use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::vectorized;
+
 /// Positions of the transformed domain.
-const P: usize = 36;
+pub(super) const P: usize = 36;
 /// Input side of a tile.
-const TILE: usize = 6;
+pub(super) const TILE: usize = 6;
 /// Output side of a tile.
-const STEP: usize = 4;
+pub(super) const STEP: usize = 4;
 /// The transformed input of a group of tiles stays below this many numbers.
 const GROUP: usize = 1 << 20;
 
@@ -59,6 +61,41 @@ pub(crate) fn suits(shape: &Shape) -> bool {
         && output >= 16
 }
 
+/// The tiles that are transformed and multiplied together: whole images where they are small,
+/// some rows of tiles of one image where they are large.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    /// The images, `images.0` of them from `images.1` on.
+    pub(super) images: (usize, usize),
+    /// The rows of tiles of each, `rows.0` of them from `rows.1` on.
+    pub(super) rows: (usize, usize),
+}
+
+impl Group {
+    /// Tiles of one image.
+    pub(super) fn per_image(&self, shape: &Shape) -> usize {
+        self.rows.0 * shape.width / STEP
+    }
+}
+
+/// Splits a convolution into groups whose transforms stay in the cache.
+pub(super) fn groups(shape: &Shape) -> Vec<Group> {
+    let (rows, columns) = (shape.height / STEP, shape.width / STEP);
+    let most = GROUP / (P * shape.input.max(shape.output));
+    let at_once = (most / (rows * columns)).clamp(1, shape.batch);
+    let group_rows = (most / columns).clamp(1, rows);
+    let mut groups = Vec::new();
+    for image in (0..shape.batch).step_by(at_once) {
+        for row in (0..rows).step_by(group_rows) {
+            groups.push(Group {
+                images: (at_once.min(shape.batch - image), image),
+                rows: (group_rows.min(rows - row), row),
+            });
+        }
+    }
+    groups
+}
+
 /// Correlates `x` `[N, I, H, W]` with `weight` `[O, I, 3, 3]`, padding by one zero.
 pub(crate) fn conv3x3(x: &[f32], weight: &[f32], shape: &Shape) -> Vec<f32> {
     let &Shape {
@@ -70,56 +107,70 @@ pub(crate) fn conv3x3(x: &[f32], weight: &[f32], shape: &Shape) -> Vec<f32> {
     } = shape;
     let arch = Arch::new();
     let kernel = transform_weight(arch, weight, input, output);
-    let mut y = vec![0.0; batch * output * height * width];
-    let (rows, columns) = (height / STEP, width / STEP);
-    let group_rows = (GROUP / (P * input.max(output)) / columns).clamp(1, rows);
-    let most = group_rows * columns;
-    let mut v = vec![0.0; input * P * most];
-    let mut m = vec![0.0; P * output * most];
-    let planes = x.chunks_exact(input * height * width);
-    for (x, y) in planes.zip(y.chunks_exact_mut(output * height * width)) {
-        for first in (0..rows).step_by(group_rows) {
-            let count = group_rows.min(rows - first);
-            let tiles = count * columns;
-            let v = &mut v[..input * P * tiles];
-            let m = &mut m[..P * output * tiles];
-            v.par_chunks_mut(P * tiles)
-                .zip(x.par_chunks(height * width))
-                .for_each(|(v, plane)| {
-                    arch.dispatch(
-                        #[inline(always)]
-                        || transform_input(plane, height, width, first, count, v),
-                    );
-                });
-            m.par_chunks_mut(output * tiles)
-                .enumerate()
-                .for_each(|(p, m)| {
-                    let lhs = MatRef::from_column_major_slice_with_stride(
-                        &v[p * tiles..(P * (input - 1) + p + 1) * tiles],
-                        tiles,
-                        input,
-                        P * tiles,
-                    );
-                    let rhs = MatRef::from_column_major_slice_with_stride(
-                        &kernel[p * input..(P * (output - 1) + p + 1) * input],
-                        input,
-                        output,
-                        P * input,
-                    );
-                    let out = MatMut::from_column_major_slice_mut(m, tiles, output);
-                    matmul(out, Accum::Replace, lhs, rhs, 1.0_f32, Par::Seq);
-                });
-            y.par_chunks_mut(height * width)
-                .enumerate()
-                .for_each(|(o, plane)| {
-                    arch.dispatch(
-                        #[inline(always)]
-                        || transform_output(m, output, o, width, first, count, plane),
-                    );
-                });
-        }
+    let plane = height * width;
+    let mut y = vec![0.0; batch * output * plane];
+    let groups = groups(shape);
+    let most = groups.iter().map(|g| g.images.0 * g.per_image(shape)).max();
+    let mut v = vec![0.0; input * P * most.unwrap_or(0)];
+    let mut m = vec![0.0; P * output * most.unwrap_or(0)];
+    for group in &groups {
+        let each = group.per_image(shape);
+        let tiles = group.images.0 * each;
+        let v = &mut v[..input * P * tiles];
+        let m = &mut m[..P * output * tiles];
+        transform_inputs(arch, x, shape, group, v);
+        m.par_chunks_mut(output * tiles)
+            .enumerate()
+            .for_each(|(p, m)| {
+                let lhs = MatRef::from_column_major_slice_with_stride(
+                    &v[p * tiles..(P * (input - 1) + p + 1) * tiles],
+                    tiles,
+                    input,
+                    P * tiles,
+                );
+                let rhs = MatRef::from_column_major_slice_with_stride(
+                    &kernel[p * input..(P * (output - 1) + p + 1) * input],
+                    input,
+                    output,
+                    P * input,
+                );
+                let out = MatMut::from_column_major_slice_mut(m, tiles, output);
+                matmul(out, Accum::Replace, lhs, rhs, 1.0_f32, Par::Seq);
+            });
+        let (images, first) = group.images;
+        y[first * output * plane..(first + images) * output * plane]
+            .par_chunks_mut(plane)
+            .enumerate()
+            .for_each(|(k, plane)| {
+                let (image, o) = (k / output, k % output);
+                let place = (image * each, tiles);
+                vectorized(
+                    arch,
+                    #[inline(always)]
+                    || transform_output(m, output, o, width, group.rows, place, plane),
+                );
+            });
     }
     y
+}
+
+/// The tiles of a group of every channel, to `[I, 36, tiles]`.
+pub(super) fn transform_inputs(arch: Arch, x: &[f32], shape: &Shape, group: &Group, v: &mut [f32]) {
+    let (input, plane) = (shape.input, shape.height * shape.width);
+    let each = group.per_image(shape);
+    let (images, first) = group.images;
+    let tiles = images * each;
+    v.par_chunks_mut(P * tiles).enumerate().for_each(|(i, v)| {
+        for image in 0..images {
+            let start = ((first + image) * input + i) * plane;
+            let (x, place) = (&x[start..start + plane], (image * each, tiles));
+            vectorized(
+                arch,
+                #[inline(always)]
+                || transform_input(x, shape.height, shape.width, group.rows, place, v),
+            );
+        }
+    });
 }
 
 /// `[O, I, 3, 3]` to `[O, 36, I]`: $G g G^\top$.
@@ -129,7 +180,8 @@ fn transform_weight(arch: Arch, weight: &[f32], input: usize, output: usize) -> 
         .par_chunks_mut(P * input)
         .zip(weight.par_chunks(9 * input))
         .for_each(|(u, w)| {
-            arch.dispatch(
+            vectorized(
+                arch,
                 #[inline(always)]
                 || weight_of_output(w, u, input),
             );
@@ -169,17 +221,17 @@ fn weight_of_output(w: &[f32], u: &mut [f32], input: usize) {
 }
 
 /// The points squared, their product and their sum: $a^2$, $b^2$, $a^2 b^2$, $a^2 + b^2$.
-const A1: f32 = 0.75;
-const B1: f32 = 1.5;
-const A2: f32 = 0.5625;
-const B2: f32 = 2.25;
-const PRODUCT: f32 = 1.265_625;
-const SUM: f32 = 2.8125;
+pub(super) const A1: f32 = 0.75;
+pub(super) const B1: f32 = 1.5;
+pub(super) const A2: f32 = 0.5625;
+pub(super) const B2: f32 = 2.25;
+pub(super) const PRODUCT: f32 = 1.265_625;
+pub(super) const SUM: f32 = 2.8125;
 /// The Lagrange denominators, moved to the weights: $1/(a^2 b^2)$, $1/(2a^2(a^2 - b^2))$,
 /// $1/(2b^2(b^2 - a^2))$.
-const L0: f32 = 64.0 / 81.0;
-const LA: f32 = -128.0 / 243.0;
-const LB: f32 = 32.0 / 243.0;
+pub(super) const L0: f32 = 64.0 / 81.0;
+pub(super) const LA: f32 = -128.0 / 243.0;
+pub(super) const LB: f32 = 32.0 / 243.0;
 
 /// $G g$ along one dimension.
 #[inline(always)]
@@ -226,18 +278,17 @@ fn a_transform(m: [f32; TILE]) -> [f32; STEP] {
     ]
 }
 
-/// The tiles of `count` rows of tiles of one channel, to `[36, tiles]`.
+/// The tiles of `count` rows of tiles of one channel, to `[36, tiles]` from tile `offset` on.
 #[inline(always)]
 fn transform_input(
     plane: &[f32],
     height: usize,
     width: usize,
-    first: usize,
-    count: usize,
+    (count, first): (usize, usize),
+    (offset, tiles): (usize, usize),
     v: &mut [f32],
 ) {
     let columns = width / STEP;
-    let tiles = count * columns;
     // A padded row, split by the position within a step: phase[k][q] = row[4 q + k - 1].
     let mut phase = vec![0.0_f32; STEP * (columns + 1)];
     let mut half = vec![0.0_f32; P * columns];
@@ -266,7 +317,7 @@ fn transform_input(
                 let start = (r * TILE + c) * columns;
                 &half[start..start + columns]
             });
-            let out = [0, 1, 2, 3, 4, 5].map(|r| (r * TILE + c) * tiles + row * columns);
+            let out = [0, 1, 2, 3, 4, 5].map(|r| (r * TILE + c) * tiles + offset + row * columns);
             for t in 0..columns {
                 let b = b_transform([d[0][t], d[1][t], d[2][t], d[3][t], d[4][t], d[5][t]]);
                 for (start, value) in out.iter().zip(b) {
@@ -310,18 +361,17 @@ fn transform_output(
     output: usize,
     o: usize,
     width: usize,
-    first: usize,
-    count: usize,
+    (count, first): (usize, usize),
+    (offset, tiles): (usize, usize),
     plane: &mut [f32],
 ) {
     let columns = width / STEP;
-    let tiles = count * columns;
     let mut half = vec![0.0_f32; STEP * TILE * columns];
     for row in 0..count {
         // Along the rows of the tile: half[a][c].
         for c in 0..TILE {
             let d = [0, 1, 2, 3, 4, 5].map(|r| {
-                let start = ((r * TILE + c) * output + o) * tiles + row * columns;
+                let start = ((r * TILE + c) * output + o) * tiles + offset + row * columns;
                 &m[start..start + columns]
             });
             for t in 0..columns {
@@ -347,7 +397,7 @@ fn transform_output(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -374,7 +424,7 @@ mod tests {
         y
     }
 
-    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    pub(in super::super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2) + 1;
         let mut next = || {
             state = state

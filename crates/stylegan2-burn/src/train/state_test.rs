@@ -1,0 +1,389 @@
+//! Stopping and going on, parts of batches, frozen layers, faults.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::Device;
+
+use super::settings::AugmentStrength;
+use super::trainer::Trainer;
+use super::{ImageSource, Networks, TrainSettings, parameters};
+use crate::checkpoint::Names;
+use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, MappingConfig, Result};
+
+const SIDE: usize = 16;
+
+/// Pictures made by a formula, with labels on request.
+struct Pictures {
+    labels: usize,
+}
+
+impl ImageSource for Pictures {
+    fn len(&self) -> usize {
+        11
+    }
+    fn shape(&self) -> [usize; 3] {
+        [3, SIDE, SIDE]
+    }
+    fn label_dim(&self) -> usize {
+        self.labels
+    }
+    fn image(&self, index: usize) -> Result<Vec<u8>> {
+        let value = |k: usize| (k * (index + 3) * 7 % 251) as u8;
+        Ok((0..3 * SIDE * SIDE).map(value).collect())
+    }
+    fn label(&self, index: usize) -> Option<Vec<f32>> {
+        let one = |k| f32::from(u8::from(index % self.labels == k));
+        (self.labels > 0).then(|| (0..self.labels).map(one).collect())
+    }
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings::new()
+        .with_batch(4)
+        .with_rounds(1)
+        .with_path_interval(Some(2))
+        .with_r1_interval(Some(3))
+        .with_mirror(true)
+        .with_augment_interval(2)
+        .with_ema_kimg(0.02)
+        .with_augment(AugmentStrength::Adaptive {
+            target: -0.9,
+            kimg: 0.1,
+        })
+        .with_augment_start(0.3)
+        .with_seed(5)
+}
+
+fn trainer(settings: TrainSettings, labels: usize) -> Result<Trainer> {
+    let g = GeneratorConfig::new(SIDE)
+        .with_c_dim(labels)
+        .with_channel_base(64)
+        .with_z_dim(6)
+        .with_w_dim(5)
+        .with_mapping(MappingConfig::new().with_num_layers(2));
+    let d = DiscriminatorConfig::new(SIDE)
+        .with_c_dim(labels)
+        .with_channel_base(64)
+        .with_mbstd_group(Some(2));
+    let networks = Networks::init(&g, &d, 1, &Device::default())?;
+    Trainer::new(settings, networks, Arc::new(Pictures { labels }))
+}
+
+/// Every number that a training carries, as bits.
+fn bits(trainer: &Trainer) -> Vec<u32> {
+    let all = |_: &str, _: bool| true;
+    let n = trainer.networks();
+    let (g, d) = (Names::generator(SIDE), Names::discriminator(SIDE));
+    let mut tensors = vec![
+        parameters::values(&n.generator, g.clone(), &all),
+        parameters::values(&n.average, g, &all),
+        parameters::values(&n.discriminator, d, &all),
+    ];
+    for moments in [&trainer.g.moments, &trainer.d.moments] {
+        tensors.extend(moments.first.clone());
+        tensors.push(moments.second.clone());
+    }
+    tensors
+        .into_iter()
+        .flat_map(|t| t.into_data().try_to_vec::<f32>().unwrap())
+        .map(f32::to_bits)
+        .collect()
+}
+
+#[test]
+fn stopping_anywhere_and_going_on_gives_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    for (labels, settings) in [
+        (0, settings()),
+        (3, settings().with_betas([0.5, 0.99]).with_rounds(2)),
+    ] {
+        let mut whole = trainer(settings.clone(), labels).unwrap();
+        let mut states = Vec::new();
+        let mut reports = Vec::new();
+        for step in 0..7 {
+            let path = folder.path().join(format!("{labels}-{step}.safetensors"));
+            whole.save(&path).unwrap();
+            states.push(path);
+            let mut report = whole.step().unwrap();
+            report.seconds = 0.0;
+            reports.push(report);
+        }
+        assert!(reports.iter().any(|r| r.path_penalty.is_some()));
+        assert!(reports.iter().any(|r| r.path_penalty.is_none()));
+        assert!(whole.p() > 0.0, "the augmentation is at work");
+        let truth = bits(&whole);
+        // Before the first step, between penalties, at one, and in the second epoch.
+        for stop in [0, 1, 3, 4, 6] {
+            let source = Arc::new(Pictures { labels });
+            let mut again = Trainer::resume(&states[stop], source, &Device::default()).unwrap();
+            assert_eq!(again.progress().iteration, stop as u64);
+            for report in &reports[stop..] {
+                let mut found = again.step().unwrap();
+                found.seconds = 0.0;
+                assert_eq!(&found, report);
+            }
+            assert_eq!(again.progress(), whole.progress());
+            assert!(bits(&again) == truth, "stopped at {stop}");
+        }
+    }
+}
+
+#[test]
+fn training_changes_every_trained_parameter_and_the_seed_decides_how() {
+    let mut a = trainer(settings(), 0).unwrap();
+    let before = bits(&a);
+    let mut b = trainer(settings(), 0).unwrap();
+    let mut c = trainer(settings().with_seed(6), 0).unwrap();
+    for t in [&mut a, &mut b, &mut c] {
+        t.step().unwrap();
+    }
+    assert!(bits(&a) == bits(&b));
+    assert!(bits(&a) != bits(&c));
+    let same = before
+        .iter()
+        .zip(bits(&a))
+        .filter(|(x, y)| **x == *y)
+        .count();
+    // Noise images stay; biases that only the penalties cannot reach move with the main losses.
+    assert!(same * 5 < before.len(), "{same} of {}", before.len());
+}
+
+/// Parameters after one iteration without penalties that depend on the order of sums only.
+#[test]
+fn parts_of_a_batch_give_the_gradient_of_the_whole() {
+    let base = settings().with_batch(8).with_epsilon(1e-3);
+    let mut whole = trainer(base.clone(), 0).unwrap();
+    let report = whole.step().unwrap();
+    for size in [2, 4] {
+        let mut parts = trainer(base.clone().with_micro_batch(Some(size)), 0).unwrap();
+        let found = parts.step().unwrap();
+        for (a, b) in [
+            (found.generator_loss, report.generator_loss),
+            (found.discriminator_loss, report.discriminator_loss),
+            (found.path_penalty.unwrap(), report.path_penalty.unwrap()),
+            (found.r1_penalty.unwrap(), report.r1_penalty.unwrap()),
+            (found.path_mean, report.path_mean),
+        ] {
+            assert!((a - b).abs() < 1e-4 * b.abs(), "{size}: {a} {b}");
+        }
+        let number = |b: u32| f64::from(f32::from_bits(b));
+        let (mut off, mut moved) = (0.0_f64, 0.0_f64);
+        let start = bits(&trainer(base.clone(), 0).unwrap());
+        for ((a, b), s) in bits(&parts).iter().zip(bits(&whole)).zip(start) {
+            off += (number(*a) - number(b)).powi(2);
+            moved += (number(b) - number(s)).powi(2);
+        }
+        assert!(
+            (off / moved).sqrt() < 1e-3,
+            "{size}: {}",
+            (off / moved).sqrt()
+        );
+    }
+}
+
+#[test]
+fn frozen_parts_stay_and_the_rest_moves() {
+    let settings = settings()
+        .with_freeze_d(2)
+        .with_frozen(vec!["G.mapping".into(), "b8".into()]);
+    let mut t = trainer(settings, 0).unwrap();
+    let before = t.networks();
+    t.step().unwrap();
+    let after = t.networks();
+    let all = |_: &str, _: bool| true;
+    let read = |n: &Networks| {
+        let mut values = std::collections::BTreeMap::new();
+        let mut add = |net: &str, slots: Vec<parameters::Slot>, v: Vec<f64>| {
+            let mut at = 0;
+            for slot in slots {
+                let count = slot.shape.iter().product::<usize>();
+                values.insert(format!("{net}.{}", slot.name), v[at..at + count].to_vec());
+                at += count;
+            }
+        };
+        let names = || Names::generator(SIDE);
+        let v = parameters::values(&n.generator, names(), &all);
+        let v = super::loss::numbers(v);
+        add("G", parameters::slots(&n.generator, names(), &all), v);
+        let names = || Names::discriminator(SIDE);
+        let v = parameters::values(&n.discriminator, names(), &all);
+        let v = super::loss::numbers(v);
+        add("D", parameters::slots(&n.discriminator, names(), &all), v);
+        values
+    };
+    let (before, after) = (read(&before), read(&after));
+    for (name, old) in &before {
+        let frozen = (name.starts_with("G.mapping") && !name.ends_with("w_avg"))
+            || name.contains(".b8.")
+            || name.starts_with("D.b16.fromrgb")
+            || name.starts_with("D.b16.conv0")
+            || name.ends_with("noise_const");
+        let same = old
+            .iter()
+            .zip(&after[name])
+            .all(|(a, b)| a.to_bits() == b.to_bits());
+        assert_eq!(same, frozen, "{name}");
+    }
+}
+
+#[test]
+fn a_state_is_a_network_file_and_a_network_file_is_no_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut t = trainer(settings(), 0).unwrap();
+    t.step().unwrap();
+    let (state, networks) = (folder.path().join("s"), folder.path().join("n"));
+    t.save(&state).unwrap();
+    t.save_networks(&networks, crate::FloatFormat::F32).unwrap();
+    for path in [&state, &networks] {
+        let file = Checkpoint::open(path).unwrap();
+        let found = Networks::open(&file, &Device::default()).unwrap();
+        assert_eq!(
+            found.generator.num_params(),
+            t.networks().generator.num_params()
+        );
+    }
+    let again = Trainer::resume(
+        &networks,
+        Arc::new(Pictures { labels: 0 }),
+        &Device::default(),
+    );
+    assert!(matches!(again, Err(Error::Unsupported { .. })), "{again:?}");
+}
+
+/// No pictures.
+struct Empty;
+impl ImageSource for Empty {
+    fn len(&self) -> usize {
+        0
+    }
+    fn shape(&self) -> [usize; 3] {
+        [3, SIDE, SIDE]
+    }
+    fn label_dim(&self) -> usize {
+        0
+    }
+    fn image(&self, _: usize) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+    fn label(&self, _: usize) -> Option<Vec<f32>> {
+        None
+    }
+}
+
+#[test]
+fn faults_are_named_and_leave_the_training_unharmed() {
+    let mut t = trainer(settings(), 0).unwrap();
+    let before = bits(&t);
+    assert!(matches!(
+        t.save(Path::new("/nowhere/at/all")),
+        Err(Error::Io { .. })
+    ));
+    assert!(bits(&t) == before);
+    // A weight that is not a number: the first loss stops the training, and says so.
+    let w = &mut t.d.module.b4.out.bias;
+    *w = w.clone().map(|b| b * f32::NAN);
+    match t.step() {
+        Err(Error::Diverged { step: 0, loss }) => assert_eq!(loss, "generator's loss"),
+        other => panic!("{other:?}"),
+    }
+    let fault = |s: TrainSettings, labels| match trainer(s, labels) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted"),
+    };
+    assert!(fault(settings().with_batch(3), 0).contains("`batch`"));
+    assert!(fault(settings().with_micro_batch(Some(1)), 0).contains("`micro_batch`"));
+    let n = trainer(settings(), 0).unwrap().networks();
+    let labelled = Trainer::new(settings(), n.clone(), Arc::new(Pictures { labels: 2 }));
+    assert!(
+        labelled.is_ok(),
+        "labels that no network asks for are left alone"
+    );
+    let empty = Trainer::new(settings(), n, Arc::new(Empty)).unwrap_err();
+    assert!(empty.to_string().contains("no images"));
+}
+
+#[test]
+fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
+    use super::run::{Ending, RunSettings, TrainRun};
+    use std::ops::ControlFlow;
+
+    let root = tempfile::tempdir().unwrap();
+    let times = RunSettings::new()
+        .with_tick_kimg(0.008)
+        .with_state_kimg(0.5)
+        .with_snapshot_kimg(1.0)
+        .with_keep(1)
+        .with_grid([3, 2]);
+    // 1 kimg in batches of 100: ten iterations.
+    let settings = settings()
+        .with_kimg(1)
+        .with_batch(100)
+        .with_path_interval(Some(4))
+        .with_r1_interval(Some(5));
+    let make = |name: &str| {
+        let trainer = trainer(settings.clone(), 0).unwrap();
+        TrainRun::create(root.path().join(name), trainer, times.clone()).unwrap()
+    };
+    let mut whole = make("whole");
+    assert_eq!(
+        whole.train(|_| ControlFlow::Continue(())).unwrap(),
+        Ending::Finished
+    );
+
+    let mut stopped = make("stopped");
+    let mut steps = 0;
+    let ending = stopped.train(|_| {
+        steps += 1;
+        if steps == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert_eq!((ending.unwrap(), steps), (Ending::Stopped, 3));
+    let folder = stopped.folder().to_owned();
+    drop(stopped);
+    // A crash after the state was saved: lines of what was not saved.
+    let stats = folder.join("stats.jsonl");
+    let lines = std::fs::read_to_string(&stats).unwrap();
+    assert_eq!(lines.lines().count(), 3);
+    std::fs::write(&stats, format!("{lines}{{\"iteration\":4}}\n{{\"iter")).unwrap();
+    let source = Arc::new(Pictures { labels: 0 });
+    let device = Device::default();
+    let mut again = TrainRun::resume(&folder, source, &device, times.clone(), |_| {}).unwrap();
+    assert_eq!(
+        again.train(|_| ControlFlow::Continue(())).unwrap(),
+        Ending::Finished
+    );
+    assert!(bits(whole.trainer()) == bits(again.trainer()));
+
+    for name in [
+        "config.toml",
+        "reals.png",
+        "fakes000000.png",
+        "state.safetensors",
+    ] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let same = |name: &str| std::fs::read(whole.folder().join(name)).unwrap() == read(name);
+    assert!(same("fakes000001.png") && same("network-000001.safetensors"));
+    assert!(read("fakes000000.png") != read("fakes000001.png"));
+    let lines = String::from_utf8(read("stats.jsonl")).unwrap();
+    let iterations: Vec<u64> = lines
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["iteration"].as_u64())
+        .map(Option::unwrap)
+        .collect();
+    assert!(iterations.into_iter().eq(1..=10));
+    let config: toml::Table = String::from_utf8(read("config.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(config["settings"]["batch"].as_integer(), Some(100));
+    // A folder with something in it is nobody's.
+    let taken = TrainRun::create(&folder, trainer(settings.clone(), 0).unwrap(), times);
+    assert!(taken.is_err_and(|e| e.to_string().contains("not empty")));
+}
