@@ -32,7 +32,7 @@ use crate::failure::Failure;
 /// The verbs of survival (cox, concordance, km) read a CSV table with a header line, print a
 /// table, and with --json print one JSON object instead (numbers in full precision, null for what
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
-/// convert, inspect, train) open NVIDIA's, TensorFlow's and rosinality's files without executing anything
+/// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing anything
 /// in them. Messages go to standard error.
 #[derive(Parser)]
 #[command(
