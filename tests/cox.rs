@@ -257,3 +257,43 @@ fn agrees_with_r_on_every_golden_fit() {
     };
     compare("lung_strata_inst", &inst, fits);
 }
+
+#[test]
+fn robust_score_tests_are_those_of_r() {
+    let golden = json("cox/robust_score.json");
+    let cases = [
+        (
+            "synth_w_robust",
+            Case {
+                weights: Some("w"),
+                robust: true,
+                ..SYNTH
+            },
+        ),
+        (
+            "synth_cluster",
+            Case {
+                cluster: Some("cl"),
+                ..SYNTH
+            },
+        ),
+        (
+            "synth_everything",
+            Case {
+                entry: Some("entry"),
+                strata: Some("stratum"),
+                weights: Some("w"),
+                cluster: Some("cl"),
+                ..SYNTH
+            },
+        ),
+    ];
+    for (name, case) in &cases {
+        for ties in [Ties::Efron, Ties::Breslow] {
+            let key = format!("{name}/{}", ties.name());
+            let got = fit(case, ties).robust_score_test().expect("a robust fit");
+            close(got, golden[&key].as_f64().expect("a number"), TOLERANCE, &key);
+        }
+    }
+    assert!(fit(&SYNTH, Ties::Efron).robust_score_test().is_none());
+}

@@ -4,7 +4,9 @@
     reason = "golden files hold codes and places as numbers"
 )]
 
-use cox_survival::{Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv};
+use cox_survival::{
+    AdaptiveWeights, Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv, Ties,
+};
 use serde_json::Value;
 use survlatent_tests::{close, csv, json, numbers};
 
@@ -192,5 +194,178 @@ fn cross_validation_agrees_with_cv_glmnet() {
             2e-7,
             key,
         );
+    }
+}
+
+/// Compares what `penalised/golden.json` keeps of a path.
+fn compare_some(key: &str, fit: &PathFit) {
+    compare(key, fit, &json("penalised/golden.json"));
+}
+
+fn offset() -> Vec<f64> {
+    let row = |i: i32| 0.3 * f64::from(i).sin() + 0.002 * f64::from(i);
+    (1..=300).map(row).collect()
+}
+
+#[test]
+fn offset_limits_and_exclusions_agree_with_glmnet() {
+    let set = Set::read();
+    let (surv, x) = (set.surv(), set.covariates(50));
+    let path = |alpha: f64, ratio: f64| {
+        let path = CoxPath::new().alpha(alpha).n_lambda(25);
+        path.lambda_min_ratio(ratio)
+    };
+    let fit = path(0.5, 0.02).offset(offset()).fit(&surv, &x).unwrap();
+    compare_some("offset", &fit);
+    let strata: Vec<i64> = set.table["stratum"].iter().map(|&s| s as i64).collect();
+    let stratified = Surv::builder(&set.table["time"], &set.event).strata(&strata);
+    let stratified = stratified.build().unwrap();
+    let fit = path(0.5, 0.05).offset(offset()).fit(&stratified, &x);
+    compare_some("offset_strata", &fit.unwrap());
+
+    let (none, inf) = (f64::NEG_INFINITY, f64::INFINITY);
+    let lower: Vec<f64> = (0..50).map(|j| [-0.05, none, 0.0, -1.0][j % 4]).collect();
+    let upper: Vec<f64> = (0..50)
+        .map(|j| [0.06, 0.0, inf, 0.1, 0.02][j % 5])
+        .collect();
+    for (alpha, key) in [(1.0, "box_alpha1"), (0.3, "box_alpha0.3")] {
+        let limited = path(alpha, 0.02).lower_limits(lower.clone());
+        let fit = limited.upper_limits(upper.clone()).fit(&surv, &x).unwrap();
+        compare_some(key, &fit);
+        let last = fit.beta(24).dense(50);
+        let binds = |j: usize| last[j].abs() > 0.0 && [lower[j], upper[j]].contains(&last[j]);
+        assert!((0..50).filter(|&j| binds(j)).count() > 3, "limits bind");
+    }
+
+    let mut factor = vec![0.0, 0.0];
+    factor.extend((0..48).map(|k| f64::from(1 + k % 2)));
+    // glmnet got an infinite factor for the seventh column.
+    let excluded = path(0.8, 0.02).penalty_factor(factor);
+    let fit = excluded.exclude(vec![2, 9, 20, 6]).fit(&surv, &x).unwrap();
+    compare_some("exclude", &fit);
+}
+
+#[test]
+fn the_adaptive_lasso_agrees_with_glmnet() {
+    let set = Set::read();
+    let (surv, x) = (set.surv(), set.covariates(50));
+    // glmnet's own ridge: its digits are not ours, and small coefficients magnify that.
+    let ridge = numbers(&json("penalised/golden.json")["adaptive"]["ridge"]);
+    let weights = AdaptiveWeights::from_coefficients(ridge).gamma(1.5);
+    let path = CoxPath::new().n_lambda(25).lambda_min_ratio(0.01);
+    let fit = path.adaptive(weights).fit(&surv, &x).unwrap();
+    compare_some("adaptive", &fit);
+}
+
+#[test]
+fn relaxed_fits_agree_with_glmnet() {
+    let golden = json("penalised/golden.json");
+    let set = Set::read();
+    let (surv, x) = (set.surv(), set.covariates(50));
+    let want = &golden["relaxed"];
+    let lambda = numbers(&want["lambda"]);
+    let path = CoxPath::new().alpha(0.9).lambdas(lambda.clone());
+    let fit = path.clone().fit_relaxed(&surv, &x).unwrap();
+    compare_some("relaxed", fit.path());
+    assert_eq!(fit.lambda(), lambda);
+    let ratio = fit.refits().dev_ratio().iter();
+    for (got, want) in ratio.zip(numbers(&want["refit_dev_ratio"])) {
+        close(*got, want, 1e-8, "deviance ratio of a refit");
+    }
+    for (slot, k) in want["refit"].as_array().unwrap().iter().zip([1, 5, 11]) {
+        let got = fit.coef(k, 0.0).unwrap();
+        let places: Vec<u32> = numbers(&slot["i"]).iter().map(|&i| i as u32).collect();
+        assert_eq!(got.index, places);
+        for (got, want) in got.value.iter().zip(numbers(&slot["v"])) {
+            close(*got, want, 1e-5, &format!("refit at {k}"));
+        }
+    }
+
+    let labels: Vec<usize> = set.table["foldid"].iter().map(|&f| f as usize).collect();
+    let folds = Folds::given(&labels).unwrap();
+    let cv = CrossValidation::new(path.offset(offset()));
+    let want = &golden["relaxed_cv"];
+    let gamma = numbers(&want["gamma"]);
+    let found = cv.fit_relaxed(&surv, &x, &folds, &gamma).unwrap();
+    for (g, gamma) in gamma.iter().enumerate() {
+        let key = format!("g:{gamma}");
+        for (got, want) in found.cvm(g).iter().zip(numbers(&want["cvm"][&key])) {
+            close(*got, want, 1e-5, &format!("cvm, gamma {gamma}"));
+        }
+        for (got, want) in found.cvsd(g).iter().zip(numbers(&want["cvsd"][&key])) {
+            close(*got, want, 1e-4, &format!("cvsd, gamma {gamma}"));
+        }
+    }
+    for (got, key) in [
+        (found.lambda_min(), "lambda_min"),
+        (found.gamma_min(), "gamma_min"),
+        (found.lambda_1se(), "lambda_1se"),
+        (found.gamma_1se(), "gamma_1se"),
+    ] {
+        close(got, want[key].as_f64().unwrap(), 1e-12, key);
+    }
+
+    let want = &golden["offset_cv"];
+    let plain = cv.fit(&surv, &x, &folds).unwrap();
+    for (got, want) in plain.cvm().iter().zip(numbers(&want["cvm"])) {
+        close(*got, want, 1e-5, "cvm with an offset");
+    }
+    for (got, want) in plain.cvsd().iter().zip(numbers(&want["cvsd"])) {
+        close(*got, want, 1e-4, "cvsd with an offset");
+    }
+    close(
+        plain.lambda_1se(),
+        want["lambda_1se"].as_f64().unwrap(),
+        1e-12,
+        "1se",
+    );
+}
+
+#[test]
+fn groups_agree_with_adelie() {
+    let golden = json("penalised/groups.json");
+    let set = Set::read();
+    let x = set.covariates(50);
+    let sizes = numbers(&golden["sizes"]);
+    let label = |(g, size): (usize, &f64)| vec![g; *size as usize];
+    let labels: Vec<usize> = sizes.iter().enumerate().flat_map(label).collect();
+    let late = Surv::builder(&set.table["time"], &set.event).entry(&set.table["entry"]);
+    let late = late.build().unwrap();
+    for (key, alpha, ties) in [
+        ("lasso_efron", 1.0, Ties::Efron),
+        ("lasso_breslow", 1.0, Ties::Breslow),
+        ("mixed_efron", 0.6, Ties::Efron),
+        ("lasso_entry", 1.0, Ties::Breslow),
+    ] {
+        let surv = if key == "lasso_entry" {
+            late.clone()
+        } else {
+            set.surv()
+        };
+        let want = &golden[key];
+        let path = CoxPath::new()
+            .alpha(alpha)
+            .ties(ties)
+            .groups(labels.clone());
+        let path = path.n_lambda(12).lambda_min_ratio(0.05).tolerance(1e-9);
+        let fit = path.fit(&surv, &x).unwrap();
+        for (got, want) in fit.lambda().iter().zip(numbers(&want["lambda"])) {
+            close(*got, want, 1e-9, &format!("{key} lambda"));
+        }
+        let df: Vec<f64> = fit.df().iter().map(|&df| df as f64).collect();
+        assert_eq!(df[1..], numbers(&want["df"])[1..], "{key} df");
+        let places = numbers(&want["beta_at"]);
+        for (k, want) in places.iter().zip(want["beta"].as_array().unwrap()) {
+            let (got, want) = (fit.beta(*k as usize).dense(50), numbers(want));
+            let size = want.iter().fold(0.0f64, |m, b| m.max(b.abs()));
+            for (j, (got, want)) in got.iter().zip(want).enumerate() {
+                let off = (got - want).abs() / size;
+                assert!(
+                    off <= 1e-6,
+                    "{key} beta at {k}, column {j}: off by {off:.1e}"
+                );
+            }
+        }
+        assert!(fit.kkt().iter().all(|&kkt| kkt <= 1e-9));
     }
 }

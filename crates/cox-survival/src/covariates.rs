@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Values<'a> {
     F64(&'a [f64]),
     F32(&'a [f32]),
+    /// Each column somewhere else; the strides are those of one column.
+    Columns(Arc<[&'a [f64]]>),
 }
 
 /// Covariates of `n` patients in `p` columns, borrowed: nothing is copied until a fit needs it.
@@ -93,6 +95,35 @@ impl<'a> Covariates<'a> {
         })
     }
 
+    /// Columns that lie apart, all of one length: those of a data frame, or of a matrix with gaps
+    /// between its columns.
+    ///
+    /// ```
+    /// use cox_survival::Covariates;
+    /// let (age, dose) = ([61.0, 70.0, 52.0], [1.0, 0.5, 1.5]);
+    /// let x = Covariates::from_column_slices(&[&age, &dose])?.with_names(["age", "dose"])?;
+    /// assert_eq!((x.n(), x.p(), x.get(2, 1)), (3, 2, 1.5));
+    /// # Ok::<(), cox_survival::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Length`] when a column has another length than the first.
+    pub fn from_column_slices(columns: &[&'a [f64]]) -> Result<Self> {
+        let n = columns.first().map_or(0, |c| c.len());
+        for column in columns {
+            crate::error::check_length("column", column.len(), n)?;
+        }
+        Ok(Self {
+            values: Values::Columns(columns.into()),
+            n,
+            p: columns.len(),
+            row_stride: 1,
+            column_stride: 0,
+            names: None,
+            rows: None,
+        })
+    }
+
     /// Gives the columns names, used in results and in error messages (`x1`, `x2`, ... otherwise).
     pub fn with_names<S: Into<String>>(
         mut self,
@@ -138,11 +169,18 @@ impl<'a> Covariates<'a> {
             self.n,
             self.p
         );
-        let at = self.memory_row(i) * self.row_stride + j * self.column_stride;
-        match self.values {
+        let row = self.memory_row(i);
+        let at = row * self.row_stride + j * self.column_stride;
+        match &self.values {
             Values::F64(v) => v[at],
             Values::F32(v) => f64::from(v[at]),
+            Values::Columns(columns) => columns[j][row],
         }
+    }
+
+    /// Whether the values are single precision.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.values, Values::F32(_))
     }
 
     #[inline]
@@ -196,10 +234,46 @@ impl<'a> Covariates<'a> {
             .iter()
             .map(|&i| self.memory_row(i as usize) * self.row_stride)
             .collect();
-        let first = first * self.column_stride;
-        match self.values {
-            Values::F64(v) => gather(&v[first..], &rows, self.column_stride, out),
-            Values::F32(v) => gather(&v[first..], &rows, self.column_stride, out),
+        let start = first * self.column_stride;
+        match &self.values {
+            Values::F64(v) => gather(&v[start..], &rows, self.column_stride, out),
+            Values::F32(v) => gather(&v[start..], &rows, self.column_stride, out),
+            Values::Columns(columns) => {
+                for (out, column) in out.chunks_exact_mut(rows.len()).zip(&columns[first..]) {
+                    for (out, &row) in out.iter_mut().zip(&rows) {
+                        *out = column[row];
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies the rows `rows` into the row-major `out`, `[rows, p]`.
+    pub(crate) fn gather_rows(&self, rows: &[u32], out: &mut [f64]) {
+        let starts = |i: &u32| self.memory_row(*i as usize) * self.row_stride;
+        let starts = rows.iter().map(starts);
+        match &self.values {
+            Values::F64(v) => gather_rows(v, starts, self.column_stride, self.p, out),
+            Values::F32(v) => gather_rows(v, starts, self.column_stride, self.p, out),
+            Values::Columns(columns) => {
+                let starts: Vec<usize> = starts.collect();
+                for (j, column) in columns.iter().enumerate() {
+                    let out = out.iter_mut().skip(j).step_by(self.p);
+                    for (out, &row) in out.zip(&starts) {
+                        *out = column[row];
+                    }
+                }
+            }
+        }
+    }
+
+    /// Column `j` as a slice, where that is how it lies in memory.
+    pub(crate) fn column_slice(&self, j: usize) -> Option<&[f64]> {
+        match &self.values {
+            _ if self.rows.is_some() => None,
+            Values::F64(v) if self.row_stride == 1 => Some(&v[j * self.n..(j + 1) * self.n]),
+            Values::Columns(columns) => Some(columns[j]),
+            _ => None,
         }
     }
 
@@ -207,9 +281,10 @@ impl<'a> Covariates<'a> {
     fn check_selection(&self) -> Result<()> {
         let finite_row = |row: usize| {
             let start = self.memory_row(row) * self.row_stride;
-            match self.values {
+            match &self.values {
                 Values::F64(v) => v[start..start + self.p].iter().all(|v| v.is_finite()),
                 Values::F32(v) => v[start..start + self.p].iter().all(|v| v.is_finite()),
+                Values::Columns(_) => false,
             }
         };
         for row in 0..self.n {
@@ -232,16 +307,30 @@ impl<'a> Covariates<'a> {
 
     /// Checks rows, columns and finiteness against an outcome of `n` rows.
     pub(crate) fn check(&self, n: usize) -> Result<()> {
+        self.check_size(n)?;
+        self.check_finite()
+    }
+
+    /// Checks the numbers of rows and columns.
+    pub(crate) fn check_size(&self, n: usize) -> Result<()> {
         if self.p == 0 {
             return Err(Error::NoColumns);
         }
-        crate::error::check_length("covariates (rows)", self.n, n)?;
+        crate::error::check_length("covariates (rows)", self.n, n)
+    }
+
+    /// Names a value that is not finite.
+    pub(crate) fn check_finite(&self) -> Result<()> {
         if self.rows.is_some() {
             return self.check_selection();
         }
-        let bad = match self.values {
+        let bad = match &self.values {
             Values::F64(v) => v.iter().position(|v| !v.is_finite()),
             Values::F32(v) => v.iter().position(|v| !v.is_finite()),
+            Values::Columns(columns) => columns.iter().enumerate().find_map(|(j, column)| {
+                let row = column.iter().position(|v| !v.is_finite())?;
+                Some(j * self.n + row)
+            }),
         };
         match bad {
             None => Ok(()),
@@ -277,6 +366,68 @@ impl<'a> From<&'a nalgebra::DMatrix<f64>> for Covariates<'a> {
     }
 }
 
+/// The columns of a faer matrix, which lie apart where it pads them; nothing is copied.
+///
+/// Fails with [`Error::Setting`] where rows are not next to each other, as in a transposed view.
+///
+/// ```
+/// use cox_survival::Covariates;
+/// let matrix = faer::Mat::from_fn(3, 2, |i, j| (10 * i + j) as f64);
+/// let x = Covariates::try_from(matrix.as_ref())?;
+/// assert_eq!((x.n(), x.p(), x.get(2, 1)), (3, 2, 21.0));
+/// # Ok::<(), cox_survival::Error>(())
+/// ```
+impl<'a> TryFrom<faer::MatRef<'a, f64>> for Covariates<'a> {
+    type Error = Error;
+
+    fn try_from(matrix: faer::MatRef<'a, f64>) -> Result<Self> {
+        let column = |j| {
+            let column = matrix.col(j).try_as_col_major()?;
+            Some(column.as_slice())
+        };
+        let columns: Option<Vec<&[f64]>> = (0..matrix.ncols()).map(column).collect();
+        Self::from_column_slices(&columns.ok_or_else(gaps)?)
+    }
+}
+
+/// A matrix without gaps, row after row or column after column; nothing is copied.
+#[cfg(feature = "ndarray")]
+impl<'a> TryFrom<ndarray::ArrayView2<'a, f64>> for Covariates<'a> {
+    type Error = Error;
+
+    fn try_from(matrix: ndarray::ArrayView2<'a, f64>) -> Result<Self> {
+        let (n, p) = matrix.dim();
+        if let Some(values) = matrix.to_slice() {
+            return Self::from_rows(values, n, p);
+        }
+        let values = matrix.reversed_axes().to_slice().ok_or_else(gaps)?;
+        Self::from_columns(values, n, p)
+    }
+}
+
+/// The same in single precision.
+#[cfg(feature = "ndarray")]
+impl<'a> TryFrom<ndarray::ArrayView2<'a, f32>> for Covariates<'a> {
+    type Error = Error;
+
+    fn try_from(matrix: ndarray::ArrayView2<'a, f32>) -> Result<Self> {
+        let (n, p) = matrix.dim();
+        if let Some(values) = matrix.to_slice() {
+            return Self::from_rows_f32(values, n, p);
+        }
+        let values = matrix.reversed_axes().to_slice().ok_or_else(gaps)?;
+        Self::from_columns_f32(values, n, p)
+    }
+}
+
+fn gaps() -> Error {
+    Error::Setting {
+        name: "covariates",
+        value: "a view with gaps".to_owned(),
+        expected: "must lie in memory row after row or column after column: copy it first",
+    }
+}
+
 /// `out[j * rows + k] = source[rows[k] + j * stride]`, reading along the direction in which the
 /// source is contiguous.
 fn gather<T: Copy + Into<f64>>(source: &[T], rows: &[usize], stride: usize, out: &mut [f64]) {
@@ -296,6 +447,34 @@ fn gather<T: Copy + Into<f64>>(source: &[T], rows: &[usize], stride: usize, out:
             for (out, &start) in out.iter_mut().zip(rows) {
                 *out = source[start + j * stride].into();
             }
+        }
+    }
+}
+
+/// `out[k * p + j] = source[start_k + j * stride]`.
+fn gather_rows<T: Copy + Into<f64>>(
+    source: &[T],
+    starts: impl Iterator<Item = usize>,
+    stride: usize,
+    p: usize,
+    out: &mut [f64],
+) {
+    if stride == 1 {
+        for (start, out) in starts.zip(out.chunks_exact_mut(p)) {
+            for (out, &value) in out.iter_mut().zip(&source[start..start + p]) {
+                *out = value.into();
+            }
+        }
+        return;
+    }
+    let starts: Vec<usize> = starts.collect();
+    if starts.is_empty() {
+        return;
+    }
+    for j in 0..p {
+        let column = &source[j * stride..];
+        for (&start, out) in starts.iter().zip(out[j..].iter_mut().step_by(p)) {
+            *out = column[start].into();
         }
     }
 }
@@ -332,6 +511,72 @@ mod tests {
         assert!(
             matches!(single.check(1), Err(Error::NotFinite { column, row: 0, .. }) if column == "x5")
         );
+    }
+
+    #[test]
+    fn columns_that_lie_apart_are_one_matrix() {
+        let values: Vec<f64> = (0..12).map(|k| f64::from(k * k)).collect();
+        let whole = Covariates::from_columns(&values, 4, 3).unwrap();
+        let parts: Vec<&[f64]> = values.chunks_exact(4).collect();
+        let apart = Covariates::from_column_slices(&parts).unwrap();
+        let select = [3, 0, 3];
+        for (a, b) in [
+            (whole.clone(), apart.clone()),
+            (
+                whole.select(&select).unwrap(),
+                apart.select(&select).unwrap(),
+            ),
+        ] {
+            assert!(a.check(a.n()).is_ok() && b.check(b.n()).is_ok());
+            let rows: Vec<u32> = (0..a.n() as u32).rev().collect();
+            let (mut x, mut y) = (vec![0.0; a.n() * 3], vec![1.0; a.n() * 3]);
+            a.gather_rows(&rows, &mut x);
+            b.gather_rows(&rows, &mut y);
+            assert_eq!(x, y);
+            a.gather_block(&rows, 1, &mut x[..2 * a.n()]);
+            b.gather_block(&rows, 1, &mut y[..2 * a.n()]);
+            assert_eq!(x, y);
+            for j in 0..3 {
+                assert_eq!(a.column(j), b.column(j));
+            }
+        }
+        let mut bad = values.clone();
+        bad[9] = f64::INFINITY;
+        let parts: Vec<&[f64]> = bad.chunks_exact(4).collect();
+        let apart = Covariates::from_column_slices(&parts).unwrap();
+        assert!(
+            matches!(apart.check(4), Err(Error::NotFinite { column, row: 1, .. }) if column == "x3")
+        );
+        let uneven = Covariates::from_column_slices(&[&values[..4], &values[..3]]);
+        assert!(matches!(uneven, Err(Error::Length { .. })));
+        let matrix = faer::Mat::from_fn(4, 3, |i, j| values[4 * j + i]);
+        let view = Covariates::try_from(matrix.as_ref()).unwrap();
+        assert_eq!(view.column(2), whole.column(2));
+        assert!(Covariates::try_from(matrix.as_ref().transpose()).is_err());
+    }
+
+    #[cfg(feature = "ndarray")]
+    #[test]
+    fn arrays_are_views_in_either_order() {
+        use ndarray::{Array2, ShapeBuilder, s};
+        let value = |(i, j): (usize, usize)| (10 * i + j) as f64;
+        let rows = Array2::from_shape_fn((4, 3), value);
+        let columns = Array2::from_shape_fn((4, 3).f(), value);
+        for array in [rows.view(), columns.view()] {
+            let x = Covariates::try_from(array).unwrap();
+            assert_eq!((x.n(), x.p()), (4, 3));
+            assert_eq!(x.column(1), vec![1.0, 11.0, 21.0, 31.0]);
+        }
+        let single = rows.mapv(|v| v as f32);
+        assert_eq!(
+            Covariates::try_from(single.view()).unwrap().column(2)[3].to_bits(),
+            32f64.to_bits()
+        );
+        let gaps = rows.slice(s![.., ..2]);
+        assert!(matches!(
+            Covariates::try_from(gaps),
+            Err(Error::Setting { .. })
+        ));
     }
 
     #[test]

@@ -133,6 +133,17 @@ pub enum Error {
         /// What is allowed.
         expected: &'static str,
     },
+    /// A limit of a penalised coefficient that leaves out 0.
+    #[error("column `{column}`: the {} limit {value} of its coefficient must not be {} 0",
+        if *lower { "lower" } else { "upper" }, if *lower { "above" } else { "below" })]
+    CoefficientLimit {
+        /// Column name.
+        column: String,
+        /// Whether it is the lower limit.
+        lower: bool,
+        /// The limit.
+        value: f64,
+    },
     /// A fold of a cross-validation that cannot be used.
     #[error("fold {fold}: {reason}")]
     Fold {

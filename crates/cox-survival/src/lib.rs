@@ -10,8 +10,8 @@
 //! | its residuals, curves and tests | [`CoxDiagnostics`]; [`Schoenfeld`], [`Zph`], [`CoxCurves`], [`CoxCurve`], [`collapse`] |
 //! | comparisons | [`Contrast`], [`anova()`] to [`Anova`] |
 //! | columns made for it | [`RestrictedCubicSpline`] |
-//! | an elastic-net path | [`CoxPath`] to [`PathFit`]; [`SparseColumn`] |
-//! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`]; [`CvMeasure`] |
+//! | an elastic-net path | [`CoxPath`] to [`PathFit`] or [`RelaxedFit`]; [`SparseColumn`], [`AdaptiveWeights`] |
+//! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`] or [`RelaxedCvFit`]; [`CvMeasure`] |
 //! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
 //! | how a score orders patients | [`concordance()`], [`Harrell`], [`Concordance`], [`TimeWeight`]; [`uno()`], [`Uno`] |
 //! | predicted curves | [`PredictedSurvival`]; [`Antolini`] for their order, [`DynamicAuc`] at each time |
@@ -74,7 +74,7 @@ pub use cox::contrast::Contrast;
 pub use cox::curves::{CoxCurve, CoxCurves};
 pub use cox::diagnostics::CoxDiagnostics;
 pub use cox::fit::CoxFit;
-pub use cox::path::{CoxPath, PathFit, SparseColumn};
+pub use cox::path::{AdaptiveWeights, CoxPath, PathFit, RelaxedFit, SparseColumn};
 pub use cox::residuals::{Schoenfeld, collapse};
 pub use cox::settings::CoxPh;
 pub use cox::spline::RestrictedCubicSpline;
@@ -104,5 +104,6 @@ pub use validation::folds::Folds;
 pub use validation::nested::{Chosen, LambdaRule, NestedCv, NestedFit};
 pub use validation::optimism::{Optimism, OptimismFit, Replicate};
 pub use validation::permutation::{Permutation, PermutationNull};
+pub use validation::relaxed::RelaxedCvFit;
 pub use validation::repeated::RepeatedCvFit;
 pub use validation::resampling::Resampling;

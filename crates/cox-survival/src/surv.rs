@@ -360,6 +360,11 @@ impl Sorted {
         }
     }
 
+    /// Values by row, put by position.
+    pub(crate) fn by_position(&self, by_row: &[f64]) -> Vec<f64> {
+        self.order.iter().map(|&i| by_row[i as usize]).collect()
+    }
+
     /// Positions at risk at an event time, found one by one: `O(n)`.
     pub(crate) fn at_risk(&self, g: usize) -> impl Iterator<Item = usize> + '_ {
         let s = self.strata.partition_point(|s| s.groups.end <= g);

@@ -69,3 +69,11 @@ pub(crate) fn close(found: f64, want: f64, tolerance: f64) {
     let near = (found - want).abs() <= tolerance * want.abs().max(1.0);
     assert!(same || near, "{found} is not {want}");
 }
+
+/// A number in (-1, 1) that looks random, the same for the same `k` (the mixer of Steele, Lea & Flood 2014).
+pub(crate) fn noise(k: usize) -> f64 {
+    let mut z = (k as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}

@@ -40,8 +40,11 @@ pub(crate) struct Cox {
     #[arg(long, value_name = "L", default_value = "0.95", value_parser = value::inside, conflicts_with = "path")]
     level: f64,
     /// Column of offsets: a known part of the linear predictor
-    #[arg(long, value_name = "COL", conflicts_with = "path")]
+    #[arg(long, value_name = "COL")]
     offset: Option<String>,
+    /// Print the coefficients alone, as text, markdown, html, latex or csv
+    #[arg(long, value_name = "F", value_parser = ["text", "markdown", "html", "latex", "csv"], hide_possible_values = true, conflicts_with_all = ["path", "json"])]
+    format: Option<String>,
     #[command(flatten)]
     diagnostics: DiagnosticFlags,
     #[command(flatten)]
@@ -52,7 +55,8 @@ const JSON: &str = "\
 JSON without --path:
   n, nevent, names[], coef[], exp_coef[], se[], robust_se[] (null unless --cluster or --robust),
   z[], p[], lower[], upper[] (limits of exp_coef at --level), loglik0, loglik,
-  lr, wald, score (statistics on length(coef) degrees of freedom), concordance, concordance_se
+  lr, wald, score (statistics on length(coef) degrees of freedom), with robust errors
+  robust_score, concordance, concordance_se
   (in-sample), iter, ties, dropped_rows, level, warnings[];
   with --zph: zph {transform, rows[], chisq[], df[], p[]}, the last row GLOBAL;
   with --residuals: residuals {..}, of which martingale[], deviance[], score[][], dfbeta[][] by row
@@ -63,7 +67,11 @@ JSON without --path:
 JSON with --path:
   names[], alpha, lambda[], df[], dev_ratio[], nulldev, beta[] (one {i[], v[]} per lambda, columns
   from 0, original units), ties, n, nevent, kkt[] (the certificate of each solution),
-  dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[]
+  dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[];
+  with --relax: relaxed {dev_ratio[], beta[]} for the lambdas that have a refit (the first ones),
+  and with --cv there, instead of above: gamma[], cvm[][], cvsd[][] (by gamma), lambda_min,
+  gamma_min, lambda_1se, gamma_1se, beside foldid[];
+  with --group: group[] (a name per column), active_groups[] (their number per lambda)
 
 z, p, lower, upper and wald use the robust standard errors when these are present.
 Unlike R, weights that are no whole numbers do not switch robust errors on: --robust does.
@@ -122,7 +130,20 @@ impl Cox {
             Some(cluster) => settings.fit_clustered(cohort.surv(), &x, cluster.codes())?,
         };
         let diagnostics = self.diagnostics.of(&fit, cohort)?;
-        let table = format!("{fit}{diagnostics}");
+        let coefficients = fit.table();
+        let table = match self.format.as_deref() {
+            None => format!("{fit}{diagnostics}"),
+            Some("markdown") => coefficients.markdown(),
+            Some("html") => coefficients.html(),
+            Some("latex") => coefficients.latex(),
+            Some("csv") => coefficients.csv(),
+            Some(_) => coefficients.to_string(),
+        };
+        if self.format.is_some() {
+            for warning in fit.warnings() {
+                report::note(warning);
+            }
+        }
         let json = self
             .outcome
             .json
@@ -154,6 +175,8 @@ struct Json<'a> {
     lr: f64,
     wald: f64,
     score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    robust_score: Option<f64>,
     concordance: Option<f64>,
     concordance_se: Option<f64>,
     iter: usize,
@@ -184,6 +207,7 @@ impl<'a> Json<'a> {
             lr: fit.lr(),
             wald: fit.wald(),
             score: fit.score_test(),
+            robust_score: fit.robust_score_test(),
             concordance: fit.concordance().map(|(c, _)| c),
             concordance_se: fit.concordance().map(|(_, se)| se),
             iter: fit.iterations(),

@@ -5,9 +5,13 @@ use std::ops::ControlFlow;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use survlatent::cox_survival::{CoxPath, CrossValidation, CvFit, CvMeasure, Folds, PathFit, Ties};
-use survlatent::{Cohort, Error, Groups, nearest};
+use survlatent::cox_survival::{
+    AdaptiveWeights, CoxPath, CrossValidation, CvFit, CvMeasure, Folds, PathFit, Progress,
+    RelaxedCvFit, RelaxedFit, Ties,
+};
+use survlatent::{Cohort, Error, Groups};
 
+use crate::cox_columns::{ActiveGroups, Given, GroupNames};
 use crate::failure::Failure;
 use crate::{report, value};
 
@@ -72,6 +76,61 @@ pub(crate) struct PathFlags {
     /// 1); 0 leaves a feature unpenalised
     #[arg(long, value_name = "F,..", value_delimiter = ',', requires = "path")]
     penalty_factor: Option<Vec<String>>,
+    /// Features left out: their coefficients are 0
+    #[arg(long, value_name = "COL,..", value_delimiter = ',', requires = "path")]
+    exclude: Vec<String>,
+    /// Smallest coefficients, at most 0: one number for all features, one per feature column in
+    /// order, or NAME=LIMIT for some
+    #[arg(
+        long,
+        value_name = "L,..",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        requires = "path"
+    )]
+    lower_limits: Option<Vec<String>>,
+    /// Largest coefficients, at least 0, in the same ways
+    #[arg(long, value_name = "U,..", value_delimiter = ',', requires = "path")]
+    upper_limits: Option<Vec<String>>,
+    /// Adaptive lasso: penalties divided by the size of a ridge's coefficients to this power, the
+    /// ridge cross-validated in ten folds, anew in every fold of --cv
+    #[arg(
+        long,
+        value_name = "GAMMA",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = value::positive,
+        requires = "path"
+    )]
+    adaptive: Option<f64>,
+    /// Also fit what each lambda chooses without penalty; with --cv, choose the blend too
+    #[arg(long, requires = "path")]
+    relax: bool,
+    /// Blends that --relax cross-validates: 1 is the penalised fit, 0 the unpenalised
+    #[arg(
+        long,
+        value_name = "G,..",
+        value_delimiter = ',',
+        default_value = "0,0.25,0.5,0.75,1",
+        value_parser = value::unit,
+        requires = "relax"
+    )]
+    gamma: Vec<f64>,
+    /// Group lasso: features of one group enter together
+    ///
+    /// `layer`: a group per layer of [rows, layers, columns] latents (features named LAYER.COLUMN),
+    /// every other feature by itself. Or one group name per feature column in order, or
+    /// FEATURE=GROUP for some, the others by themselves. Or a CSV file with the columns feature
+    /// and group.
+    #[arg(
+        long,
+        value_name = "MAP",
+        value_delimiter = ',',
+        requires = "path",
+        conflicts_with_all = ["lower_limits", "upper_limits", "adaptive"]
+    )]
+    group: Option<Vec<String>>,
 }
 
 impl PathFlags {
@@ -115,15 +174,34 @@ impl PathFlags {
         if let Some(lambda) = &self.lambda {
             settings = settings.lambdas(lambda.clone());
         }
-        if let Some(factors) = &self.penalty_factor {
-            settings = settings.penalty_factor(penalty_factors(factors, &x.names())?);
+        settings = self.columns(settings, &x.names())?;
+        if let Some(offset) = cohort.offset() {
+            settings = settings.offset(offset.to_vec());
+        }
+        let groups = match &self.group {
+            None => None,
+            Some(map) => Some(GroupNames::new(map, &x.names())?),
+        };
+        if let Some(groups) = &groups {
+            settings = settings.groups(groups.labels.clone());
         }
         if let Some(ties) = ties {
             settings = settings.ties(ties);
         }
+        let build = |path, cv, relaxed| Json {
+            cv,
+            relaxed,
+            groups: groups.as_ref().map(|groups| groups.of(path)),
+            ..Json::new(path, cohort, warnings.clone())
+        };
         let Some(folds) = self.make_folds(cohort)? else {
+            if self.relax {
+                let fit = settings.fit_relaxed(cohort.surv(), &x)?;
+                let json = json.then(|| build(fit.path(), None, Some(Relaxed::new(&fit))));
+                return report::result(json.as_ref(), &fit);
+            }
             let fit = settings.fit(cohort.surv(), &x)?;
-            let json = json.then(|| Json::new(&fit, cohort, warnings));
+            let json = json.then(|| build(&fit, None, None));
             return report::result(json.as_ref(), &fit);
         };
         let measure = match self.measure.as_str() {
@@ -133,22 +211,47 @@ impl PathFlags {
             },
         };
         let bar = progress(folds.count() + 1);
-        let fit = CrossValidation::new(settings).measure(measure).fit_with(
-            cohort.surv(),
-            &x,
-            &folds,
-            &|progress| {
-                bar.set_position(progress.done as u64);
-                ControlFlow::Continue(())
-            },
-        );
+        let cv = CrossValidation::new(settings).measure(measure);
+        let observer = |progress: Progress| {
+            bar.set_position(progress.done as u64);
+            ControlFlow::Continue(())
+        };
+        if self.relax {
+            let fit = cv.fit_relaxed_with(cohort.surv(), &x, &folds, &self.gamma, &observer);
+            bar.finish_and_clear();
+            let fit = fit?;
+            let json = json.then(|| build(fit.fit().path(), None, Some(Relaxed::judged(&fit))));
+            return report::result(json.as_ref(), &fit);
+        }
+        let fit = cv.fit_with(cohort.surv(), &x, &folds, &observer);
         bar.finish_and_clear();
         let fit = fit?;
-        let json = json.then(|| Json {
-            cv: Some(Cv::new(&fit)),
-            ..Json::new(fit.path(), cohort, warnings)
-        });
+        let json = json.then(|| build(fit.path(), Some(Cv::new(&fit)), None));
         report::result(json.as_ref(), &fit)
+    }
+
+    /// Settings that name feature columns.
+    fn columns(&self, mut settings: CoxPath, names: &[String]) -> Result<CoxPath, Failure> {
+        if let Some(factors) = &self.penalty_factor {
+            let given = Given::new("--penalty-factor", "FACTOR", factors, names);
+            settings = settings.penalty_factor(given.numbers(1.0, false, value::not_negative)?);
+        }
+        if let Some(lower) = &self.lower_limits {
+            let given = Given::new("--lower-limits", "LIMIT", lower, names);
+            let limits = given.numbers(f64::NEG_INFINITY, true, value::any)?;
+            settings = settings.lower_limits(limits);
+        }
+        if let Some(upper) = &self.upper_limits {
+            let given = Given::new("--upper-limits", "LIMIT", upper, names);
+            settings = settings.upper_limits(given.numbers(f64::INFINITY, true, value::any)?);
+        }
+        let excluded = Given::new("--exclude", "", &self.exclude, names);
+        let places = self.exclude.iter().map(|name| excluded.place(name));
+        settings = settings.exclude(places.collect::<Result<_, _>>()?);
+        if let Some(gamma) = self.adaptive {
+            settings = settings.adaptive(AdaptiveWeights::ridge().gamma(gamma));
+        }
+        Ok(settings)
     }
 
     fn make_folds(&self, cohort: &Cohort) -> Result<Option<Folds>, Failure> {
@@ -195,41 +298,6 @@ fn constant(cohort: &Cohort) -> Result<Vec<String>, Error> {
     Ok(notices)
 }
 
-fn penalty_factors(given: &[String], names: &[String]) -> Result<Vec<f64>, Failure> {
-    let factor = |text: &str| {
-        value::not_negative(text)
-            .map_err(|error| Failure::usage(format!("--penalty-factor: {error}")))
-    };
-    if given.iter().any(|item| item.contains('=')) {
-        let mut factors = vec![1.0; names.len()];
-        for item in given {
-            // A column's name may hold an equals sign itself.
-            let Some((name, text)) = item.rsplit_once('=') else {
-                return Err(Failure::usage(format!(
-                    "--penalty-factor: `{item}` among NAME=FACTOR pairs"
-                )));
-            };
-            let Some(j) = names.iter().position(|n| n == name) else {
-                let hint = nearest(name, names.iter().map(String::as_str))
-                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                return Err(Failure::usage(format!(
-                    "--penalty-factor: there is no feature column `{name}`{hint}"
-                )));
-            };
-            factors[j] = factor(text)?;
-        }
-        return Ok(factors);
-    }
-    if given.len() != names.len() {
-        return Err(Failure::usage(format!(
-            "--penalty-factor: {} factors for {} feature columns",
-            given.len(),
-            names.len()
-        )));
-    }
-    given.iter().map(|text| factor(text)).collect()
-}
-
 /// A bar on standard error where that is a terminal, nothing elsewhere.
 fn progress(steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64);
@@ -251,6 +319,10 @@ struct Json<'a> {
     beta: Vec<Sparse<'a>>,
     #[serde(flatten)]
     cv: Option<Cv<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relaxed: Option<Relaxed<'a>>,
+    #[serde(flatten)]
+    groups: Option<ActiveGroups<'a>>,
     ties: &'static str,
     n: usize,
     nevent: usize,
@@ -266,6 +338,65 @@ struct Sparse<'a> {
     v: &'a [f64],
 }
 
+fn sparse(fit: &PathFit) -> Vec<Sparse<'_>> {
+    let one = |k: usize| {
+        let beta = fit.beta(k);
+        Sparse {
+            i: &beta.index,
+            v: &beta.value,
+        }
+    };
+    (0..fit.lambda().len()).map(one).collect()
+}
+
+/// The refits, and how they were judged.
+#[derive(Serialize)]
+struct Relaxed<'a> {
+    dev_ratio: &'a [f64],
+    beta: Vec<Sparse<'a>>,
+    #[serde(flatten)]
+    cv: Option<RelaxedCv<'a>>,
+}
+
+#[derive(Serialize)]
+struct RelaxedCv<'a> {
+    gamma: &'a [f64],
+    cvm: Vec<&'a [f64]>,
+    cvsd: Vec<&'a [f64]>,
+    lambda_min: f64,
+    gamma_min: f64,
+    lambda_1se: f64,
+    gamma_1se: f64,
+    foldid: Vec<usize>,
+}
+
+impl<'a> Relaxed<'a> {
+    fn new(fit: &'a RelaxedFit) -> Self {
+        Self {
+            dev_ratio: fit.refits().dev_ratio(),
+            beta: sparse(fit.refits()),
+            cv: None,
+        }
+    }
+
+    fn judged(fit: &'a RelaxedCvFit) -> Self {
+        let places = || 0..fit.gamma().len();
+        Self {
+            cv: Some(RelaxedCv {
+                gamma: fit.gamma(),
+                cvm: places().map(|g| fit.cvm(g)).collect(),
+                cvsd: places().map(|g| fit.cvsd(g)).collect(),
+                lambda_min: fit.lambda_min(),
+                gamma_min: fit.gamma_min(),
+                lambda_1se: fit.lambda_1se(),
+                gamma_1se: fit.gamma_1se(),
+                foldid: fit.folds().ids(),
+            }),
+            ..Self::new(fit.fit())
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Cv<'a> {
     cvm: &'a [f64],
@@ -277,13 +408,6 @@ struct Cv<'a> {
 
 impl<'a> Json<'a> {
     fn new(fit: &'a PathFit, cohort: &Cohort, warnings: Vec<String>) -> Self {
-        let sparse = |k: usize| {
-            let beta = fit.beta(k);
-            Sparse {
-                i: &beta.index,
-                v: &beta.value,
-            }
-        };
         Self {
             names: fit.names(),
             alpha: fit.alpha(),
@@ -291,8 +415,10 @@ impl<'a> Json<'a> {
             df: fit.df(),
             dev_ratio: fit.dev_ratio(),
             nulldev: fit.nulldev(),
-            beta: (0..fit.lambda().len()).map(sparse).collect(),
+            beta: sparse(fit),
             cv: None,
+            relaxed: None,
+            groups: None,
             ties: fit.ties().name(),
             n: cohort.surv().n(),
             nevent: cohort.surv().n_events(),

@@ -50,9 +50,10 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Cox(error @ cox_survival::Error::Setting { .. }) => {
-                Self::usage(error.to_string())
-            }
+            Error::Cox(
+                error @ (cox_survival::Error::Setting { .. }
+                | cox_survival::Error::CoefficientLimit { .. }),
+            ) => Self::usage(error.to_string()),
             error => Self::Run(Box::new(error)),
         }
     }

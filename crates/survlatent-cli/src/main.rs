@@ -9,6 +9,7 @@
 
 mod concordance;
 mod cox;
+mod cox_columns;
 mod cox_diagnostics;
 mod cox_path;
 mod data;

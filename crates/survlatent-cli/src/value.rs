@@ -14,6 +14,14 @@ pub(crate) fn finite(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number that may be infinite.
+pub(crate) fn any(text: &str) -> Result<f64, String> {
+    match number(text)? {
+        v if v.is_nan() => Err(format!("`{text}` is not a number")),
+        v => Ok(v),
+    }
+}
+
 /// A finite number `>= 0`.
 pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
     match number(text)? {

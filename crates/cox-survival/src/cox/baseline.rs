@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::likelihood::Likelihood;
+use crate::error::{Error, Result};
 use crate::surv::Surv;
 
 /// `H0(t)` of one stratum at covariates 0, a step function that jumps at event times.
@@ -45,6 +46,42 @@ impl BaselineHazard {
             k => self.log_at_means[k - 1],
         }
     }
+}
+
+/// The baseline of a stratum.
+pub(crate) fn of_stratum<T>(strata: &[T], stratum: usize) -> Result<&T> {
+    strata.get(stratum).ok_or_else(|| Error::Setting {
+        name: "stratum",
+        value: stratum.to_string(),
+        expected: "must be one of the fit's strata",
+    })
+}
+
+/// `exp(-H(t) exp(eta))` at every row's `eta` (beside the means of the columns) and every time,
+/// row-major `[n, times]`; put together from logarithms, so that nothing is out of range.
+///
+/// # Errors
+/// [`Error::Setting`] for a stratum that is not there, [`Error::NotFinite`] for a time that is NaN, both
+/// before `eta` is asked for.
+pub(crate) fn survival_of(
+    baselines: &[BaselineHazard],
+    eta: impl FnOnce() -> Result<Vec<f64>>,
+    times: &[f64],
+    stratum: usize,
+) -> Result<Vec<f64>> {
+    let baseline = of_stratum(baselines, stratum)?;
+    if let Some(row) = times.iter().position(|t| t.is_nan()) {
+        return Err(Error::NotFinite {
+            column: "times".to_owned(),
+            row,
+            value: times[row],
+        });
+    }
+    let hazards: Vec<f64> = times.iter().map(|&t| baseline.log_at(t)).collect();
+    Ok(eta()?
+        .iter()
+        .flat_map(|e| hazards.iter().map(move |h| (-(h + e).exp()).exp()))
+        .collect())
 }
 
 /// From an evaluated likelihood whose linear predictor was centred at `centre`.

@@ -14,6 +14,7 @@
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 
+use super::baseline::of_stratum;
 use super::diagnostics::CoxDiagnostics;
 use crate::compensated::Sum;
 use crate::confidence::{ConfType, normal_quantile};
@@ -42,25 +43,25 @@ use crate::step::StepFunction;
 /// ```
 #[derive(Debug, Clone)]
 pub struct CoxCurves {
-    conf_type: ConfType,
-    level: f64,
-    coef: Vec<f64>,
-    centre: Vec<f64>,
-    scale: Vec<f64>,
+    pub(super) conf_type: ConfType,
+    pub(super) level: f64,
+    pub(super) coef: Vec<f64>,
+    pub(super) centre: Vec<f64>,
+    pub(super) scale: Vec<f64>,
     /// Of the coefficients, in scaled units.
-    variance: Mat<f64>,
-    strata: Vec<Baseline>,
+    pub(super) variance: Mat<f64>,
+    pub(super) strata: Vec<Baseline>,
 }
 
 /// Running sums over the event times of a stratum, in units of `exp(shift)`.
 #[derive(Debug, Clone)]
-struct Baseline {
-    shift: f64,
-    time: Vec<f64>,
-    hazard: Vec<f64>,
-    square: Vec<f64>,
+pub(super) struct Baseline {
+    pub(super) shift: f64,
+    pub(super) time: Vec<f64>,
+    pub(super) hazard: Vec<f64>,
+    pub(super) square: Vec<f64>,
     /// `int xbar dH0`, row-major `[times, p]`, scaled units.
-    drift: Vec<f64>,
+    pub(super) drift: Vec<f64>,
 }
 
 /// One predicted curve, at the event times of its stratum.
@@ -111,7 +112,7 @@ impl CoxDiagnostics<'_> {
                 let mut drift = vec![0.0; p];
                 for g in stratum.groups.clone().rev() {
                     hazard.add(l.groups[g].hazard);
-                    square.add(l.groups[g].square[0]);
+                    square.add(l.groups[g].square()[0]);
                     for (d, more) in drift.iter_mut().zip(&self.means.drift[g * p..]) {
                         *d += more;
                     }
@@ -158,13 +159,7 @@ impl CoxCurves {
         let p = self.coef.len();
         let eta = super::predict::centred(&self.coef, &self.centre, x)?;
         let z = normal_quantile(self.level)?;
-        let Some(baseline) = self.strata.get(stratum) else {
-            return Err(Error::Setting {
-                name: "stratum",
-                value: stratum.to_string(),
-                expected: "must be one of the fit's strata",
-            });
-        };
+        let baseline = of_stratum(&self.strata, stratum)?;
         let curve = |(i, eta): (usize, &f64)| {
             let new: Vec<f64> = (0..p)
                 .map(|j| (x.get(i, j) - self.centre[j]) / self.scale[j])
@@ -242,7 +237,8 @@ impl CoxCurve {
         self.quantile(0.5)
     }
 
-    /// Restricted mean survival time: the area under the curve up to `tau`.
+    /// Restricted mean survival time: the area under the curve up to `tau`; with its standard error,
+    /// [`CoxCurves::rmst`].
     ///
     /// # Errors
     /// [`Error::Setting`] unless `tau` is a positive number.

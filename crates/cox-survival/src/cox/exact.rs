@@ -24,9 +24,10 @@ use rayon::prelude::*;
 
 use super::Ties;
 use super::design::Design;
-use super::information::{Information, add_gram, information};
+use super::information::{Information, information};
 use super::likelihood::{GroupTerms, Likelihood};
 use super::newton::Objective;
+use super::pairs::add_gram;
 use crate::compensated::Sum;
 use crate::surv::{Sorted, Surv};
 

@@ -46,6 +46,8 @@ pub struct CoxFit {
     wald: f64,
     #[serde(with = "crate::number")]
     score_test: f64,
+    #[serde(default)]
+    robust_score: Option<f64>,
     iterations: usize,
     concordance: Option<(f64, f64)>,
     baseline: Vec<BaselineHazard>,
@@ -63,6 +65,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) maximum: Maximum,
     /// In the units of the design.
     pub(crate) robust: Option<Mat<f64>>,
+    pub(crate) robust_score: Option<f64>,
     pub(crate) baseline: Vec<BaselineHazard>,
     pub(crate) concordance: Option<(f64, f64)>,
     pub(crate) ridge: Vec<f64>,
@@ -130,6 +133,7 @@ impl CoxFit {
             loglik: maximum.loglik,
             wald,
             score_test: maximum.score_test,
+            robust_score: parts.robust_score,
             iterations: maximum.iterations,
             concordance: parts.concordance,
             baseline: parts.baseline,
@@ -323,6 +327,13 @@ impl CoxFit {
     /// log-rank test. NaN with a ridge penalty.
     pub fn score_test(&self) -> f64 {
         self.score_test
+    }
+
+    /// The score statistic with the spread of the score over rows or clusters in place of the information,
+    /// `u' (sum u_c u_c')^-1 u` at the starting values (R's `summary(fit)$robscore`), when robust errors
+    /// were asked for. None with a ridge penalty, and with fewer clusters than coefficients.
+    pub fn robust_score_test(&self) -> Option<f64> {
+        self.robust_score
     }
 
     /// Newton iterations taken.

@@ -10,12 +10,17 @@
 //! belongs to the events, Efron's method uses the `d` denominators `S0_l = S0 - (l/d) E0`,
 //! `l = 0..d`, each with the mean weight of the events. Breslow's uses `S0` for all.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 pub(crate) use crate::compensated::Sum;
 use crate::cox::Ties;
-use crate::cox::design::Design;
+use crate::cox::design::{Design, ROWS};
+use crate::cox::exponential::{LogSum, exp_shifted};
 use crate::cox::information::{Information, information};
 use crate::cox::newton::Objective;
-use crate::surv::{Sorted, Surv};
+use crate::surv::{Sorted, Stratum, Surv};
 
 /// What one event group contributes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,13 +31,18 @@ pub(crate) struct GroupTerms {
     pub(crate) spared: f64,
     /// Rows of `Z`: `z[0] S1 - z[1] E1` and `z[2] E1`.
     pub(crate) z: [f64; 3],
-    /// `sum_l wbar / S0_l^2`, `sum_l (l/d) wbar / S0_l^2`: increments of `S1 / S0^2`.
-    pub(crate) square: [f64; 2],
     /// Sum of the events' weights.
     pub(crate) weight: f64,
     /// Whether the risk set's sums must be gathered anew here: what left it was so much larger
     /// than what stays that a running sum holds nothing but rounding.
     pub(crate) anew: bool,
+}
+
+impl GroupTerms {
+    /// `sum_l wbar / S0_l^2`, `sum_l (l/d) wbar / S0_l^2`: increments of `S1 / S0^2`.
+    pub(crate) fn square(&self) -> [f64; 2] {
+        [self.z[0] * self.z[0], self.z[0] * self.z[1]]
+    }
 }
 
 /// Share of its largest value below which a running sum is gathered anew.
@@ -100,20 +110,21 @@ impl<'a> Likelihood<'a> {
         let mut loglik = Sum::default();
         for (s, stratum) in sorted.strata.iter().enumerate() {
             let positions = stratum.positions.clone();
-            // Rows of weight 0 are as if absent: they must not set the scale of the others.
-            let shift = positions
-                .clone()
-                .filter(|&i| self.weight(i) > 0.0)
-                .fold(f64::NEG_INFINITY, |m, i| m.max(eta[i]));
+            let shift = self.shift_of(&eta[positions.clone()], positions.start);
             self.shift[s] = shift;
-            for i in positions.clone() {
-                self.risk[i] = (eta[i] - shift).exp();
-            }
+            self.risk[positions.clone()]
+                .par_chunks_mut(ROWS)
+                .zip(eta[positions.clone()].par_chunks(ROWS))
+                .for_each(|(risk, eta)| exp_shifted(eta, shift, risk));
             if !self.weights.is_empty() {
                 for i in positions.clone() {
                     let w = self.weights[i];
                     self.risk[i] = if w > 0.0 { w * self.risk[i] } else { 0.0 };
                 }
+            }
+            if sorted.entry.is_none() && self.weights.is_empty() {
+                self.plain_sums(stratum, eta, shift, &mut loglik);
+                continue;
             }
             let (mut s0, mut peak) = (Sum::default(), 0.0f64);
             let (mut next, mut left) = (positions.start, positions.start);
@@ -161,10 +172,79 @@ impl<'a> Likelihood<'a> {
         self.loglik
     }
 
+    /// The largest linear predictor of rows from `start` on. Rows of weight 0 are as if absent: they
+    /// must not set the scale of the others.
+    fn shift_of(&self, eta: &[f64], start: usize) -> f64 {
+        if !self.weights.is_empty() {
+            let weights = &self.weights[start..];
+            let used = eta.iter().zip(weights).filter(|(_, w)| **w > 0.0);
+            return used.fold(f64::NEG_INFINITY, |m, (e, _)| m.max(*e));
+        }
+        let largest = |eta: &[f64]| {
+            let mut lanes = [f64::NEG_INFINITY; 8];
+            let (whole, rest) = eta.as_chunks::<8>();
+            for eight in whole {
+                for (m, e) in lanes.iter_mut().zip(eight) {
+                    *m = if *e > *m { *e } else { *m };
+                }
+            }
+            lanes
+                .iter()
+                .chain(rest)
+                .fold(f64::NEG_INFINITY, |m, e| m.max(*e))
+        };
+        eta.par_chunks(ROWS)
+            .map(largest)
+            .reduce(|| f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Group terms and log-likelihood of a stratum where all weights are 1 and nobody enters late.
+    fn plain_sums(&mut self, stratum: &Stratum, eta: &[f64], shift: f64, loglik: &mut Sum) {
+        let sorted = self.sorted;
+        let mut s0 = Sum::default();
+        let mut next = stratum.positions.start;
+        let mut logs = LogSum::new();
+        let groups = &sorted.groups[stratum.groups.clone()];
+        for (group, terms) in groups.iter().zip(&mut self.groups[stratum.groups.clone()]) {
+            for &r in &self.risk[next..group.upto] {
+                s0.add(r);
+            }
+            next = group.upto;
+            let d = group.events.len();
+            if d == 1 {
+                loglik.add(eta[group.events.start] - shift);
+                let s0 = s0.value();
+                let inverse = 1.0 / s0;
+                logs.add(s0);
+                *terms = GroupTerms {
+                    hazard: inverse,
+                    spared: 0.0,
+                    z: [inverse, 0.0, 0.0],
+                    weight: 1.0,
+                    anew: false,
+                };
+                continue;
+            }
+            let mut e0 = 0.0;
+            for i in group.events.clone() {
+                e0 += self.risk[i];
+                loglik.add(eta[i] - shift);
+            }
+            let (found, log_denominators) = group_terms(self.ties, s0.value(), e0, d as f64, d);
+            loglik.add(-log_denominators);
+            *terms = found;
+        }
+        loglik.add(-logs.value());
+    }
+
     /// Residuals and curvatures by position, after [`Likelihood::sums`].
     pub(crate) fn derivatives(&mut self) {
         let sorted = self.sorted;
         for stratum in &sorted.strata {
+            if sorted.entry.is_none() {
+                self.plain_derivatives(stratum);
+                continue;
+            }
             let end = stratum.groups.end;
             let mut total = Sum::default();
             for g in stratum.groups.clone().rev() {
@@ -215,6 +295,41 @@ impl<'a> Likelihood<'a> {
             }
         }
     }
+
+    /// Residuals and curvatures of a stratum in which nobody enters late.
+    fn plain_derivatives(&mut self, stratum: &Stratum) {
+        let sorted = self.sorted;
+        let mut hazard = Sum::default();
+        let mut end = stratum.positions.end;
+        // From the earliest event time on: those who left before it met no event.
+        for g in stratum.groups.clone().rev() {
+            let group = &sorted.groups[g];
+            self.expose(group.upto..end, hazard.value());
+            hazard.add(self.groups[g].hazard);
+            end = group.upto;
+            let events = group.events.clone();
+            self.expose(events.end..end, hazard.value());
+            end = events.start;
+            let spared = hazard.value() - self.groups[g].spared;
+            for i in events {
+                let curvature = self.risk[i] * spared;
+                self.curvature[i] = curvature;
+                self.residual[i] = self.weight(i) - curvature;
+            }
+        }
+        self.expose(stratum.positions.start..end, hazard.value());
+    }
+
+    /// Rows without an event that were exposed to a cumulative hazard.
+    #[inline(always)]
+    fn expose(&mut self, rows: Range<usize>, hazard: f64) {
+        let risk = &self.risk[rows.clone()];
+        let curvature = &mut self.curvature[rows.clone()];
+        for ((r, c), g) in risk.iter().zip(curvature).zip(&mut self.residual[rows]) {
+            *c = r * hazard;
+            *g = -*c;
+        }
+    }
 }
 
 impl Likelihood<'_> {
@@ -249,7 +364,6 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
             hazard,
             spared: 0.0,
             z: [weight.sqrt() * inverse, 0.0, 0.0],
-            square: [hazard * inverse, 0.0],
             weight,
             anew: false,
         };
@@ -280,7 +394,6 @@ fn group_terms(ties: Ties, s0: f64, e0: f64, weight: f64, d: usize) -> (GroupTer
             hazard: hazard * inverse,
             spared: spared * inverse,
             z: z.map(|z| z * inverse),
-            square: [a * inverse * inverse, b * inverse * inverse],
             weight,
             anew: false,
         },

@@ -11,13 +11,18 @@ pub(crate) mod diagnostics;
 #[cfg(test)]
 mod edge_cases;
 pub(crate) mod exact;
+pub(crate) mod exponential;
 pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod likelihood;
 pub(crate) mod newton;
+pub(crate) mod pairs;
 pub(crate) mod path;
+#[cfg(test)]
+mod precision;
 pub(crate) mod predict;
 pub(crate) mod residuals;
+pub(crate) mod restricted_mean;
 pub(crate) mod risk_means;
 pub(crate) mod robust;
 pub(crate) mod settings;

@@ -24,7 +24,7 @@ const LONGEST: f64 = 8.0;
 const FLAT: f64 = 1e-9;
 /// A column with less than this share of its information left by the columns before it is
 /// called collinear.
-const COLLINEAR: f64 = 1e-10;
+pub(crate) const COLLINEAR: f64 = 1e-10;
 
 /// The maximum, in scaled units.
 #[derive(Debug, Clone)]
@@ -71,15 +71,13 @@ impl Terms {
     /// The linear predictor by position.
     pub(crate) fn predictor_of(&self, design: &Design, beta: &[f64]) -> Vec<f64> {
         let mut eta = vec![0.0; design.n];
-        self.predictor(design, beta, &mut eta);
-        eta
-    }
-
-    fn predictor(&self, design: &Design, beta: &[f64], eta: &mut [f64]) {
-        design.times(beta, eta);
+        if beta.iter().any(|b| b.abs() > 0.0) {
+            design.times(beta, &mut eta);
+        }
         for (e, o) in eta.iter_mut().zip(&self.offset) {
             *e += o;
         }
+        eta
     }
 
     fn penalty(&self, beta: &[f64]) -> f64 {
@@ -139,6 +137,7 @@ pub(crate) fn maximise<L: Objective>(
     let mut last_decrement = f64::INFINITY;
     let mut last_step = vec![0.0; p];
     let mut infinite = Vec::new();
+    let (mut change, mut origin) = (vec![0.0; design.n], vec![0.0; design.n]);
     while !terms.free.is_empty() {
         // Far out on a ridge that rises for ever the exponentials may overflow.
         let Some(factor) = ascent(&current.matrix, &start) else {
@@ -173,12 +172,14 @@ pub(crate) fn maximise<L: Objective>(
             });
         }
         let before = height;
-        design.times(&step, &mut eta);
-        let mut size = longest_step(&eta);
+        // One pass over the covariates: the linear predictor moves with the coefficients.
+        design.times(&step, &mut change);
+        let mut size = longest_step(&change);
         let mut halvings = 0;
+        origin.copy_from_slice(&eta);
         let trial = loop {
             let trial: Vec<f64> = beta.iter().zip(&step).map(|(b, s)| b + size * s).collect();
-            terms.predictor(design, &trial, &mut eta);
+            move_along(&origin, &change, size, &mut eta);
             loglik = likelihood.sums(&eta);
             height = loglik - terms.penalty(&trial);
             // Rounding in the sum of logarithms must not stop a step that is exact otherwise.
@@ -225,9 +226,27 @@ pub(crate) fn maximise<L: Objective>(
     })
 }
 
+/// `eta = origin + size * change`.
+fn move_along(origin: &[f64], change: &[f64], size: f64, eta: &mut [f64]) {
+    for ((eta, o), c) in eta.iter_mut().zip(origin).zip(change) {
+        *eta = o + size * c;
+    }
+}
+
 /// The share of a step that changes nobody's linear predictor by more than [`LONGEST`].
 fn longest_step(change: &[f64]) -> f64 {
-    let longest = change.iter().fold(0.0f64, |m, e| m.max(e.abs()));
+    let largest = |change: &[f64]| {
+        let mut lanes = [0.0f64; 8];
+        let (whole, rest) = change.as_chunks::<8>();
+        for eight in whole {
+            for (m, c) in lanes.iter_mut().zip(eight) {
+                let c = c.abs();
+                *m = if c > *m { c } else { *m };
+            }
+        }
+        lanes.iter().chain(rest).fold(0.0f64, |m, c| m.max(c.abs()))
+    };
+    let longest = largest(change);
     if longest > LONGEST {
         LONGEST / longest
     } else {
@@ -365,7 +384,7 @@ impl Factor {
     }
 
     /// Squared pivots: the share of each column's information that earlier columns leave.
-    fn pivots(&self) -> Vec<f64> {
+    pub(crate) fn pivots(&self) -> Vec<f64> {
         let l = self.factor.L();
         (0..self.scale.len())
             .map(|j| l[(j, j)] * l[(j, j)])

@@ -1,8 +1,9 @@
 //! What a fitted model says of new patients.
 
+use super::baseline::survival_of;
 use super::fit::CoxFit;
 use crate::covariates::Covariates;
-use crate::error::{Error, Result, check_length};
+use crate::error::{Result, check_length};
 
 impl CoxFit {
     /// Linear predictor `x' beta` of new rows (not centred).
@@ -20,29 +21,12 @@ impl CoxFit {
     /// result lies in `[0, 1]`, both included.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a value of `x`, or a time, that is NaN; [`Error::Length`] for
-    /// another number of columns; [`Error::Setting`] for a stratum that the fit does not have.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a value of `x`, or a time, that is NaN;
+    /// [`Error::Length`](crate::Error::Length) for another number of columns;
+    /// [`Error::Setting`](crate::Error::Setting) for a stratum that the fit does not have.
     pub fn survival(&self, x: &Covariates<'_>, times: &[f64], stratum: usize) -> Result<Vec<f64>> {
-        let Some(baseline) = self.baseline_hazard().get(stratum) else {
-            return Err(Error::Setting {
-                name: "stratum",
-                value: stratum.to_string(),
-                expected: "must be one of the fit's strata",
-            });
-        };
-        if let Some(row) = times.iter().position(|t| t.is_nan()) {
-            return Err(Error::NotFinite {
-                column: "times".to_owned(),
-                row,
-                value: times[row],
-            });
-        }
-        let hazards: Vec<f64> = times.iter().map(|&t| baseline.log_at(t)).collect();
-        let eta = centred(self.coef(), self.means(), x)?;
-        Ok(eta
-            .iter()
-            .flat_map(|e| hazards.iter().map(move |h| (-(h + e).exp()).exp()))
-            .collect())
+        let eta = || centred(self.coef(), self.means(), x);
+        survival_of(self.baseline_hazard(), eta, times, stratum)
     }
 }
 

@@ -70,7 +70,7 @@ impl RiskMeans {
 
 /// `sum_l wbar f^k / S0_l^2` for `k = 0, 1, 2`, recovered from the rows of `Z`.
 fn square_terms(terms: &GroupTerms, d: usize) -> [f64; 3] {
-    let [a, b] = terms.square;
+    let [a, b] = terms.square();
     if d == 1 {
         return [a, 0.0, 0.0];
     }

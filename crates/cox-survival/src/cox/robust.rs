@@ -9,6 +9,7 @@ use faer::Mat;
 
 use super::design::Design;
 use super::likelihood::{Likelihood, Sum};
+use super::newton::{COLLINEAR, Factor};
 use super::risk_means::RiskMeans;
 
 /// Unweighted score residuals, row-major `[n, p]` by position, in scaled units.
@@ -79,14 +80,13 @@ pub(crate) fn score_residuals(design: &Design, likelihood: &Likelihood<'_>) -> V
     out
 }
 
-/// Sandwich variance from score residuals (row-major by position), weights and cluster codes.
-pub(crate) fn sandwich(
+/// Weighted score residuals summed over clusters, `[p, clusters]`.
+pub(crate) fn cluster_sums(
     residuals: &[f64],
     likelihood: &Likelihood<'_>,
     cluster: Option<&[u32]>,
-    inverse: &Mat<f64>,
+    p: usize,
 ) -> Mat<f64> {
-    let p = inverse.nrows();
     let n = residuals.len() / p;
     let clusters = cluster.map_or(n, |c| c.iter().max().map_or(0, |&m| m as usize + 1));
     let mut sums = Mat::<f64>::zeros(p, clusters);
@@ -98,6 +98,33 @@ pub(crate) fn sandwich(
             sums[(j, c)] += weight * residuals[position * p + j];
         }
     }
+    sums
+}
+
+/// Sandwich variance from the sums over clusters at the estimates.
+pub(crate) fn sandwich(sums: &Mat<f64>, inverse: &Mat<f64>) -> Mat<f64> {
     let dfbeta = inverse * sums;
     &dfbeta * dfbeta.transpose()
+}
+
+/// The score test with the clusters' own spread in place of the information: `u' (sum u_c u_c')^-1 u` with
+/// `u = sum u_c`, from the sums over clusters at the null hypothesis. None where clusters are too few or too
+/// alike for it.
+pub(crate) fn score_test(sums: &Mat<f64>, free: &[usize]) -> Option<f64> {
+    let clusters = sums.ncols();
+    let product =
+        |a: usize, b: usize| -> f64 { (0..clusters).map(|c| sums[(a, c)] * sums[(b, c)]).sum() };
+    let spread = Mat::from_fn(free.len(), free.len(), |a, b| product(free[a], free[b]));
+    let total = |&j: &usize| -> f64 { (0..clusters).map(|c| sums[(j, c)]).sum() };
+    let score: Vec<f64> = free.iter().map(total).collect();
+    if free.is_empty() {
+        return None;
+    }
+    let factor = Factor::new(&spread).ok()?;
+    if factor.pivots().iter().any(|&d| d < COLLINEAR) {
+        return None;
+    }
+    let solved = factor.solve(&score);
+    let statistic: f64 = score.iter().zip(&solved).map(|(a, b)| a * b).sum();
+    statistic.is_finite().then_some(statistic)
 }

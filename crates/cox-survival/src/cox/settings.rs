@@ -203,10 +203,18 @@ impl CoxPh {
         } else {
             newton::maximise(&design, &mut likelihood, x, &terms)?
         };
-        let robust = robust.then(|| {
-            let residuals = robust::score_residuals(&design, &likelihood);
-            robust::sandwich(&residuals, &likelihood, cluster, &maximum.variance)
-        });
+        let sums = |likelihood: &Likelihood<'_>| {
+            let residuals = robust::score_residuals(&design, likelihood);
+            robust::cluster_sums(&residuals, likelihood, cluster, design.p)
+        };
+        let robust_score = if robust && terms.ridge.is_empty() {
+            let mut null = Likelihood::new(surv, self.ties);
+            null.evaluate(&terms.predictor_of(&design, &terms.start));
+            robust::score_test(&sums(&null), &terms.free)
+        } else {
+            None
+        };
+        let robust = robust.then(|| robust::sandwich(&sums(&likelihood), &maximum.variance));
         let mut coef: Vec<f64> = maximum
             .beta
             .iter()
@@ -236,6 +244,7 @@ impl CoxPh {
             ties: self.ties,
             level: self.level,
             robust,
+            robust_score,
             baseline: baseline(surv, &likelihood, &coef, &design.mean),
             maximum,
             design,

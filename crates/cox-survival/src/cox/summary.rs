@@ -5,6 +5,7 @@ use std::fmt;
 use statrs::function::gamma::checked_gamma_ur;
 
 use super::fit::CoxFit;
+use crate::table::Table;
 
 /// Upper tail of the chi-square distribution.
 pub(crate) fn chi_square_tail(statistic: f64, df: f64) -> f64 {
@@ -32,42 +33,34 @@ pub(crate) fn p_text(p: f64) -> String {
 
 /// Below the tests of a robust fit.
 const INDEPENDENCE: &str = "\
-  (The likelihood ratio and score tests assume independent rows within a cluster and weights
-that count rows; the robust Wald test does not.)";
+  (The likelihood ratio and plain score tests assume independent rows within a cluster and weights
+that count rows; the robust Wald and score tests do not.)";
 
-impl fmt::Display for CoxFit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CoxFit {
+    /// The coefficients as they are printed: one row per column, in R's order.
+    ///
+    /// ```
+    /// use cox_survival::{CoxPh, Covariates, Surv};
+    /// let surv = Surv::new(&[5.0, 8.0, 12.0, 16.0, 23.0], &[true, true, false, true, true])?;
+    /// let x = Covariates::from_columns(&[1.0, 0.5, 1.5, 0.9, 0.2], 5, 1)?.with_names(["dose"])?;
+    /// let table = CoxPh::new().fit(&surv, &x)?.table();
+    /// assert_eq!(table.header()[..4], ["", "coef", "exp(coef)", "se(coef)"]);
+    /// assert!(table.latex().contains("dose & ") && table.csv().contains("\ndose,"));
+    /// # Ok::<(), cox_survival::Error>(())
+    /// ```
+    pub fn table(&self) -> Table {
         let percent = self.level() * 100.0;
-        writeln!(
-            f,
-            "Cox proportional hazards model, {} ties",
-            match self.ties() {
-                super::Ties::Efron => "Efron",
-                super::Ties::Breslow => "Breslow",
-                super::Ties::Exact => "exact",
-            }
-        )?;
-        writeln!(
-            f,
-            "n = {}, number of events = {}\n",
-            self.n(),
-            self.n_events()
-        )?;
-        let mut rows = vec![vec![
-            String::new(),
-            "coef".into(),
-            "exp(coef)".into(),
-            "se(coef)".into(),
-        ]];
+        let mut header: Vec<String> = ["", "coef", "exp(coef)", "se(coef)"].map(Into::into).into();
         let shrunken = self.shrunken_se();
         if shrunken.is_some() {
-            rows[0].push("se2".into());
+            header.push("se2".into());
         }
         if self.robust_se().is_some() {
-            rows[0].push("robust se".into());
+            header.push("robust se".into());
         }
-        rows[0].extend(["z".into(), "p".into()]);
-        rows[0].extend([format!("lower {percent}%"), format!("upper {percent}%")]);
+        header.extend(["z".into(), "p".into()]);
+        header.extend([format!("lower {percent}%"), format!("upper {percent}%")]);
+        let mut rows = Vec::with_capacity(self.coef().len());
         let (exp, z, p) = (self.exp_coef(), self.z(), self.p_values());
         let (lower, upper) = (self.lower(), self.upper());
         for j in 0..self.coef().len() {
@@ -91,7 +84,29 @@ impl fmt::Display for CoxFit {
             ]);
             rows.push(row);
         }
-        write_table(f, &rows)?;
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        Table::new(&header, rows)
+    }
+}
+
+impl fmt::Display for CoxFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Cox proportional hazards model, {} ties",
+            match self.ties() {
+                super::Ties::Efron => "Efron",
+                super::Ties::Breslow => "Breslow",
+                super::Ties::Exact => "exact",
+            }
+        )?;
+        writeln!(
+            f,
+            "n = {}, number of events = {}\n",
+            self.n(),
+            self.n_events()
+        )?;
+        write!(f, "{}", self.table())?;
         writeln!(f)?;
         if let Some((c, se)) = self.concordance() {
             writeln!(f, "Concordance (in-sample) = {c:.4}  (se = {se:.4})")?;
@@ -120,6 +135,13 @@ impl fmt::Display for CoxFit {
             }
             let p = p_text(chi_square_tail(statistic, df));
             writeln!(f, "{name:<21} = {statistic:.2} on {df_text} df, p = {p}")?;
+        }
+        if let Some(statistic) = self.robust_score_test() {
+            let p = p_text(chi_square_tail(statistic, df));
+            writeln!(
+                f,
+                "Score test (robust)   = {statistic:.2} on {df_text} df, p = {p}"
+            )?;
         }
         if self.robust_se().is_some() {
             writeln!(f, "{INDEPENDENCE}")?;
@@ -213,7 +235,8 @@ Concordance (in-sample) = 0.6016  (se = 0.1051)
 Likelihood ratio test = 4.96 on 2 df, p = 0.0836
 Wald test (robust)    = 3.09 on 2 df, p = 0.2128
 Score (logrank) test  = 5.44 on 2 df, p = 0.0660
-(The likelihood ratio and score tests assume independent rows within a cluster and weights
-that count rows; the robust Wald test does not.)
+Score test (robust)   = 3.58 on 2 df, p = 0.1669
+(The likelihood ratio and plain score tests assume independent rows within a cluster and weights
+that count rows; the robust Wald and score tests do not.)
 ";
 }

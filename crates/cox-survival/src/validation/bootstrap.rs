@@ -6,9 +6,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use super::replicates::replicates;
 use super::resampling::Resampling;
 use crate::error::{Error, Result};
-use crate::progress::{Counter, Observer, silent};
+use crate::progress::{Observer, silent};
 
 /// How limits are read off the replicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -130,38 +131,18 @@ impl Bootstrap {
         observer: &Observer<'_>,
     ) -> Result<BootstrapInterval> {
         self.check()?;
-        let counter = Counter::new(self.replicates, observer);
-        let outcomes: Vec<Result<f64>> = (0..self.replicates as u64)
-            .into_par_iter()
-            .map(|r| {
-                let value = replicate(r);
-                counter.step()?;
-                match value {
-                    Err(Error::Interrupted) => Err(Error::Interrupted),
-                    other => Ok(other),
-                }
-            })
-            .collect::<Result<_>>()?;
-        let mut values = Vec::with_capacity(outcomes.len());
-        let mut first_failure = None;
-        for outcome in outcomes {
-            match outcome {
-                Ok(value) if value.is_finite() => values.push(value),
-                Ok(_) => {
-                    first_failure.get_or_insert(Error::Undefined {
-                        what: "the bootstrapped statistic",
-                        reason: "it is not finite",
-                    });
-                }
-                Err(error) => {
-                    first_failure.get_or_insert(error);
-                }
+        let values = replicates(self.replicates, observer, |r| {
+            let value = replicate(r)?;
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(Error::Undefined {
+                    what: "the bootstrapped statistic",
+                    reason: "it is not finite",
+                })
             }
-        }
+        })?;
         let failed = self.replicates - values.len();
-        if let (true, Some(error)) = (values.len() < 2, first_failure) {
-            return Err(error);
-        }
         let tails = match self.kind {
             IntervalKind::Percentile => {
                 let tail = (1.0 - self.level) / 2.0;

@@ -1,10 +1,12 @@
 //! Cross-validation of a path.
 
 use std::fmt;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::curve::{Curve, curve_accessors};
 use super::folds::Folds;
 use crate::covariates::Covariates;
 use crate::cox::likelihood::Likelihood;
@@ -27,6 +29,25 @@ pub enum CvMeasure {
     },
     /// Harrell's concordance of the held-out rows.
     Concordance,
+}
+
+impl CvMeasure {
+    /// In words.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            CvMeasure::Deviance { grouped: true } => "partial-likelihood deviance (grouped)",
+            CvMeasure::Deviance { grouped: false } => "partial-likelihood deviance (ungrouped)",
+            CvMeasure::Concordance => "concordance",
+        }
+    }
+
+    /// 1 where less is better, -1 where more is.
+    pub(super) fn sign(self) -> f64 {
+        match self {
+            CvMeasure::Deviance { .. } => 1.0,
+            CvMeasure::Concordance => -1.0,
+        }
+    }
 }
 
 /// Settings: a path, and what to judge it by.
@@ -104,30 +125,55 @@ impl CrossValidation {
         let counter = Counter::new(folds.count() + 1, observer);
         let path = self.path.fit(surv, x)?;
         counter.step()?;
-        let along = if self.exact {
-            self.path.clone().lambdas(path.lambda().to_vec())
-        } else {
-            self.path.clone()
-        };
+        let along = self.along(path.lambda());
         let held: Vec<Held> = (0..folds.count())
             .into_par_iter()
             .map(|fold| {
-                let held = self.fold(surv, x, folds, fold, &along, path.lambda())?;
+                let held = self.fold(surv, x, folds, fold, &along, |along, surv, train| {
+                    along.fit(surv, train)?.predict_along(x, path.lambda())
+                })?;
                 counter.step()?;
                 Ok(held)
             })
             .collect::<Result<_>>()?;
-        Ok(self.summarise(path, folds.clone(), &held))
+        let curve = self.average(&held, 0..path.lambda().len());
+        Ok(CvFit {
+            path,
+            folds: folds.clone(),
+            measure: self.measure,
+            curve,
+        })
     }
 
-    fn fold(
+    /// The path's settings.
+    pub(super) fn path(&self) -> &CoxPath {
+        &self.path
+    }
+
+    /// What was chosen to judge by.
+    pub(super) fn judged_by(&self) -> CvMeasure {
+        self.measure
+    }
+
+    /// The settings folds are fitted with.
+    pub(super) fn along(&self, lambda: &[f64]) -> CoxPath {
+        if self.exact {
+            self.path.clone().lambdas(lambda.to_vec())
+        } else {
+            self.path.clone()
+        }
+    }
+
+    /// Fits without a fold and judges, with `predict` giving linear predictors of all rows from a
+    /// fit to the training rows.
+    pub(super) fn fold(
         &self,
         surv: &Surv,
         x: &Covariates<'_>,
         folds: &Folds,
         fold: usize,
         along: &CoxPath,
-        lambda: &[f64],
+        predict: impl Fn(&CoxPath, &Surv, &Covariates<'_>) -> Result<Vec<Vec<f64>>>,
     ) -> Result<Held> {
         let label = folds.label(fold);
         let train = folds.training(fold);
@@ -139,9 +185,11 @@ impl CrossValidation {
             },
             other => other,
         })?;
-        let fit = along.fit(&train_surv, &x.select(&train)?)?;
-        let eta = fit.predict_along(x, lambda)?;
-        let ties = fit.ties();
+        let mut eta = predict(&along.for_rows(&train), &train_surv, &x.select(&train)?)?;
+        for eta in &mut eta {
+            along.add_offset(eta);
+        }
+        let ties = along.tie_method();
         let (values, weight) = match self.measure {
             CvMeasure::Deviance { grouped: true } => {
                 let weight = test
@@ -203,7 +251,8 @@ impl CrossValidation {
         Ok(Held { values, weight })
     }
 
-    fn summarise(&self, path: PathFit, folds: Folds, held: &[Held]) -> CvFit {
+    /// Averages of the figures at the places `at`, and the choice among them.
+    pub(super) fn average(&self, held: &[Held], at: Range<usize>) -> Curve {
         // Deviances are totals and become per-event figures; concordances already are averages.
         let per = |h: &Held, k: usize| match self.measure {
             CvMeasure::Deviance { .. } => h.values[k] / h.weight,
@@ -211,9 +260,9 @@ impl CrossValidation {
         };
         let used: Vec<&Held> = held.iter().filter(|h| h.weight > 0.0).collect();
         let total: f64 = used.iter().map(|h| h.weight).sum();
-        let mut cvm = Vec::with_capacity(path.lambda().len());
-        let mut cvsd = Vec::with_capacity(path.lambda().len());
-        for k in 0..path.lambda().len() {
+        let mut cvm = Vec::with_capacity(at.len());
+        let mut cvsd = Vec::with_capacity(at.len());
+        for k in at {
             let mean = used.iter().map(|h| h.weight * per(h, k)).sum::<f64>() / total;
             let square = used
                 .iter()
@@ -223,35 +272,12 @@ impl CrossValidation {
             cvm.push(mean);
             cvsd.push((square / (used.len() as f64 - 1.0)).sqrt());
         }
-        let sign = if self.measure == CvMeasure::Concordance {
-            -1.0
-        } else {
-            1.0
-        };
-        let mut index_min = 0;
-        for k in 1..cvm.len() {
-            // A later lambda must be strictly better: ties go to the larger penalty.
-            if sign * cvm[k] < sign * cvm[index_min] {
-                index_min = k;
-            }
-        }
-        let bound = sign * cvm[index_min] + cvsd[index_min];
-        let index_1se = (0..=index_min)
-            .find(|&k| sign * cvm[k] <= bound)
-            .unwrap_or(index_min);
-        CvFit {
-            path,
-            folds,
-            measure: self.measure,
-            cvm,
-            cvsd,
-            index_min,
-            index_1se,
-        }
+        Curve::choose(cvm, cvsd, self.measure.sign())
     }
 }
 
-struct Held {
+/// Figures of one fold, and its weight in the average.
+pub(super) struct Held {
     values: Vec<f64>,
     weight: f64,
 }
@@ -272,8 +298,7 @@ fn held_out(surv: &Surv, rows: &[usize], label: usize) -> Result<Surv> {
 
 /// Twice the log-likelihood between the saturated model and `eta` (in input order).
 fn deviance(surv: &Surv, likelihood: &mut Likelihood<'_>, eta: &[f64]) -> f64 {
-    let sorted: Vec<f64> = surv.sorted.order.iter().map(|&i| eta[i as usize]).collect();
-    2.0 * (likelihood.saturated() - likelihood.sums(&sorted))
+    2.0 * (likelihood.saturated() - likelihood.sums(&surv.sorted.by_position(eta)))
 }
 
 /// A cross-validated path.
@@ -282,12 +307,8 @@ pub struct CvFit {
     path: PathFit,
     folds: Folds,
     measure: CvMeasure,
-    #[serde(with = "crate::number::vector")]
-    cvm: Vec<f64>,
-    #[serde(with = "crate::number::vector")]
-    cvsd: Vec<f64>,
-    index_min: usize,
-    index_1se: usize,
+    #[serde(flatten)]
+    curve: Curve,
 }
 
 impl CvFit {
@@ -310,51 +331,23 @@ impl CvFit {
     pub fn lambda(&self) -> &[f64] {
         self.path.lambda()
     }
-
-    /// Mean over folds at each lambda (out-of-fold), folds weighted by their events (deviance)
-    /// or rows (concordance).
-    pub fn cvm(&self) -> &[f64] {
-        &self.cvm
-    }
-
-    /// Standard error of [`CvFit::cvm`].
-    pub fn cvsd(&self) -> &[f64] {
-        &self.cvsd
-    }
-
-    /// Place of the best lambda.
-    pub fn index_min(&self) -> usize {
-        self.index_min
-    }
-
-    /// Place of the largest lambda within one standard error of the best.
-    pub fn index_1se(&self) -> usize {
-        self.index_1se
-    }
-
-    /// The best lambda.
-    pub fn lambda_min(&self) -> f64 {
-        self.lambda()[self.index_min]
-    }
-
-    /// The largest lambda within one standard error of the best.
-    pub fn lambda_1se(&self) -> f64 {
-        self.lambda()[self.index_1se]
-    }
 }
+
+curve_accessors!(
+    CvFit,
+    "Mean over folds at each lambda (out-of-fold), folds weighted by their events (deviance) or \
+     rows (concordance).",
+    "Standard error of [`CvFit::cvm`]."
+);
 
 impl fmt::Display for CvFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let measure = match self.measure {
-            CvMeasure::Deviance { grouped: true } => "partial-likelihood deviance (grouped)",
-            CvMeasure::Deviance { grouped: false } => "partial-likelihood deviance (ungrouped)",
-            CvMeasure::Concordance => "concordance",
-        };
         writeln!(
             f,
-            "Cross-validated Cox path, alpha = {}, {} folds, out-of-fold {measure}\n",
+            "Cross-validated Cox path, alpha = {}, {} folds, out-of-fold {}\n",
             self.path.alpha(),
-            self.folds.count()
+            self.folds.count(),
+            self.measure.name()
         )?;
         let mut rows = vec![vec![
             String::new(),
@@ -363,12 +356,12 @@ impl fmt::Display for CvFit {
             "se".into(),
             "nonzero".into(),
         ]];
-        for (name, k) in [("min", self.index_min), ("1se", self.index_1se)] {
+        for (name, k) in [("min", self.index_min()), ("1se", self.index_1se())] {
             rows.push(vec![
                 name.to_owned(),
                 format!("{:.6}", self.lambda()[k]),
-                format!("{:.4}", self.cvm[k]),
-                format!("{:.4}", self.cvsd[k]),
+                format!("{:.4}", self.cvm()[k]),
+                format!("{:.4}", self.cvsd()[k]),
                 self.path.beta(k).index.len().to_string(),
             ]);
         }

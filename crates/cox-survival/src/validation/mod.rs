@@ -2,11 +2,14 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod cross_validation;
+mod curve;
 pub(crate) mod folds;
 #[cfg(test)]
 mod honesty;
 pub(crate) mod nested;
 pub(crate) mod optimism;
 pub(crate) mod permutation;
+pub(crate) mod relaxed;
 pub(crate) mod repeated;
+pub(crate) mod replicates;
 pub(crate) mod resampling;

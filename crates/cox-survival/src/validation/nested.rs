@@ -168,21 +168,16 @@ impl NestedCv {
         } else {
             self.alphas.clone()
         };
-        let sign = if self.measure == CvMeasure::Concordance {
-            -1.0
-        } else {
-            1.0
-        };
         let mut best: Option<(f64, Chosen, Vec<f64>)> = None;
         for alpha in alphas {
-            let cv = CrossValidation::new(self.path.clone().alpha(alpha))
+            let cv = CrossValidation::new(self.path.for_rows(&train).alpha(alpha))
                 .measure(self.measure)
                 .fit(&train_surv, &train_x, &inner)?;
             let k = match self.rule {
                 LambdaRule::Min => cv.index_min(),
                 LambdaRule::OneSe => cv.index_1se(),
             };
-            let value = sign * cv.cvm()[cv.index_min()];
+            let value = self.measure.sign() * cv.cvm()[cv.index_min()];
             if best.as_ref().is_none_or(|(b, _, _)| value < *b) {
                 let beta = cv.path().beta(k);
                 let chosen = Chosen {
@@ -201,8 +196,10 @@ impl NestedCv {
             });
         };
         let mut training = train_x.times(&beta)?;
+        self.path.for_rows(&train).add_offset(&mut training);
         training.sort_unstable_by(f64::total_cmp);
-        let risk = x.select(&rows)?.times(&beta)?;
+        let mut risk = x.select(&rows)?.times(&beta)?;
+        self.path.for_rows(&rows).add_offset(&mut risk);
         let percentile = risk
             .iter()
             .map(|r| {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::replicates::replicates;
 use super::resampling::Resampling;
 use crate::error::{Error, Result};
-use crate::progress::{Counter, Observer, silent};
+use crate::progress::{Observer, silent};
 use crate::text_table;
 
 /// Settings of a bootstrap estimate of a model's performance on new patients.
@@ -152,31 +152,7 @@ impl Optimism {
                 out_of_bag: finite(measure(&model, &outside)?)?,
             })
         };
-        let counter = Counter::new(self.replicates, observer);
-        let outcomes: Vec<Result<Replicate>> = (0..self.replicates as u64)
-            .into_par_iter()
-            .map(|r| {
-                let outcome = replicate(r);
-                counter.step()?;
-                match outcome {
-                    Err(Error::Interrupted) => Err(Error::Interrupted),
-                    other => Ok(other),
-                }
-            })
-            .collect::<Result<_>>()?;
-        let mut replicates = Vec::with_capacity(outcomes.len());
-        let mut first_failure = None;
-        for outcome in outcomes {
-            match outcome {
-                Ok(found) => replicates.push(found),
-                Err(error) => {
-                    first_failure.get_or_insert(error);
-                }
-            }
-        }
-        if let (true, Some(error)) = (replicates.len() < 2, first_failure) {
-            return Err(error);
-        }
+        let replicates = replicates(self.replicates, observer, replicate)?;
         Ok(OptimismFit {
             settings: *self,
             apparent,

@@ -4,7 +4,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::cross_validation::{CrossValidation, CvFit, CvMeasure};
+use super::cross_validation::{CrossValidation, CvFit};
+use super::curve::{Curve, curve_accessors};
 use super::folds::Folds;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
@@ -91,26 +92,8 @@ impl CrossValidation {
             (0..points).map(at).collect()
         };
         let (cvm, cvsd) = (mean(CvFit::cvm), mean(CvFit::cvsd));
-        let sign = match first.measure() {
-            CvMeasure::Deviance { .. } => 1.0,
-            CvMeasure::Concordance => -1.0,
-        };
-        let mut index_min = 0;
-        for k in 0..points {
-            // Ties go to the larger penalty; what is not defined is never the best.
-            if sign * cvm[k] < sign * cvm[index_min] || cvm[index_min].is_nan() {
-                index_min = k;
-            }
-        }
-        let bound = sign * cvm[index_min] + cvsd[index_min];
-        let index_1se = (0..=index_min)
-            .find(|&k| sign * cvm[k] <= bound)
-            .unwrap_or(index_min);
         Ok(RepeatedCvFit {
-            cvm,
-            cvsd,
-            index_min,
-            index_1se,
+            curve: Curve::choose(cvm, cvsd, first.measure().sign()),
             fits,
         })
     }
@@ -119,12 +102,8 @@ impl CrossValidation {
 /// Result of [`CrossValidation::fit_repeated`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RepeatedCvFit {
-    #[serde(with = "crate::number::vector")]
-    cvm: Vec<f64>,
-    #[serde(with = "crate::number::vector")]
-    cvsd: Vec<f64>,
-    index_min: usize,
-    index_1se: usize,
+    #[serde(flatten)]
+    curve: Curve,
     fits: Vec<CvFit>,
 }
 
@@ -138,44 +117,20 @@ impl RepeatedCvFit {
     pub fn lambda(&self) -> &[f64] {
         self.fits[0].lambda()
     }
-
-    /// Mean over the partitions of [`CvFit::cvm`].
-    pub fn cvm(&self) -> &[f64] {
-        &self.cvm
-    }
-
-    /// Mean over the partitions of [`CvFit::cvsd`]: the patients are the same, so more partitions
-    /// make it no smaller.
-    pub fn cvsd(&self) -> &[f64] {
-        &self.cvsd
-    }
-
-    /// Place of the best lambda.
-    pub fn index_min(&self) -> usize {
-        self.index_min
-    }
-
-    /// Place of the largest lambda within one standard error of the best.
-    pub fn index_1se(&self) -> usize {
-        self.index_1se
-    }
-
-    /// The best lambda.
-    pub fn lambda_min(&self) -> f64 {
-        self.lambda()[self.index_min]
-    }
-
-    /// The largest lambda within one standard error of the best.
-    pub fn lambda_1se(&self) -> f64 {
-        self.lambda()[self.index_1se]
-    }
 }
+
+curve_accessors!(
+    RepeatedCvFit,
+    "Mean over the partitions of [`CvFit::cvm`].",
+    "Mean over the partitions of [`CvFit::cvsd`]: the patients are the same, so more partitions \
+     make it no smaller."
+);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CoxPath;
     use crate::test_data::close;
+    use crate::{CoxPath, CvMeasure};
 
     #[test]
     fn the_mean_over_partitions_decides() {
@@ -199,11 +154,7 @@ mod tests {
                 .iter()
                 .map(|f| cv.fit(&surv, &x, f).unwrap())
                 .collect();
-            let sign = if measure == CvMeasure::Concordance {
-                -1.0
-            } else {
-                1.0
-            };
+            let sign = measure.sign();
             for k in 0..fit.lambda().len() {
                 close(
                     fit.cvm()[k],

@@ -282,12 +282,7 @@ fn diagnostics_as_text_and_what_is_refused() {
     ] {
         assert!(table.stdout.contains(word), "{word}: {}", table.stdout);
     }
-    for flags in [
-        "--zph km",
-        "--residuals score",
-        "--baseline",
-        "--offset age",
-    ] {
+    for flags in ["--zph km", "--residuals score", "--baseline"] {
         run(&format!("{base} --path {flags}")).fails(2, &["--path"]);
     }
     run(&format!("{base} --path --ties exact")).fails(2, &["--ties exact"]);

@@ -219,3 +219,126 @@ fn constant_columns_are_mentioned_and_stay_at_zero() {
         assert!(!beta["i"].as_array().unwrap().contains(&Value::from(2)));
     }
 }
+
+/// The heavily tied set with a column of offsets, in a folder of its own.
+fn with_offset() -> tempfile::TempDir {
+    let table = std::fs::read_to_string(data("enet_n300_p50")).unwrap();
+    let mut csv = String::new();
+    for (row, line) in table.lines().enumerate() {
+        if row == 0 {
+            writeln!(csv, "{line},off").unwrap();
+        } else {
+            let row = row as f64;
+            writeln!(csv, "{line},{}", 0.3 * row.sin() + 0.002 * row).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data.csv"), csv).unwrap();
+    folder
+}
+
+#[test]
+fn offset_limits_relaxed_fits_and_groups() {
+    let folder = with_offset();
+    let on = |rest: &str| {
+        let features = features();
+        run_in(
+            folder.path(),
+            &format!(
+                "cox data.csv --time time --event status --features {features} --path --json {rest}"
+            ),
+        )
+        .json()
+    };
+    let golden = golden_json("penalised/golden.json");
+    let got = on("--offset off --alpha 0.5 --nlambda 25 --lambda-min-ratio 0.02");
+    agrees(&got["lambda"], &golden["offset"]["lambda"], 2e-7, "offset");
+    agrees(
+        &got["dev_ratio"],
+        &golden["offset"]["dev_ratio"],
+        1e-5,
+        "offset",
+    );
+
+    let some = on("--nlambda 8 --lower-limits x1=-0.02,x5=0 --upper-limits 0.03 --exclude x2,x9");
+    let mut lower = vec!["-inf"; 50];
+    (lower[0], lower[4]) = ("-0.02", "0");
+    let upper = vec!["0.03"; 50].join(",");
+    let lower = lower.join(",");
+    let same = on(&format!(
+        "--nlambda 8 --lower-limits={lower} --upper-limits {upper} --exclude x9,x2"
+    ));
+    assert_eq!(some, same);
+    let last = dense(&some["beta"][7], 50);
+    assert!(last.iter().all(|&b| b <= 0.03) && last[0] >= -0.02 && last[4] >= 0.0);
+    assert!(last[1].abs() < 1e-300 && last[8].abs() < 1e-300);
+    let adaptive = on("--nlambda 8 --adaptive");
+    assert_eq!(adaptive, on("--nlambda 8 --adaptive=1"));
+    assert_ne!(adaptive["beta"], on("--nlambda 8")["beta"]);
+
+    let want = &golden["relaxed_cv"];
+    let lambda: Vec<String> = want["lambda"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let lambda = lambda.join(",");
+    let rest = format!("--offset off --alpha 0.9 --lambda {lambda} --relax");
+    let got = on(&format!("{rest} --foldid foldid"));
+    let relaxed = &got["relaxed"];
+    for name in [
+        "lambda_min",
+        "gamma_min",
+        "lambda_1se",
+        "gamma_1se",
+        "gamma",
+    ] {
+        agrees(&relaxed[name], &want[name], 1e-12, name);
+    }
+    for (g, gamma) in ["g:0", "g:0.25", "g:0.5", "g:0.75", "g:1"]
+        .iter()
+        .enumerate()
+    {
+        agrees(&relaxed["cvm"][g], &want["cvm"][gamma], 2e-5, gamma);
+        agrees(&relaxed["cvsd"][g], &want["cvsd"][gamma], 2e-5, gamma);
+    }
+    assert_eq!(relaxed["foldid"].as_array().unwrap().len(), 300);
+    let plain = on(&rest);
+    assert_eq!(plain["relaxed"]["beta"], relaxed["beta"]);
+    assert!(plain["relaxed"].get("cvm").is_none());
+
+    let group = |j: usize| ["early", "middle", "late"][j / 20];
+    let names: Vec<&str> = (0..50).map(group).collect();
+    let mut file = String::from("feature,group\n");
+    for (j, name) in names.iter().enumerate() {
+        writeln!(file, "x{},{name}", j + 1).unwrap();
+    }
+    std::fs::write(folder.path().join("groups.csv"), file).unwrap();
+    let by_file = on("--nlambda 12 --lambda-min-ratio 0.1 --group groups.csv");
+    let by_place = on(&format!(
+        "--nlambda 12 --lambda-min-ratio 0.1 --group {}",
+        names.join(",")
+    ));
+    assert_eq!(by_file, by_place);
+    assert_eq!(by_file["group"][25], "middle");
+    for (df, active) in by_file["df"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(by_file["active_groups"].as_array().unwrap())
+    {
+        let sizes: &[u64] = match active.as_u64().unwrap() {
+            0 => &[0],
+            1 => &[10, 20],
+            2 => &[30, 40],
+            _ => &[50],
+        };
+        assert!(sizes.contains(&df.as_u64().unwrap()), "{df} {active}");
+    }
+    let alone = on("--nlambda 6 --group x1=a,x2=a");
+    assert_eq!(
+        (&alone["group"][0], &alone["group"][2]),
+        (&"a".into(), &"x3".into())
+    );
+}

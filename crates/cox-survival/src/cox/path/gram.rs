@@ -79,6 +79,11 @@ impl Gram {
         self.wide.is_some()
     }
 
+    /// Number of rows of `Z`.
+    pub(super) fn rows(&self) -> usize {
+        self.root.len()
+    }
+
     /// Column `c` of `G`.
     #[inline(always)]
     pub(super) fn wide_column(&self, c: usize) -> &[f64] {
@@ -182,7 +187,7 @@ impl Gram {
         let n = problem.n;
         let z: Vec<f64> = self.set[from..]
             .iter()
-            .flat_map(|&j| problem.column(j).iter().copied())
+            .flat_map(|&j| problem.column(j).into_owned())
             .collect();
         let count = self.set.len() - from;
         self.a.resize(self.set.len() * n, 0.0);
@@ -212,7 +217,7 @@ impl Gram {
             self.place[j] = self.set.len() as u32;
             self.set.push(j);
             if self.wide.is_none() {
-                self.push_column(problem.column(j), likelihood);
+                self.push_column(&problem.column(j), likelihood);
             }
         }
         let k = self.set.len();

@@ -8,27 +8,30 @@ use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
 use proptest::prelude::*;
 
-use super::{CoxPath, PathFit, Problem};
+use super::{AdaptiveWeights, CoxPath, PathFit, Problem};
 use crate::cox::Ties;
 use crate::cox::likelihood::Likelihood;
 use crate::cox::twins::{Data, any_ties, cohort, data, noise, slow};
 use crate::{Covariates, CoxPh, Error, Surv};
 
 /// The objective in standardised units.
-struct Oracle<'a> {
+pub(super) struct Oracle<'a> {
     surv: &'a Surv,
     /// Column-major.
     z: Vec<Vec<f64>>,
-    scale: Vec<f64>,
-    factor: Vec<f64>,
+    pub(super) scale: Vec<f64>,
+    pub(super) factor: Vec<f64>,
     total: f64,
     alpha: f64,
     lambda: f64,
     ties: Ties,
+    /// Of the standardised coefficients.
+    limits: Vec<[f64; 2]>,
+    offset: Vec<f64>,
 }
 
 impl<'a> Oracle<'a> {
-    fn new(surv: &'a Surv, x: &Covariates<'_>, settings: &CoxPath) -> Self {
+    pub(super) fn new(surv: &'a Surv, x: &Covariates<'_>, settings: &CoxPath) -> Self {
         let w: Vec<f64> = (0..surv.n()).map(|i| surv.weight(i)).collect();
         let total: f64 = w.iter().sum();
         let mut scale = Vec::new();
@@ -38,7 +41,7 @@ impl<'a> Oracle<'a> {
                 let mean = v.iter().zip(&w).map(|(v, w)| v * w).sum::<f64>() / total;
                 let square = |(v, w): (&f64, &f64)| w * (v - mean) * (v - mean);
                 let sd = (v.iter().zip(&w).map(square).sum::<f64>() / total).sqrt();
-                let constant = sd <= 1e-14 * mean.abs();
+                let constant = sd <= 1e-14 * mean.abs() || settings.exclude.contains(&j);
                 scale.push(match (constant, settings.standardize) {
                     (true, _) => f64::INFINITY,
                     (false, true) => sd,
@@ -48,10 +51,31 @@ impl<'a> Oracle<'a> {
             })
             .collect();
         let given = settings.penalty_factor.clone();
-        let given = given.unwrap_or_else(|| vec![1.0; x.p()]);
+        let mut given = given.unwrap_or_else(|| vec![1.0; x.p()]);
+        for &j in &settings.exclude {
+            given[j] = 1.0;
+        }
+        let side = |given: &Option<Vec<Option<f64>>>, j: usize, none: f64| {
+            given.as_ref().and_then(|g| g[j]).map_or(none, |l| {
+                // 0 times the infinite scale of an unusable column.
+                if l == 0.0 { 0.0 } else { l * scale[j] }
+            })
+        };
+        let limits = (0..x.p())
+            .map(|j| {
+                let lower = side(&settings.lower, j, f64::NEG_INFINITY);
+                [lower, side(&settings.upper, j, f64::INFINITY)]
+            })
+            .collect();
+        let offset = match settings.offset.as_slice() {
+            [] => vec![0.0; surv.n()],
+            offset => offset.to_vec(),
+        };
         let sum: f64 = given.iter().sum();
         Self {
             surv,
+            limits,
+            offset,
             z,
             scale,
             factor: given.iter().map(|v| v * x.p() as f64 / sum).collect(),
@@ -66,7 +90,7 @@ impl<'a> Oracle<'a> {
         Self { lambda, ..self }
     }
 
-    fn standardised(&self, fit: &PathFit, k: usize) -> Vec<f64> {
+    pub(super) fn standardised(&self, fit: &PathFit, k: usize) -> Vec<f64> {
         let dense = fit.beta(k).dense(self.z.len());
         let pairs = dense.iter().zip(&self.scale);
         pairs
@@ -75,8 +99,8 @@ impl<'a> Oracle<'a> {
     }
 
     /// Loss and its gradient.
-    fn loss(&self, b: &[f64]) -> (f64, Vec<f64>) {
-        let mut eta = vec![0.0; self.surv.n()];
+    pub(super) fn loss(&self, b: &[f64]) -> (f64, Vec<f64>) {
+        let mut eta = self.offset.clone();
         for (z, b) in self.z.iter().zip(b).filter(|(_, b)| b.abs() > 0.0) {
             for (e, z) in eta.iter_mut().zip(z) {
                 *e += b * z;
@@ -113,11 +137,15 @@ impl<'a> Oracle<'a> {
             .map(|j| {
                 let l1 = self.lambda * self.alpha * self.factor[j];
                 let l2 = self.lambda * (1.0 - self.alpha) * self.factor[j];
-                let excess = match b[j] {
-                    0.0 => (gradient[j].abs() - l1).max(0.0),
-                    b => (gradient[j] + l2 * b + l1 * b.signum()).abs(),
-                };
-                excess / unit
+                // Slopes of the objective to either side, where there is room.
+                let slope = gradient[j] + l2 * b[j];
+                let right = slope + if b[j] >= 0.0 { l1 } else { -l1 };
+                let left = slope + if b[j] > 0.0 { l1 } else { -l1 };
+                let [lower, upper] = self.limits[j];
+                let near = |limit: f64| (b[j] - limit).abs() <= 1e-14 * limit.abs();
+                let up = if near(upper) { 0.0 } else { (-right).max(0.0) };
+                let down = if near(lower) { 0.0 } else { left.max(0.0) };
+                up.max(down) / unit
             })
             .fold(0.0, f64::max)
     }
@@ -135,7 +163,8 @@ impl<'a> Oracle<'a> {
                         let l1 = size * self.lambda * self.alpha * self.factor[j];
                         let l2 = size * self.lambda * (1.0 - self.alpha) * self.factor[j];
                         let u = y[j] - size * gradient[j];
-                        u.signum() * (u.abs() - l1).max(0.0) / (1.0 + l2)
+                        let [lower, upper] = self.limits[j];
+                        (u.signum() * (u.abs() - l1).max(0.0) / (1.0 + l2)).clamp(lower, upper)
                     })
                     .collect();
                 let (mut linear, mut square) = (0.0, 0.0);
@@ -247,6 +276,232 @@ fn slow_solvers_find_nothing_better() {
             );
         }
     }
+}
+
+#[test]
+fn limits_offset_and_exclusions_against_slow_solvers() {
+    let (tall, wide) = (
+        weighted(cohort(60, 12, 31, true, true)),
+        cohort(25, 60, 32, false, false),
+    );
+    for (data, alpha) in [
+        (&tall, 1.0),
+        (&tall, 0.0),
+        (&wide, 0.6),
+        (&wide, 0.1),
+        (&wide, 0.0),
+    ] {
+        let (surv, x) = (data.surv().unwrap(), data.covariates());
+        let p = x.p();
+        let one = |j: usize, of: [f64; 4]| of[j % 4];
+        let mut settings = CoxPath::new().alpha(alpha).ties(Ties::Efron).n_lambda(12);
+        settings = settings
+            .lambda_min_ratio(0.05)
+            .tolerance(1e-9)
+            .lower_limits(
+                (0..p)
+                    .map(|j| one(j, [-0.02, f64::NEG_INFINITY, 0.0, -0.3]))
+                    .collect(),
+            )
+            .upper_limits(
+                (0..p)
+                    .map(|j| one(j, [f64::INFINITY, 0.01, 0.05, 0.0]))
+                    .collect(),
+            )
+            .offset((0..x.n()).map(|i| 0.8 * noise(33, i)).collect())
+            .exclude(vec![1, 6]);
+        let fit = settings.fit(&surv, &x).unwrap();
+        check(&surv, &x, &settings, &fit, 1e-8);
+        let last = fit.beta(11).dense(p);
+        assert!(last[1].abs() < 1e-300 && last[6].abs() < 1e-300);
+        let limits = settings.check(&surv, &x).unwrap().limits.unwrap();
+        let at = |j: usize| last[j].abs() > 0.0 && limits[j].contains(&last[j]);
+        assert!((0..p).any(at), "a limit binds");
+        for (b, [lower, upper]) in last.iter().zip(limits) {
+            assert!(*b >= lower && *b <= upper);
+        }
+        for k in [5, 11] {
+            let oracle = Oracle::new(&surv, &x, &settings).at(fit.lambda()[k]);
+            let ours = oracle.objective(&oracle.standardised(&fit, k));
+            let theirs = oracle.objective(&oracle.minimise(600));
+            assert!(ours <= theirs + 1e-12, "{alpha} {k}: {ours} {theirs}");
+            assert!(theirs <= ours + 1e-5, "{alpha} {k}: {ours} {theirs}");
+        }
+    }
+}
+
+#[test]
+fn limits_out_of_reach_change_nothing() {
+    let data = cohort(40, 70, 34, false, true);
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    for alpha in [1.0, 0.3] {
+        let settings = CoxPath::new().alpha(alpha).n_lambda(15);
+        let far = settings.clone().lower_limits(vec![-1e9; 70]);
+        assert_eq!(
+            settings.fit(&surv, &x).unwrap(),
+            far.upper_limits(vec![1e9; 70]).fit(&surv, &x).unwrap()
+        );
+        let same = settings.clone().offset(vec![0.7; 40]).fit(&surv, &x);
+        let (same, plain) = (same.unwrap(), settings.fit(&surv, &x).unwrap());
+        let near = |(a, b): (f64, f64)| (a - b).abs() <= 1e-6 * b.abs().max(1e-3);
+        for k in 0..15 {
+            let pairs = same.beta(k).dense(70).into_iter();
+            assert!(pairs.zip(plain.beta(k).dense(70)).all(near));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let data = cohort(20, 3, 35, false, false);
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    let refused = |settings: CoxPath| settings.fit(&surv, &x).unwrap_err().to_string();
+    let new = CoxPath::new;
+    for (settings, want) in [
+        (
+            new().lower_limits(vec![0.0, 0.1, 0.0]),
+            "column `x2`: the lower limit 0.1",
+        ),
+        (
+            new().upper_limits(vec![0.0, 0.1, -2.0]),
+            "column `x3`: the upper limit -2",
+        ),
+        (
+            new().upper_limits(vec![f64::NAN, 0.1, 2.0]),
+            "column `x1`: the upper limit NaN",
+        ),
+        (
+            new().upper_limits(vec![f64::NEG_INFINITY, 0.1, 2.0]),
+            "column `x1`",
+        ),
+        (new().upper_limits(vec![1.0]), "`upper_limits` has 1"),
+        (new().exclude(vec![3]), "exclude = 3"),
+        (new().exclude(vec![0, 1, 2]), "leaves no column"),
+        (new().offset(vec![0.0; 3]), "`offset` has 3 values"),
+        (new().offset(vec![f64::NAN; 20]), "column `offset`, row 1"),
+        (
+            new().adaptive(AdaptiveWeights::ridge().gamma(0.0)),
+            "adaptive gamma = 0",
+        ),
+        (
+            new().adaptive(AdaptiveWeights::from_coefficients(vec![0.0; 3])),
+            "an adaptive lasso is not defined",
+        ),
+        (
+            new().adaptive(AdaptiveWeights::from_coefficients(vec![1.0])),
+            "`adaptive coefficients` has 1",
+        ),
+        (
+            new().adaptive(AdaptiveWeights::ridge_at(-1.0)),
+            "lambda = -1",
+        ),
+        (new().adaptive(AdaptiveWeights::ridge_cv(1, 0)), "folds = 1"),
+    ] {
+        let found = refused(settings);
+        assert!(found.contains(want), "{found}");
+    }
+    let fit = new().fit_relaxed(&surv, &x).unwrap();
+    assert!(fit.coef(0, 1.5).is_err() && fit.coef(1000, 0.5).is_err());
+    let limited = new().upper_limits(vec![f64::INFINITY, 0.1, 2.0]);
+    let text = serde_json::to_string(&limited).unwrap();
+    assert_eq!(limited, serde_json::from_str(&text).unwrap());
+}
+
+#[test]
+fn a_relaxed_fit_is_the_cox_model_of_the_chosen_columns() {
+    let data = weighted(cohort(150, 20, 36, true, true));
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    let offset: Vec<f64> = (0..150).map(|i| 0.5 * noise(37, i)).collect();
+    let settings = CoxPath::new()
+        .ties(Ties::Efron)
+        .n_lambda(12)
+        .lambda_min_ratio(0.1);
+    let fit = settings
+        .offset(offset.clone())
+        .fit_relaxed(&surv, &x)
+        .unwrap();
+    assert_eq!(fit.lambda().len(), 12);
+    for k in [4, 11] {
+        let chosen = &fit.path().beta(k).index;
+        assert!(!chosen.is_empty() && chosen.len() < 20);
+        let columns: Vec<f64> = chosen.iter().flat_map(|&j| x.column(j as usize)).collect();
+        let small = Covariates::from_columns(&columns, 150, chosen.len()).unwrap();
+        let cox = CoxPh::new()
+            .offset(offset.clone())
+            .fit(&surv, &small)
+            .unwrap();
+        let free = fit.coef(k, 0.0).unwrap();
+        for (a, b) in free.value.iter().zip(cox.coef()) {
+            assert!((a - b).abs() < 1e-8 * (1.0 + b.abs()), "{k}: {a} {b}");
+        }
+        let half = fit.coef(k, 0.25).unwrap();
+        for (c, half) in half.value.iter().enumerate() {
+            let want = 0.25 * fit.path().beta(k).value[c] + 0.75 * free.value[c];
+            assert!((half - want).abs() < 1e-15);
+        }
+        let eta = fit.predict(k, 0.25, &x).unwrap();
+        let by_hand = x.times(&half.dense(20)).unwrap();
+        assert_eq!(eta, by_hand);
+    }
+    // More columns than events: no refit from there on, and none at all if that is the start.
+    let data = cohort(20, 60, 38, false, false);
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    let fit = CoxPath::new()
+        .alpha(0.1)
+        .n_lambda(10)
+        .fit_relaxed(&surv, &x)
+        .unwrap();
+    assert!(fit.lambda().len() < 10 && fit.path().lambda().len() == 10);
+    let none = CoxPath::new().alpha(0.0).n_lambda(4).fit_relaxed(&surv, &x);
+    assert!(matches!(none, Err(Error::Undefined { .. })));
+}
+
+#[test]
+fn adaptive_factors_by_hand() {
+    let data = cohort(60, 9, 39, false, true);
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    let ridge = CoxPath::new()
+        .alpha(0.0)
+        .lambdas(vec![0.3])
+        .fit(&surv, &x)
+        .unwrap();
+    let mut coef = ridge.beta(0).dense(9);
+    let scale = Oracle::new(&surv, &x, &CoxPath::new()).scale;
+    let factor = |coef: &[f64]| -> Vec<f64> {
+        let pairs = coef.iter().zip(&scale);
+        pairs.map(|(b, s)| (b * s).abs().powf(-1.5)).collect()
+    };
+    let settings = CoxPath::new().n_lambda(15).alpha(0.7);
+    let by = |weights: AdaptiveWeights| settings.clone().adaptive(weights.gamma(1.5));
+    let same = |a: &PathFit, b: &PathFit| {
+        for k in 0..15 {
+            for (a, b) in a.beta(k).dense(9).iter().zip(b.beta(k).dense(9)) {
+                assert!((a - b).abs() < 1e-6, "{k}: {a} {b}");
+            }
+        }
+    };
+    let want = settings
+        .clone()
+        .penalty_factor(factor(&coef))
+        .fit(&surv, &x)
+        .unwrap();
+    same(
+        &by(AdaptiveWeights::ridge_at(0.3)).fit(&surv, &x).unwrap(),
+        &want,
+    );
+    let given = AdaptiveWeights::from_coefficients(coef.clone());
+    same(&by(given).fit(&surv, &x).unwrap(), &want);
+    // A coefficient of 0 leaves its column out.
+    coef[2] = 0.0;
+    let mut factors = factor(&coef);
+    factors[2] = 1.0;
+    // Left out, it counts 1 after the others have been computed.
+    let out = settings.clone().exclude(vec![2]).penalty_factor(factors);
+    let given = AdaptiveWeights::from_coefficients(coef);
+    same(
+        &by(given).fit(&surv, &x).unwrap(),
+        &out.fit(&surv, &x).unwrap(),
+    );
 }
 
 #[test]
@@ -436,9 +691,21 @@ fn single_precision_is_read_as_what_it_is() {
     let b = Covariates::from_rows(&long, 40, 60).unwrap();
     for alpha in [1.0, 0.0] {
         let settings = CoxPath::new().alpha(alpha).n_lambda(20);
-        assert_eq!(
-            settings.fit(&surv, &a).unwrap(),
-            settings.fit(&surv, &b).unwrap()
+        let (short, long) = (settings.fit(&surv, &a), settings.fit(&surv, &b));
+        let (short, long) = (short.unwrap(), long.unwrap());
+        for k in 0..20 {
+            assert!(short.kkt()[k] <= long.kkt()[k].max(1e-7));
+            assert!((short.lambda()[k] / long.lambda()[k] - 1.0).abs() < 1e-12);
+            for (a, b) in short.beta(k).dense(60).iter().zip(long.beta(k).dense(60)) {
+                assert!((a - b).abs() < 1e-6, "{k}: {a} {b}");
+            }
+        }
+        check(
+            &surv,
+            &a,
+            &settings,
+            &short,
+            if alpha > 0.0 { 1e-7 } else { 1e-6 },
         );
     }
 }
@@ -472,6 +739,10 @@ proptest! {
         copies in 0usize..12,
         factor in prop::option::of(prop::collection::vec(
             prop::sample::select(vec![0.0, 0.5, 1.0, 1.0, 3.0]), 18)),
+        limits in prop::option::of(prop::collection::vec(
+            prop::sample::select(vec![0.0, 0.02, 0.5, f64::INFINITY]), 36)),
+        offset in prop::option::of(prop::collection::vec(-2.0..2.0, 22)),
+        left_out in prop::option::of(0usize..6),
     ) {
         let (n, p) = (data.n(), data.p + copies);
         let mut x = Vec::with_capacity(n * p);
@@ -487,6 +758,12 @@ proptest! {
         settings = settings.standardize(standardize).lambda_min_ratio(0.01);
         let free = factor.as_ref().is_some_and(|f| f[..p].contains(&0.0));
         settings.penalty_factor = factor.map(|f| f[..p].to_vec());
+        if let Some(limits) = limits {
+            settings = settings.lower_limits(limits[..p].iter().map(|l| -l).collect());
+            settings = settings.upper_limits(limits[18..18 + p].to_vec());
+        }
+        settings.offset = offset.map_or_else(Vec::new, |offset| offset[..n].to_vec());
+        settings.exclude = left_out.into_iter().collect();
         let Ok(fit) = settings.fit(&surv, &x) else { return Ok(()) };
         prop_assert!(fit.lambda().iter().all(|l| l.is_finite() && *l > 0.0));
         prop_assert!(fit.dev_ratio().iter().all(|d| d.is_finite()));

@@ -3,79 +3,213 @@
 //! Minimises `-l(X b) / W + lambda sum_j v_j (alpha |b_j| + (1 - alpha)/2 b_j^2)` with `W` the
 //! sum of the case weights and `l` the log partial likelihood: glmnet's scale.
 
+use std::borrow::Cow;
+
+use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
+use super::groups::Groups;
+use super::single::{Single, Standard};
 use crate::covariates::Covariates;
 use crate::surv::Surv;
 
 /// Columns handled by one task of a parallel pass over the features.
 const COLUMNS: usize = 64;
+/// Columns multiplied at a time with a matrix (bounds the copy).
+pub(super) const BLOCK: usize = 512;
 
-/// Standardised features, column-major by position, and their penalty factors.
+/// What the settings say of each column, and of each row.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// Penalty factors, rescaled to sum to the number of columns.
+    pub(super) factor: Vec<f64>,
+    /// Smallest and largest value of each coefficient, in original units.
+    pub(super) limits: Option<Vec<[f64; 2]>>,
+    pub(super) excluded: Vec<bool>,
+    /// Columns that enter together, if any do.
+    pub(super) groups: Option<Groups>,
+    /// By position.
+    pub(super) offset: Vec<f64>,
+}
+
+/// The columns `z_j = (x_j - mean_j) / scale_j`, column-major by position.
+#[derive(Debug, Clone)]
+enum Columns {
+    /// As such; a constant or excluded column is all zeros.
+    Double(Vec<f64>),
+    /// Not yet standardised.
+    Single(Single),
+}
+
+/// Standardised features, and their penalties.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) n: usize,
     pub(super) p: usize,
-    /// `z_j = (x_j - mean_j) / scale_j`; a constant column is all zeros.
-    pub(super) z: Vec<f64>,
+    columns: Columns,
+    /// 0 for a constant or excluded column.
     pub(super) scale: Vec<f64>,
     pub(super) mean: Vec<f64>,
     /// `|z_j|`, with which changes of gradients are bounded.
     pub(super) norm: Vec<f64>,
     /// Penalty factors, rescaled to sum to the number of columns.
     pub(super) factor: Vec<f64>,
+    /// Limits of the standardised coefficients.
+    limits: Option<Vec<[f64; 2]>>,
+    /// By position.
+    pub(super) offset: Vec<f64>,
     /// Sum of the case weights.
     pub(super) total: f64,
 }
 
 impl Problem {
-    pub(super) fn new(
-        surv: &Surv,
-        x: &Covariates<'_>,
-        standardize: bool,
-        factor: Vec<f64>,
-    ) -> Self {
+    pub(super) fn new(surv: &Surv, x: &Covariates<'_>, standardize: bool, terms: Terms) -> Self {
         let (n, p) = (x.n(), x.p());
-        let weights: Option<Vec<f64>> = surv
-            .weights()
-            .map(|w| surv.sorted.order.iter().map(|&i| w[i as usize]).collect());
+        let weights = surv.weights().map(|w| surv.sorted.by_position(w));
         let total = weights.as_ref().map_or(n as f64, |w| w.iter().sum());
-        let mut z = vec![0.0; n * p];
-        let moments: Vec<[f64; 3]> = z
-            .par_chunks_mut(n * COLUMNS)
-            .enumerate()
-            .flat_map_iter(|(block, z)| {
-                let first = block * COLUMNS;
-                x.gather_block(&surv.sorted.order, first, z);
-                z.chunks_exact_mut(n)
-                    .map(|z| standardise(z, weights.as_deref(), total, standardize))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let each = |k: usize| moments.iter().map(|m| m[k]).collect();
+        let gather = |block: usize, z: &mut [f64]| {
+            x.gather_block(&surv.sorted.order, block * COLUMNS, z);
+        };
+        let moments = |block: usize, z: &mut [f64]| -> Vec<[f64; 3]> {
+            z.chunks_exact_mut(n)
+                .zip(&terms.excluded[block * COLUMNS..])
+                .map(|(z, &excluded)| {
+                    if excluded {
+                        z.fill(0.0);
+                        return [0.0; 3];
+                    }
+                    standardise(z, weights.as_deref(), total, standardize)
+                })
+                .collect()
+        };
+        let (columns, moments): (Columns, Vec<[f64; 3]>) = if x.is_single() {
+            let mut kept = vec![0.0f32; n * p];
+            let moments = kept
+                .par_chunks_mut(n * COLUMNS)
+                .enumerate()
+                .flat_map_iter(|(block, kept)| {
+                    let mut z = vec![0.0; kept.len()];
+                    gather(block, &mut z);
+                    for (kept, z) in kept.iter_mut().zip(&z) {
+                        // Exact: it was single.
+                        *kept = *z as f32;
+                    }
+                    moments(block, &mut z)
+                })
+                .collect();
+            (Columns::Single(Single { x: kept, n }), moments)
+        } else {
+            let mut z = vec![0.0; n * p];
+            let moments = z
+                .par_chunks_mut(n * COLUMNS)
+                .enumerate()
+                .flat_map_iter(|(block, z)| {
+                    gather(block, z);
+                    moments(block, z)
+                })
+                .collect();
+            (Columns::Double(z), moments)
+        };
+        let each = |k: usize| -> Vec<f64> { moments.iter().map(|m| m[k]).collect() };
+        let scale = each(1);
+        let limits = terms.limits.map(|limits| {
+            let standard = |(l, s): ([f64; 2], &f64)| l.map(|l| if *s > 0.0 { l * s } else { 0.0 });
+            limits.into_iter().zip(&scale).map(standard).collect()
+        });
         Self {
             n,
             p,
-            z,
+            columns,
             mean: each(0),
-            scale: each(1),
+            scale,
             norm: each(2),
-            factor,
+            factor: terms.factor,
+            limits,
+            offset: terms.offset,
             total,
         }
     }
 
+    /// The ridge on other columns for the same rows, without limits.
+    pub(super) fn rotated(&self, z: Vec<f64>, factor: Vec<f64>) -> Self {
+        let p = factor.len();
+        Self {
+            n: self.n,
+            p,
+            columns: Columns::Double(z),
+            scale: vec![1.0; p],
+            mean: vec![0.0; p],
+            norm: vec![f64::INFINITY; p],
+            factor,
+            limits: None,
+            offset: self.offset.clone(),
+            total: self.total,
+        }
+    }
+
+    /// Whether any coefficient has a limit.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// Smallest and largest value of a coefficient.
     #[inline]
-    pub(super) fn column(&self, j: usize) -> &[f64] {
-        &self.z[j * self.n..(j + 1) * self.n]
+    pub(super) fn limits(&self, j: usize) -> [f64; 2] {
+        self.limits
+            .as_ref()
+            .map_or([f64::NEG_INFINITY, f64::INFINITY], |limits| limits[j])
+    }
+
+    #[inline]
+    pub(super) fn column(&self, j: usize) -> Cow<'_, [f64]> {
+        match &self.columns {
+            Columns::Double(z) => Cow::Borrowed(&z[j * self.n..(j + 1) * self.n]),
+            Columns::Single(x) => Cow::Owned(x.standardised(j, self.standard())),
+        }
+    }
+
+    fn standard(&self) -> Standard<'_> {
+        Standard {
+            mean: &self.mean,
+            scale: &self.scale,
+        }
+    }
+
+    /// `Z' m`, by blocks of columns.
+    pub(super) fn transposed_times(&self, m: MatRef<'_, f64>) -> Mat<f64> {
+        match &self.columns {
+            Columns::Double(z) => {
+                MatRef::from_column_major_slice(z, self.n, self.p).transpose() * m
+            }
+            Columns::Single(_) => {
+                let mut out = Mat::zeros(self.p, m.ncols());
+                for first in (0..self.p).step_by(BLOCK) {
+                    let count = BLOCK.min(self.p - first);
+                    let columns = first..first + count;
+                    let z: Vec<f64> = columns.flat_map(|j| self.column(j).into_owned()).collect();
+                    let z = MatRef::from_column_major_slice(&z, self.n, count);
+                    out.subrows_mut(first, count).copy_from(z.transpose() * m);
+                }
+                out
+            }
+        }
     }
 
     /// `grad_j = z_j' residual / W` of the columns `which`, into `gradient`.
     pub(super) fn gradient_of(&self, which: &[usize], residual: &[f64], gradient: &mut [f64]) {
         let dots = |which: &[usize]| {
+            let z = match &self.columns {
+                Columns::Double(z) => z,
+                Columns::Single(x) => {
+                    let mut out = x.dots(which, residual, self.standard());
+                    out.iter_mut().for_each(|d| *d /= self.total);
+                    return out;
+                }
+            };
             let mut out = vec![0.0; which.len()];
             pulp::Arch::new().dispatch(Dots {
-                problem: self,
+                z,
+                inverse: 1.0 / self.total,
                 which,
                 residual,
                 out: &mut out,
@@ -94,17 +228,16 @@ impl Problem {
 
     /// `eta += sum_j change_j z_j`.
     pub(super) fn add_to(&self, eta: &mut [f64], changes: &[(usize, f64)]) {
-        pulp::Arch::new().dispatch(AddTo {
-            problem: self,
-            eta,
-            changes,
-        });
+        match &self.columns {
+            Columns::Double(z) => pulp::Arch::new().dispatch(AddTo { z, eta, changes }),
+            Columns::Single(x) => x.add_to(eta, changes, self.standard()),
+        }
     }
 }
 
 /// `eta += sum_j change_j z_j`.
 struct AddTo<'a> {
-    problem: &'a Problem,
+    z: &'a [f64],
     eta: &'a mut [f64],
     changes: &'a [(usize, f64)],
 }
@@ -114,7 +247,8 @@ impl pulp::WithSimd for AddTo<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let column = |(j, _): (usize, f64)| self.problem.column(j);
+        let n = self.eta.len();
+        let column = |(j, _): (usize, f64)| &self.z[j * n..(j + 1) * n];
         let (fours, rest) = self.changes.as_chunks::<4>();
         for four in fours {
             add(simd, self.eta, four.map(column), four.map(|(_, b)| b));
@@ -150,7 +284,9 @@ fn add<S: pulp::Simd, const C: usize>(simd: S, eta: &mut [f64], z: [&[f64]; C], 
 
 /// `z_j' r / W` for several columns.
 struct Dots<'a> {
-    problem: &'a Problem,
+    z: &'a [f64],
+    /// `1 / W`.
+    inverse: f64,
     which: &'a [usize],
     residual: &'a [f64],
     out: &'a mut [f64],
@@ -161,8 +297,8 @@ impl pulp::WithSimd for Dots<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) {
-        let inverse = 1.0 / self.problem.total;
-        let column = |j: usize| self.problem.column(j);
+        let (inverse, n) = (self.inverse, self.residual.len());
+        let column = |j: usize| &self.z[j * n..(j + 1) * n];
         // Four columns at a time: the residual is read once for them.
         let (fours, rest) = self.which.as_chunks::<4>();
         let (out_fours, out_rest) = self.out.as_chunks_mut::<4>();
@@ -279,6 +415,7 @@ fn lanes(z: &[f64], weights: Option<&[f64]>, f: impl Fn(f64) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CoxPath;
 
     #[test]
     fn standardised_columns_have_weighted_mean_zero_and_variance_one() {
@@ -288,7 +425,8 @@ mod tests {
             .unwrap();
         let values = [1.0, 5.0, 2.0, 7.0, 3.0, 3.0, 3.0, 3.0];
         let x = Covariates::from_columns(&values, 4, 2).unwrap();
-        let problem = Problem::new(&surv, &x, true, vec![1.0; 2]);
+        let terms = CoxPath::new().check(&surv, &x).unwrap();
+        let problem = Problem::new(&surv, &x, true, terms);
         let w = [0.5, 0.5, 2.0, 1.0]; // by position: latest time first
         let z = problem.column(0);
         let mean: f64 = z.iter().zip(w).map(|(z, w)| z * w).sum();

@@ -22,6 +22,63 @@ pub(super) const SWEEPING: usize = 4;
 pub(super) struct Penalty<'a> {
     pub(super) l1: &'a [f64],
     pub(super) l2: &'a [f64],
+    /// Smallest and largest value of each coefficient.
+    pub(super) limits: Option<&'a [[f64; 2]]>,
+}
+
+impl Penalty<'_> {
+    #[inline(always)]
+    fn limits(&self, c: usize) -> [f64; 2] {
+        self.limits
+            .map_or([f64::NEG_INFINITY, f64::INFINITY], |limits| limits[c])
+    }
+
+    /// Where `-target b + curvature b^2 / 2` and the absolute value are smallest together.
+    #[inline(always)]
+    pub(super) fn best(&self, c: usize, target: f64, curvature: f64) -> f64 {
+        let [lower, upper] = self.limits(c);
+        (shrink(target, self.l1[c]) / curvature)
+            .max(lower)
+            .min(upper)
+    }
+
+    /// Whether a limit holds a coefficient against the pull of the model.
+    pub(super) fn holds(&self, c: usize, q: f64, b: f64) -> bool {
+        let [lower, upper] = self.limits(c);
+        let sign = if self.l1[c] > 0.0 { b.signum() } else { 0.0 };
+        let pull = q - self.l2[c] * b - self.l1[c] * sign;
+        (b >= upper && pull >= 0.0) || (b <= lower && pull <= 0.0)
+    }
+
+    /// What stops a step: zero, where the absolute value bends, or a limit.
+    fn barrier(&self, c: usize, b: f64, step: f64) -> Option<f64> {
+        let ([lower, upper], next) = (self.limits(c), b + step);
+        if self.l1[c] > 0.0 && b * next <= 0.0 {
+            Some(0.0)
+        } else if next > upper {
+            Some(upper)
+        } else if next < lower {
+            Some(lower)
+        } else {
+            None
+        }
+    }
+}
+
+/// By how much a coefficient misses its optimality condition, with `pull` the gradient of what is
+/// smooth: 0 where it is held by the penalty or by a limit.
+pub(super) fn excess(pull: f64, b: f64, l1: f64, [lower, upper]: [f64; 2]) -> f64 {
+    let up = if b < 0.0 { pull + l1 } else { pull - l1 };
+    let down = if b > 0.0 { pull - l1 } else { pull + l1 };
+    if up > 0.0 && b < upper {
+        up
+    } else if down < 0.0 && b > lower {
+        -down
+    } else if pull.is_nan() {
+        f64::INFINITY
+    } else {
+        0.0
+    }
 }
 
 /// How far a step on the support went.
@@ -89,7 +146,9 @@ impl Quadratic {
         key: (u64, u64),
     ) -> Landing {
         let support: Vec<usize> = (0..b.len())
-            .filter(|&c| b[c].abs() > 0.0 || penalty.l1[c] <= 0.0)
+            .filter(|&c| {
+                (b[c].abs() > 0.0 || penalty.l1[c] <= 0.0) && !penalty.holds(c, q[c], b[c])
+            })
             .collect();
         if support.is_empty() {
             return Landing::Whole;
@@ -130,41 +189,56 @@ pub(super) fn land(
     penalty: &Penalty<'_>,
     product: impl Fn(&[f64], &mut [f64]),
 ) -> Landing {
-    // Where a sign would change the coefficient stops at zero.
-    let mut landing = Landing::Whole;
-    let mut first = 1.0f64;
-    let mut d: Vec<f64> = Vec::with_capacity(support.len());
-    for (&c, step) in support.iter().zip(step) {
-        let crosses = penalty.l1[c] > 0.0 && b[c] * (b[c] + step) <= 0.0;
-        if crosses {
-            first = first.min(-b[c] / step);
-            landing = Landing::Clamped;
-        }
-        d.push(if crosses { -b[c] } else { *step });
-    }
+    // Where a sign would change the coefficient stops at zero; at its limit it stops too.
+    let barriers: Vec<Option<f64>> = support
+        .iter()
+        .zip(step)
+        .map(|(&c, step)| penalty.barrier(c, b[c], *step))
+        .collect();
+    let mut landing = if barriers.iter().any(Option::is_some) {
+        Landing::Clamped
+    } else {
+        Landing::Whole
+    };
+    let mut ends: Vec<f64> = support
+        .iter()
+        .zip(step.iter().zip(&barriers))
+        .map(|(&c, (step, barrier))| barrier.unwrap_or(b[c] + step))
+        .collect();
+    let moves = |ends: &[f64], b: &[f64]| -> Vec<f64> {
+        support.iter().zip(ends).map(|(&c, e)| e - b[c]).collect()
+    };
     if landing == Landing::Whole && support.len() == b.len() {
         // At the minimum over all features (the ridge is always there) nobody asks for `q`.
-        for (&c, d) in support.iter().zip(&d) {
-            b[c] += d;
+        for (&c, end) in support.iter().zip(&ends) {
+            b[c] = *end;
         }
         return landing;
     }
+    let mut d = moves(&ends, b);
     let mut kd = vec![0.0; b.len()];
     product(&d, &mut kd);
     if landing != Landing::Whole && change(q, &kd, b, support, &d, penalty) > 0.0 {
         // Stopping some and not others need not descend; going as far as the first does.
         landing = Landing::First;
-        for (k, (d, &c)) in d.iter_mut().zip(support).enumerate() {
-            // Those whose way to zero, if they are on it, is no longer than the first's.
-            let way = -b[c] / step[k];
-            let stops = penalty.l1[c] > 0.0 && way >= 0.0 && way <= first;
-            *d = if stops { -b[c] } else { first * step[k] };
+        let way = |k: usize, barrier: f64| (barrier - b[support[k]]) / step[k];
+        let first = barriers
+            .iter()
+            .enumerate()
+            .filter_map(|(k, barrier)| barrier.map(|barrier| way(k, barrier)))
+            .fold(1.0, f64::min);
+        for (k, end) in ends.iter_mut().enumerate() {
+            *end = match barriers[k] {
+                Some(barrier) if way(k, barrier) <= first => barrier,
+                _ => b[support[k]] + first * step[k],
+            };
         }
+        d = moves(&ends, b);
         kd.fill(0.0);
         product(&d, &mut kd);
     }
-    for (&c, d) in support.iter().zip(&d) {
-        b[c] += d;
+    for (&c, end) in support.iter().zip(&ends) {
+        b[c] = *end;
     }
     for (q, kd) in q.iter_mut().zip(&kd) {
         *q -= kd;
@@ -223,9 +297,19 @@ fn change(
         .sum()
 }
 
-/// Whether no coefficient that is zero wants to leave it.
+/// Whether no coefficient that is zero or at a limit wants to leave it.
 pub(super) fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
-    (0..b.len()).all(|c| b[c].abs() > 0.0 || q[c].abs() <= penalty.l1[c] * (1.0 + 1e-10))
+    (0..b.len()).all(|c| {
+        let [lower, upper] = penalty.limits(c);
+        if b[c].abs() > 0.0 {
+            let inside = b[c] > lower && b[c] < upper;
+            let pull = q[c] - penalty.l2[c] * b[c];
+            inside || excess(pull, b[c], penalty.l1[c], [lower, upper]) <= 1e-10 * pull.abs()
+        } else {
+            let l1 = penalty.l1[c] * (1.0 + 1e-10);
+            excess(q[c], 0.0, l1, [lower, upper]) <= 0.0
+        }
+    })
 }
 
 /// A Cholesky factor in a buffer that is kept.
@@ -333,7 +417,7 @@ impl pulp::WithSimd for Sweep<'_> {
                 continue;
             }
             let target = q[c] + column[c] * b[c];
-            let next = shrink(target, penalty.l1[c]) / curvature;
+            let next = penalty.best(c, target, curvature);
             let d = next - b[c];
             if d.abs() > 0.0 {
                 moved |= (next > 0.0) != (b[c] > 0.0) || (next < 0.0) != (b[c] < 0.0);
@@ -348,7 +432,7 @@ impl pulp::WithSimd for Sweep<'_> {
 }
 
 #[inline(always)]
-pub(super) fn shrink(x: f64, by: f64) -> f64 {
+fn shrink(x: f64, by: f64) -> f64 {
     if x > by {
         x - by
     } else if x < -by {

@@ -31,6 +31,14 @@ impl SparseColumn {
         self
     }
 
+    /// Takes off what rounding put beyond the limits.
+    pub(super) fn limit(&mut self, limits: &[[f64; 2]]) {
+        for (j, b) in self.index.iter().zip(&mut self.value) {
+            let [lower, upper] = limits[*j as usize];
+            *b = b.max(lower).min(upper);
+        }
+    }
+
     /// All `p` coefficients.
     pub fn dense(&self, p: usize) -> Vec<f64> {
         let mut beta = vec![0.0; p];
@@ -104,8 +112,9 @@ impl PathFit {
     }
 
     /// Largest violation of the optimality conditions over all features at each lambda,
-    /// relative to `lambda * alpha` (`lambda * 0.001` for the ridge): the certificate. Lambdas
-    /// below 1e-4 of the largest count as that much.
+    /// relative to `lambda * alpha` (`lambda * 0.001` for the ridge), times the penalty factor of
+    /// the column that enters first if that is below 1: the certificate. Lambdas below 1e-4 of the
+    /// largest count as that much.
     pub fn kkt(&self) -> &[f64] {
         &self.kkt
     }

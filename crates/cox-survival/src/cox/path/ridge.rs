@@ -13,7 +13,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use super::Solution;
-use super::problem::Problem;
+use super::problem::{BLOCK, Problem};
 use crate::error::{Error, Result};
 
 /// Replaces the certificates of the small problem by those of the original features: how far
@@ -22,8 +22,7 @@ pub(super) fn certify(problem: &Problem, beta: &Mat<f64>, raw: &mut [Solution]) 
     let residuals = Mat::from_fn(problem.n, raw.len(), |i, s| {
         raw[s].residual[i] / problem.total
     });
-    let z = MatRef::from_column_major_slice(&problem.z, problem.n, problem.p);
-    let gradient = z.transpose() * &residuals;
+    let gradient = problem.transposed_times(residuals.as_ref());
     for (s, solution) in raw.iter_mut().enumerate() {
         let unit = 1e-3 * solution.lambda;
         solution.kkt = (0..problem.p)
@@ -41,9 +40,6 @@ pub(super) fn certify(problem: &Problem, beta: &Mat<f64>, raw: &mut [Solution]) 
     }
 }
 
-/// Columns of `Z` multiplied at a time (bounds the scaled copy).
-const BLOCK: usize = 512;
-
 /// The small problem and the way back.
 pub(super) struct Compressed {
     pub(super) problem: Problem,
@@ -54,7 +50,7 @@ pub(super) struct Compressed {
 
 /// Whether the detour pays.
 pub(super) fn applies(problem: &Problem, alpha: f64) -> bool {
-    alpha <= 0.0 && problem.p > problem.n
+    alpha <= 0.0 && problem.p > problem.n && !problem.is_limited()
 }
 
 impl Compressed {
@@ -97,21 +93,11 @@ impl Compressed {
             .filter(|&j| problem.factor[j] <= 0.0 && problem.scale[j] > 0.0)
             .collect();
         for &j in &unpenalised {
-            z.extend_from_slice(problem.column(j));
+            z.extend_from_slice(&problem.column(j));
             factor.push(0.0);
         }
-        let p = factor.len();
         Ok(Self {
-            problem: Problem {
-                n,
-                p,
-                z,
-                scale: vec![1.0; p],
-                mean: vec![0.0; p],
-                norm: vec![f64::INFINITY; p],
-                factor,
-                total: problem.total,
-            },
+            problem: problem.rotated(z, factor),
             back,
             unpenalised,
         })
@@ -125,8 +111,7 @@ impl Compressed {
         let solutions: Vec<Vec<f64>> = raw.iter().map(dense).collect();
         let theta = Mat::from_fn(r, solutions.len(), |k, s| solutions[s][k]);
         let rows = &self.back * &theta;
-        let z = MatRef::from_column_major_slice(&problem.z, problem.n, problem.p);
-        let mut beta = z.transpose() * &rows;
+        let mut beta = problem.transposed_times(rows.as_ref());
         for s in 0..solutions.len() {
             for j in 0..problem.p {
                 let factor = problem.factor[j];

@@ -8,16 +8,16 @@
 
 use super::gram::Gram;
 use super::problem::Problem;
-use super::quadratic::{Penalty, Quadratic};
+use super::quadratic::{Penalty, Quadratic, excess};
 use super::stale::Stale;
 use super::wide::{Model, Wide};
 use crate::cox::likelihood::Likelihood;
 
-const MAX_STEPS: usize = 500;
+pub(super) const MAX_STEPS: usize = 500;
 /// Steps must shrink the violation to this share, or the matrix is rebuilt.
-const CONTRACTION: f64 = 0.3;
+pub(super) const CONTRACTION: f64 = 0.3;
 /// Features per patient from which the matrix of the working set is not worth forming.
-const WIDE: f64 = 1.5;
+pub(super) const WIDE: f64 = 1.5;
 const MOST_DAMPING: f64 = 100.0;
 /// Largest change of anybody's linear predictor in one step (as in `newton.rs`).
 const LONGEST: f64 = 8.0;
@@ -25,7 +25,7 @@ const LONGEST: f64 = 8.0;
 const ABSURD: f64 = 1e4;
 /// Share of the largest lambda below which violations are no longer measured against lambda
 /// itself, which may be 0.
-const FLOOR: f64 = 1e-4;
+pub(super) const FLOOR: f64 = 1e-4;
 
 pub(super) struct Solver<'a, 'b> {
     pub(super) problem: &'a Problem,
@@ -34,6 +34,9 @@ pub(super) struct Solver<'a, 'b> {
     tolerance: f64,
     /// Lambdas below this are measured against it.
     floor: f64,
+    /// Penalty factor of the column that enters first, if below 1: with factors of many sizes it
+    /// is what lambda has to be multiplied by to be of the size of gradients.
+    share: f64,
     /// Whether the model of `wide.rs` can be used: every penalty is strictly convex.
     may_widen: bool,
     wide: Wide,
@@ -66,7 +69,7 @@ impl<'a, 'b> Solver<'a, 'b> {
         alpha: f64,
         tolerance: f64,
     ) -> Self {
-        let eta = vec![0.0; problem.n];
+        let eta = problem.offset.clone();
         likelihood.evaluate(&eta);
         let mut solver = Self {
             problem,
@@ -74,6 +77,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             alpha,
             tolerance,
             floor: f64::MIN_POSITIVE,
+            share: 1.0,
             may_widen: alpha < 1.0 && problem.factor.iter().all(|&f| f > 0.0),
             wide: Wide::new(),
             damping: 0.0,
@@ -137,7 +141,7 @@ impl<'a, 'b> Solver<'a, 'b> {
         let at = &*self.likelihood;
         let terms = at.residual.iter().zip(&at.curvature);
         let size = terms
-            .zip(self.problem.column(j))
+            .zip(self.problem.column(j).iter())
             .map(|((r, c), z)| z.abs() * (r.abs() + c.abs()))
             .sum::<f64>()
             / self.problem.total;
@@ -145,6 +149,7 @@ impl<'a, 'b> Solver<'a, 'b> {
             return 0.0;
         }
         self.floor = FLOOR * lambda;
+        self.share = self.problem.factor[j].min(1.0);
         lambda
     }
 
@@ -204,14 +209,15 @@ impl<'a, 'b> Solver<'a, 'b> {
     }
 
     fn wants_in(&self, j: usize, lambda: f64) -> bool {
-        let l1 = self.l1(j, lambda);
-        self.gradient[j].abs() > l1 + self.tolerance * self.unit(lambda)
+        let limits = self.problem.limits(j);
+        excess(self.gradient[j], 0.0, self.l1(j, lambda), limits)
+            > self.tolerance * self.unit(lambda)
     }
 
     /// What violations are measured against.
     fn unit(&self, lambda: f64) -> f64 {
         if lambda.is_finite() {
-            lambda.max(self.floor) * self.alpha.max(1e-3)
+            lambda.max(self.floor) * self.alpha.max(1e-3) * self.share
         } else {
             1.0
         }
@@ -223,19 +229,8 @@ impl<'a, 'b> Solver<'a, 'b> {
             return 0.0;
         }
         let (l1, b) = (self.l1(j, lambda), self.beta[j]);
-        let excess = if b.abs() > 0.0 {
-            let smooth = self.gradient[j] - self.l2(j, lambda) * b;
-            (smooth - l1 * b.signum()).abs()
-        } else {
-            (self.gradient[j].abs() - l1).max(0.0)
-        };
-        let relative = excess / self.unit(lambda);
-        // `max` passes over NaN, and a certificate must not.
-        if relative.is_nan() {
-            f64::INFINITY
-        } else {
-            relative
-        }
+        let pull = self.gradient[j] - self.l2(j, lambda) * b;
+        excess(pull, b, l1, self.problem.limits(j)) / self.unit(lambda)
     }
 
     /// Takes features into the working set whose gradient, as far as known, exceeds their
@@ -244,7 +239,8 @@ impl<'a, 'b> Solver<'a, 'b> {
         let new: Vec<usize> = (0..self.problem.p)
             .filter(|&j| {
                 let l1 = self.l1(j, lambda);
-                let wants = self.gradient[j].abs() > l1 || (l1 <= 0.0 && lambda.is_finite());
+                let out = excess(self.gradient[j], 0.0, l1, self.problem.limits(j));
+                let wants = out > 0.0 || (l1 <= 0.0 && lambda.is_finite());
                 self.usable(j) && !self.gram.contains(j) && (self.always(j) || wants)
             })
             .collect();
@@ -339,7 +335,15 @@ impl<'a, 'b> Solver<'a, 'b> {
         let l2: Vec<f64> = set.iter().map(|&j| self.l2(j, lambda)).collect();
         let mut q: Vec<f64> = set.iter().map(|&j| self.gradient[j]).collect();
         let mut b: Vec<f64> = set.iter().map(|&j| self.beta[j]).collect();
-        let penalty = Penalty { l1: &l1, l2: &l2 };
+        let limits: Option<Vec<[f64; 2]>> = self
+            .problem
+            .is_limited()
+            .then(|| set.iter().map(|&j| self.problem.limits(j)).collect());
+        let penalty = Penalty {
+            l1: &l1,
+            l2: &l2,
+            limits: limits.as_deref(),
+        };
         let key = (self.version, lambda.to_bits());
         if self.gram.is_wide() {
             let model = Model {
@@ -374,35 +378,11 @@ impl<'a, 'b> Solver<'a, 'b> {
                 .sum()
         };
         let total = self.problem.total;
-        let before = -self.likelihood.loglik / total + cost(0.0, &self.beta);
-        let start = self.eta.clone();
-        let longest = direction.iter().fold(0.0f64, |m, d| m.max(d.abs()));
-        if !(longest < ABSURD && direction.iter().all(|d| d.is_finite())) {
+        let cost = |size: f64| cost(size, &self.beta);
+        let Some(size) = line_search(self.likelihood, &mut self.eta, &direction, total, cost)
+        else {
             return false;
-        }
-        let mut size = if longest > LONGEST {
-            LONGEST / longest
-        } else {
-            1.0
         };
-        let shortest = 1e-8 * size;
-        loop {
-            for ((eta, start), d) in self.eta.iter_mut().zip(&start).zip(&direction) {
-                *eta = start + size * d;
-            }
-            let loglik = self.likelihood.sums(&self.eta);
-            let after = -loglik / total + cost(size, &self.beta);
-            if after <= before + 1e-13 * before.abs() {
-                break;
-            }
-            size *= 0.5;
-            if size <= shortest {
-                self.eta.copy_from_slice(&start);
-                self.likelihood.evaluate(&start);
-                return false;
-            }
-        }
-        self.likelihood.derivatives();
         for (&j, b) in set.iter().zip(&b) {
             // A full step lands on exact zeros; a shortened one stays between.
             self.beta[j] = if size >= 1.0 {
@@ -416,5 +396,46 @@ impl<'a, 'b> Solver<'a, 'b> {
         self.problem
             .gradient_of(&set, &self.likelihood.residual, &mut self.gradient);
         true
+    }
+}
+
+/// Goes along `direction` as far as the objective does not rise, at most once its length, and
+/// returns the share; `cost` is the penalty at a share. None, and nothing has moved, if it rises
+/// however short the step. Leaves the likelihood evaluated with its derivatives.
+pub(super) fn line_search(
+    likelihood: &mut Likelihood<'_>,
+    eta: &mut [f64],
+    direction: &[f64],
+    total: f64,
+    cost: impl Fn(f64) -> f64,
+) -> Option<f64> {
+    let before = -likelihood.loglik / total + cost(0.0);
+    let longest = direction.iter().fold(0.0f64, |m, d| m.max(d.abs()));
+    if !(longest < ABSURD && direction.iter().all(|d| d.is_finite())) {
+        return None;
+    }
+    let start = eta.to_vec();
+    let mut size = if longest > LONGEST {
+        LONGEST / longest
+    } else {
+        1.0
+    };
+    let shortest = 1e-8 * size;
+    loop {
+        for ((eta, start), d) in eta.iter_mut().zip(&start).zip(direction) {
+            *eta = start + size * d;
+        }
+        let loglik = likelihood.sums(eta);
+        let after = -loglik / total + cost(size);
+        if after <= before + 1e-13 * before.abs() {
+            likelihood.derivatives();
+            return Some(size);
+        }
+        size *= 0.5;
+        if size <= shortest {
+            eta.copy_from_slice(&start);
+            likelihood.evaluate(&start);
+            return None;
+        }
     }
 }

@@ -14,7 +14,7 @@ use faer::{Accum, Col, Mat, MatMut, MatRef, Par, Side};
 
 use super::gram::Gram;
 use super::problem::Problem;
-use super::quadratic::{Landing, Penalty, SWEEPING, land, settled, shrink};
+use super::quadratic::{Landing, Penalty, SWEEPING, land, settled};
 use crate::cox::design::dot;
 
 const MAX_ROUNDS: usize = 60;
@@ -103,7 +103,7 @@ impl Model<'_> {
                         continue;
                     }
                     let target = q[c] - inverse * dot(g, gd) + own * b[c];
-                    let next = shrink(target, self.penalty.l1[c]) / curvature;
+                    let next = self.penalty.best(c, target, curvature);
                     let d = next - b[c];
                     if d.abs() > 0.0 {
                         moved |= (next > 0.0) != (b[c] > 0.0) || (next < 0.0) != (b[c] < 0.0);
@@ -167,7 +167,9 @@ impl Wide {
         key: (u64, u64),
     ) -> Landing {
         let penalty = model.penalty;
-        let at: Vec<usize> = (0..b.len()).filter(|&c| b[c].abs() > 0.0).collect();
+        let at: Vec<usize> = (0..b.len())
+            .filter(|&c| b[c].abs() > 0.0 && !penalty.holds(c, q[c], b[c]))
+            .collect();
         if at.is_empty() {
             return Landing::Whole;
         }
@@ -225,9 +227,11 @@ impl Wide {
             (without(&self.support, &next), -1.0),
         ] {
             let root = |j: usize| problem.factor[j].sqrt().recip();
-            let z = features
-                .iter()
-                .flat_map(|&j| problem.column(j).iter().map(move |z| root(j) * z));
+            let z = features.iter().flat_map(|&j| {
+                let mut z = problem.column(j).into_owned();
+                z.iter_mut().for_each(|z| *z *= root(j));
+                z
+            });
             add_squares(self.outer.as_mut(), &z.collect::<Vec<_>>(), n, sign);
             if same_epoch {
                 let g = features.iter().flat_map(|&j| {
@@ -285,6 +289,7 @@ mod tests {
     use super::*;
     use crate::cox::Ties;
     use crate::cox::likelihood::Likelihood;
+    use crate::cox::path::CoxPath;
     use crate::cox::path::quadratic::Quadratic;
     use crate::cox::twins::{cohort, noise};
 
@@ -297,7 +302,9 @@ mod tests {
         data.weights = Some((0..n).map(|i| [1.0, 0.5, 2.0][i % 3]).collect());
         let surv = data.surv().unwrap();
         let factor: Vec<f64> = (0..p).map(|j| 1.0 + 0.25 * noise(18, j)).collect();
-        let problem = Problem::new(&surv, &data.covariates(), true, factor);
+        let settings = CoxPath::new().penalty_factor(factor);
+        let terms = settings.check(&surv, &data.covariates()).unwrap();
+        let problem = Problem::new(&surv, &data.covariates(), true, terms);
         let mut likelihood = Likelihood::new(&surv, Ties::Efron);
         let (mut dense, mut narrow) = (Gram::new(p), Quadratic::default());
         let (mut thin, mut wide) = (Gram::new(p), Wide::new());
@@ -316,14 +323,21 @@ mod tests {
                 let all: Vec<usize> = (0..p).collect();
                 let mut gradient = vec![0.0; p];
                 problem.gradient_of(&all, &likelihood.residual, &mut gradient);
-                for lambda in [0.1f64, 0.03, 0.01] {
+                for (lambda, limited) in
+                    [(0.1f64, false), (0.03, false), (0.01, false), (0.011, true)]
+                {
                     let alpha = 0.1;
                     let set = &dense.set;
                     assert_eq!(set, &thin.set);
                     let of = |f: f64| set.iter().map(|&j| f * problem.factor[j]).collect();
+                    let limits = limited.then(|| vec![[-0.01, 0.02]; set.len()]);
                     let l1: Vec<f64> = of(lambda * alpha);
                     let l2: Vec<f64> = of(lambda * (1.0 - alpha));
-                    let penalty = Penalty { l1: &l1, l2: &l2 };
+                    let penalty = Penalty {
+                        l1: &l1,
+                        l2: &l2,
+                        limits: limits.as_deref(),
+                    };
                     let start = || -> (Vec<f64>, Vec<f64>) {
                         let q = set.iter().map(|&j| gradient[j]).collect();
                         (q, vec![0.0; set.len()])
