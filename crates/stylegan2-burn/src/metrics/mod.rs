@@ -15,7 +15,7 @@ use std::fmt;
 pub use features::{FeatureNetwork, Features, distance_name};
 pub use frechet::frechet_distance;
 pub use kernel::{KernelDistance, kernel_distance_of_subsets};
-pub use neighbours::{PrecisionRecall, nearest, precision_recall};
+pub use neighbours::{PrecisionRecall, nearest, nearest_other, precision_recall};
 pub use path::path_length;
 
 use crate::error::Result;

@@ -60,17 +60,30 @@ fn share_within(set: &Features, probes: &Features, k: usize) -> f64 {
 /// [`Error::Argument`] for sets of different dimension.
 pub fn nearest(set: &Features, probes: &Features) -> Result<Vec<(usize, f64)>> {
     set.check(probes, 1)?;
-    let of = |x: &[f32]| {
-        let mut best = (0, f64::INFINITY);
-        for (i, y) in set.rows().enumerate() {
-            let d = squared(x, y);
-            if d < best.1 {
-                best = (i, d);
-            }
+    Ok(probes.rows().map(|x| closest(set, x, None)).collect())
+}
+
+/// For each vector of `set` the index and the Euclidean distance of the nearest other one: what
+/// [`nearest`] is to be compared with.
+///
+/// # Errors
+///
+/// [`Error::Argument`] for fewer than two vectors.
+pub fn nearest_other(set: &Features) -> Result<Vec<(usize, f64)>> {
+    set.check(set, 2)?;
+    let rows = set.rows().enumerate();
+    Ok(rows.map(|(i, x)| closest(set, x, Some(i))).collect())
+}
+
+fn closest(set: &Features, x: &[f32], except: Option<usize>) -> (usize, f64) {
+    let mut best = (0, f64::INFINITY);
+    for (i, y) in set.rows().enumerate() {
+        let d = squared(x, y);
+        if d < best.1 && except != Some(i) {
+            best = (i, d);
         }
-        (best.0, best.1.sqrt())
-    };
-    Ok(probes.rows().map(of).collect())
+    }
+    (best.0, best.1.sqrt())
 }
 
 fn squared(x: &[f32], y: &[f32]) -> f64 {
@@ -111,5 +124,9 @@ mod tests {
         assert_eq!(found[0].0, 1);
         assert_eq!(found[1].0, 0);
         assert!((found[0].1 - 1.0).abs() < 1e-12);
+        let others = nearest_other(&line(&[0.0, 5.0, 6.0])).unwrap();
+        let indices: Vec<usize> = others.iter().map(|o| o.0).collect();
+        assert_eq!(indices, [1, 2, 1]);
+        assert!(nearest_other(&line(&[0.0])).is_err());
     }
 }
