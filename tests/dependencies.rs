@@ -223,9 +223,7 @@ fn the_libraries_are_there_and_the_command_line_stands_on_the_umbrella() {
     let cli = workspace.member("survlatent-cli").expect("survlatent-cli");
     assert_eq!(
         workspace.workspace_needs(cli),
-        ["latent-inversion", "stylegan2-burn", "survlatent"]
-            .map(str::to_owned)
-            .into()
+        ["stylegan2-burn", "survlatent"].map(str::to_owned).into()
     );
 }
 

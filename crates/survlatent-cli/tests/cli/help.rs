@@ -22,7 +22,6 @@ fn help_texts_are_as_written() {
         ("discriminate", "discriminate --help"),
         ("convert", "convert --help"),
         ("inspect", "inspect --help"),
-        ("fd", "fd --help"),
         ("train", "train --help"),
     ] {
         let help = run(line);
