@@ -223,7 +223,9 @@ fn the_libraries_are_there_and_the_command_line_stands_on_the_umbrella() {
     let cli = workspace.member("survlatent-cli").expect("survlatent-cli");
     assert_eq!(
         workspace.workspace_needs(cli),
-        ["stylegan2-burn", "survlatent"].map(str::to_owned).into()
+        ["latent-inversion", "stylegan2-burn", "survlatent"]
+            .map(str::to_owned)
+            .into()
     );
 }
 

@@ -33,7 +33,7 @@ use crate::failure::Failure;
 /// The verbs of survival (cox, concordance, km) read a CSV table with a header line, print a
 /// table, and with --json print one JSON object instead (numbers in full precision, null for what
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
-/// convert, inspect, train) open NVIDIA's, TensorFlow's and rosinality's files without executing anything
+/// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing anything
 /// in them. Messages go to standard error.
 #[derive(Parser)]
 #[command(
@@ -86,6 +86,7 @@ enum Command {
     Discriminate(gan::discriminate::Discriminate),
     Convert(gan::convert::Convert),
     Inspect(gan::inspect::Inspect),
+    Fd(gan::fd::Fd),
     Train(Box<gan::train::Train>),
 }
 
@@ -124,6 +125,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Discriminate(verb) => verb.run(),
         Command::Convert(verb) => verb.run(),
         Command::Inspect(verb) => verb.run(),
+        Command::Fd(verb) => verb.run(),
         Command::Train(verb) => verb.run(),
     }
 }

@@ -3,6 +3,7 @@
 mod arrays;
 pub(crate) mod convert;
 pub(crate) mod discriminate;
+pub(crate) mod fd;
 mod film;
 pub(crate) mod generate;
 pub(crate) mod inspect;

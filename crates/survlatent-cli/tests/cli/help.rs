@@ -22,6 +22,7 @@ fn help_texts_are_as_written() {
         ("discriminate", "discriminate --help"),
         ("convert", "convert --help"),
         ("inspect", "inspect --help"),
+        ("fd", "fd --help"),
         ("train", "train --help"),
     ] {
         let help = run(line);

@@ -378,3 +378,60 @@ fn files_at_fault_are_named() {
     let line = format!("generate --network {network} --seeds 1 --out file");
     run_in(dir, &line).fails(1, &["file"]);
 }
+
+/// A folder of pictures, each a smooth pattern of its own.
+fn portraits(folder: &Path, count: u32, side: u32) {
+    for k in 0..count {
+        let picture = image::RgbImage::from_fn(side, side, |x, y| {
+            let wave = |a: u32| ((x * a + y * (k + 2) + k * 37) % 256) as u8;
+            image::Rgb([wave(3), wave(5), wave(7)])
+        });
+        picture.save(folder.join(format!("p{k:02}.png"))).unwrap();
+    }
+}
+
+/// Distances are printed under the name of the feature network, the same for the same seeds, and
+/// the nearest-neighbour distances of the pictures among themselves do not depend on the network.
+#[test]
+fn distances_of_generated_from_real_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    std::fs::create_dir(dir.join("data")).unwrap();
+    portraits(&dir.join("data"), 6, 32);
+    let network = network("official_uncond32.pkl");
+    let line = format!("fd --network {network} --data data --images 5 --batch 3");
+    let table = succeeds(dir, &line).stdout;
+    assert!(table.contains("6 real and 5 generated"), "{table}");
+    assert!(
+        table.contains("FD-AlexNet") && !table.contains("FID"),
+        "{table}"
+    );
+    let json = succeeds(dir, &format!("{line} --json")).json();
+    assert_eq!(json["network"], "AlexNet");
+    assert_eq!((&json["real"], &json["generated"]), (&6.into(), &5.into()));
+    assert!(json["frechet"].as_f64().unwrap() > 0.0, "{json}");
+    let again = succeeds(
+        dir,
+        &format!("{} --json", line.replace("--batch 3", "--batch 5")),
+    )
+    .json();
+    let (a, b) = (json["frechet"].as_f64(), again["frechet"].as_f64());
+    assert!((a.unwrap() / b.unwrap() - 1.0).abs() < 1e-4, "{a:?} {b:?}");
+    let mean = succeeds(dir, &format!("{line} --json --trunc 0")).json();
+    assert_eq!(json["nearest_among_real"], mean["nearest_among_real"]);
+    assert_ne!(json["nearest_real"], mean["nearest_real"]);
+}
+
+#[test]
+fn distances_need_pictures_that_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let of = |network: &str| format!("fd --data . --network {network}");
+    let rgb = network("official_uncond32.pkl");
+    run_in(dir, &of(&rgb)).fails(1, &["no PNG or JPEG images"]);
+    portraits(dir, 4, 16);
+    run_in(dir, &of(&rgb)).fails(1, &["p00.png", "smaller than the 32"]);
+    let small = network("official_gray16_resnetG_skipD.pkl");
+    run_in(dir, &of(&small)).fails(1, &["16 pixels", "31"]);
+    run_in(dir, &format!("{} --images 3", of(&rgb))).fails(2, &["--images"]);
+}
