@@ -3,6 +3,8 @@
 //!
 //! Without arguments a tiny network learns eight made-up pictures for a few iterations.
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,9 +33,12 @@ impl ImageSource for Discs {
             let squared = x.abs_diff(8).pow(2) + y.abs_diff(8).pow(2);
             squared < (3 + index % 4).pow(2)
         };
-        let value = |c: usize, x, y| match inside(x, y) {
-            true => [230, 120, 60][(c + index) % 3],
-            false => 20,
+        let value = |c: usize, x, y| {
+            if inside(x, y) {
+                [230, 120, 60][(c + index) % 3]
+            } else {
+                20
+            }
         };
         Ok((0..3 * 256)
             .map(|k| value(k / 256, k % 16, k / 16 % 16))

@@ -292,7 +292,12 @@ fn robust_score_tests_are_those_of_r() {
         for ties in [Ties::Efron, Ties::Breslow] {
             let key = format!("{name}/{}", ties.name());
             let got = fit(case, ties).robust_score_test().expect("a robust fit");
-            close(got, golden[&key].as_f64().expect("a number"), TOLERANCE, &key);
+            close(
+                got,
+                golden[&key].as_f64().expect("a number"),
+                TOLERANCE,
+                &key,
+            );
         }
     }
     assert!(fit(&SYNTH, Ties::Efron).robust_score_test().is_none());

@@ -211,7 +211,7 @@ fn block_sums(x: &Covariates<'_>, used: Option<&[u32]>, block: usize, pivot: &[f
         || {
             if used.is_none() && x.column_slice(0).is_some() {
                 let rows = block * ROWS..((block + 1) * ROWS).min(n);
-                for j in 0..p {
+                for (j, &pivot) in pivot.iter().enumerate() {
                     let Some(column) = x.column_slice(j).map(|c| &c[rows.clone()]) else {
                         continue;
                     };
@@ -219,13 +219,13 @@ fn block_sums(x: &Covariates<'_>, used: Option<&[u32]>, block: usize, pivot: &[f
                     let (eights, rest) = column.as_chunks::<8>();
                     for eight in eights {
                         for k in 0..8 {
-                            let d = eight[k] - pivot[j];
+                            let d = eight[k] - pivot;
                             lanes[0][k] += d;
                             lanes[1][k] += d * d;
                         }
                     }
                     for v in rest {
-                        let d = v - pivot[j];
+                        let d = v - pivot;
                         lanes[0][0] += d;
                         lanes[1][0] += d * d;
                     }

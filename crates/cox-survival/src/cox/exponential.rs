@@ -139,7 +139,9 @@ mod tests {
                 sum.add(*x);
             }
             let mut want = crate::compensated::Sum::default();
-            x.iter().for_each(|x| want.add(x.ln()));
+            for x in &x {
+                want.add(x.ln());
+            }
             let want = want.value();
             let size: f64 = x.iter().map(|x| x.ln().abs()).sum();
             let products = 1.2e-16 * x.len() as f64;

@@ -12,6 +12,8 @@
 //! added once `s` is known. Where rows leave the risk set `S1` could be a small difference of `L` and `s`:
 //! with left truncation the parts' sums are therefore formed in a pass of their own.
 
+use std::ops::Range;
+
 use faer::Mat;
 use pulp::Simd;
 use rayon::prelude::*;
@@ -223,6 +225,51 @@ fn square<S: Simd>(simd: S, pairs: &mut Pairs, mut z: impl FnMut(usize) -> S::f6
     }
 }
 
+/// Rows join the risk set: `S1 += r x`, `score += g x`, and the pair `(x, c x)`.
+#[inline(always)]
+fn join<S: Simd>(
+    simd: S,
+    rows: Range<usize>,
+    design: &Design,
+    likelihood: &Likelihood<'_>,
+    [s1, score]: [&mut [S::f64s]; 2],
+    pairs: &mut Pairs,
+) {
+    let p = design.p;
+    for i in rows {
+        let row = &design.rows[i * p..(i + 1) * p];
+        let risk = simd.splat_f64s(likelihood.risk[i]);
+        let residual = simd.splat_f64s(likelihood.residual[i]);
+        let curvature = likelihood.curvature[i];
+        if curvature > 0.0 {
+            let curvature = simd.splat_f64s(curvature);
+            let (u, v) = pairs.next(simd);
+            let (u, v) = (&mut u[..s1.len()], &mut v[..s1.len()]);
+            vectors(
+                simd,
+                row,
+                #[inline(always)]
+                |k, x| {
+                    s1[k] = simd.mul_add_f64s(risk, x, s1[k]);
+                    score[k] = simd.mul_add_f64s(residual, x, score[k]);
+                    u[k] = x;
+                    v[k] = simd.mul_f64s(curvature, x);
+                },
+            );
+        } else {
+            vectors(
+                simd,
+                row,
+                #[inline(always)]
+                |k, x| {
+                    s1[k] = simd.mul_add_f64s(risk, x, s1[k]);
+                    score[k] = simd.mul_add_f64s(residual, x, score[k]);
+                },
+            );
+        }
+    }
+}
+
 /// A part's share without left truncation.
 struct Sweep<'a> {
     part: &'a Part,
@@ -260,37 +307,14 @@ impl pulp::WithSimd for Sweep<'_> {
                     }
                     Step::Rows(from, to) => {
                         let score = S::as_mut_simd_f64s(&mut score).0;
-                        for i in from..to {
-                            let risk = simd.splat_f64s(likelihood.risk[i]);
-                            let residual = simd.splat_f64s(likelihood.residual[i]);
-                            let curvature = likelihood.curvature[i];
-                            if curvature > 0.0 {
-                                let curvature = simd.splat_f64s(curvature);
-                                let (u, v) = pairs.next(simd);
-                                let (u, v) = (&mut u[..s1.len()], &mut v[..s1.len()]);
-                                vectors(
-                                    simd,
-                                    row(i),
-                                    #[inline(always)]
-                                    |k, x| {
-                                        s1[k] = simd.mul_add_f64s(risk, x, s1[k]);
-                                        score[k] = simd.mul_add_f64s(residual, x, score[k]);
-                                        u[k] = x;
-                                        v[k] = simd.mul_f64s(curvature, x);
-                                    },
-                                );
-                            } else {
-                                vectors(
-                                    simd,
-                                    row(i),
-                                    #[inline(always)]
-                                    |k, x| {
-                                        s1[k] = simd.mul_add_f64s(risk, x, s1[k]);
-                                        score[k] = simd.mul_add_f64s(residual, x, score[k]);
-                                    },
-                                );
-                            }
-                        }
+                        join(
+                            simd,
+                            from..to,
+                            design,
+                            likelihood,
+                            [&mut *s1, score],
+                            &mut pairs,
+                        );
                     }
                     Step::Leave(_) => {}
                     Step::Group(g) => {

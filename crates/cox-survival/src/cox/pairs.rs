@@ -196,7 +196,9 @@ mod tests {
                 let mut whole = vec![0.0; padded(p)];
                 whole[..p].copy_from_slice(row);
                 u.copy_from_slice(S::as_simd_f64s(&whole).0);
-                whole.iter_mut().for_each(|x| *x *= 1.0 + k as f64);
+                for x in &mut whole {
+                    *x *= 1.0 + k as f64;
+                }
                 v.copy_from_slice(S::as_simd_f64s(&whole).0);
             }
             pairs.finish(simd)

@@ -167,8 +167,9 @@ fn errors(n: usize, tied: bool, ties: Ties) -> [f64; 3] {
             errors[2] = errors[2].max((found.matrix[(a, b)] - matrix[k]).abs() / size);
             k += 1;
         }
-        let size = found.matrix[(a, a)].sqrt();
-        errors[1] = errors[1].max((found.score[a] - score[a]).abs() / size);
+    }
+    for (a, (got, want)) in found.score.iter().zip(&score).enumerate() {
+        errors[1] = errors[1].max((got - want).abs() / found.matrix[(a, a)].sqrt());
     }
     errors
 }

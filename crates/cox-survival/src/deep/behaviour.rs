@@ -170,6 +170,9 @@ fn a_file_holds_all_of_it() {
             damaged[at] ^= 0x55;
             let _ = DeepSurvFit::from_bytes(&damaged);
         }
+        let mut uneven = fit.clone();
+        uneven.about.baseline[0].hazard.pop();
+        assert!(DeepSurvFit::from_bytes(&uneven.to_bytes().unwrap()).is_err());
     }
     let missing = DeepSurvFit::load(folder.path().join("none.safetensors"));
     assert!(

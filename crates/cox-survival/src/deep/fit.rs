@@ -9,7 +9,7 @@ use super::network::Weights;
 use super::train::DeepSurv;
 use crate::covariates::Covariates;
 use crate::cox::Ties;
-use crate::cox::baseline::{BaselineHazard, baseline};
+use crate::cox::baseline::{BaselineHazard, baseline, survival_of};
 use crate::cox::likelihood::Likelihood;
 use crate::error::{Error, Result, check_length};
 use crate::metrics::Harrell;
@@ -88,13 +88,17 @@ impl Inputs {
     }
 }
 
+/// Values by row, in the order of the positions.
+fn by_position(surv: &Surv, values: &[f64]) -> Vec<f64> {
+    let order = surv.sorted.order.iter();
+    order.map(|&i| values[i as usize]).collect()
+}
+
 /// Negative log partial likelihood per event at log risks by row.
 pub(super) fn loss(surv: &Surv, ties: Ties, log_risk: &[f64]) -> f64 {
     let mut likelihood = Likelihood::new(surv, ties);
-    let order = &surv.sorted.order;
-    let sorted: Vec<f64> = order.iter().map(|&i| log_risk[i as usize]).collect();
     let events = (0..surv.n()).filter(|&i| surv.event()[i]);
-    -likelihood.sums(&sorted) / events.map(|i| surv.weight(i)).sum::<f64>()
+    -likelihood.sums(&by_position(surv, log_risk)) / events.map(|i| surv.weight(i)).sum::<f64>()
 }
 
 /// A trained network with its baseline hazard. Predictions are made on the host, in double
@@ -135,9 +139,7 @@ impl DeepSurvFit {
             return Err(Error::Diverged { epoch });
         }
         let mut likelihood = Likelihood::new(surv, settings.tied());
-        let order = &surv.sorted.order;
-        let sorted: Vec<f64> = order.iter().map(|&i| risk[i as usize]).collect();
-        likelihood.sums(&sorted);
+        likelihood.sums(&by_position(surv, &risk));
         let harrell = Harrell::new().variance(false).fit(surv, &risk);
         Ok(Self {
             about: About {
@@ -197,26 +199,7 @@ impl DeepSurvFit {
     /// Survival probabilities `exp(-H0(t) exp(log risk))` of new rows at `times`, row-major
     /// `[n, times]`, all in stratum `stratum` (0 without strata).
     pub fn survival(&self, x: &Covariates<'_>, times: &[f64], stratum: usize) -> Result<Vec<f64>> {
-        let Some(baseline) = self.about.baseline.get(stratum) else {
-            return Err(Error::Setting {
-                name: "stratum",
-                value: stratum.to_string(),
-                expected: "must be one of the fit's strata",
-            });
-        };
-        if let Some(row) = times.iter().position(|t| t.is_nan()) {
-            return Err(Error::NotFinite {
-                column: "times".to_owned(),
-                row,
-                value: times[row],
-            });
-        }
-        let hazards: Vec<f64> = times.iter().map(|&t| baseline.log_at(t)).collect();
-        let risk = self.predict(x)?;
-        Ok(risk
-            .iter()
-            .flat_map(|r| hazards.iter().map(move |h| (-(h + r).exp()).exp()))
-            .collect())
+        survival_of(&self.about.baseline, || self.predict(x), times, stratum)
     }
 
     /// The coefficients of a network without hidden layers, in original units: a Cox model's.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::{About, DeepSurvFit, Inputs};
 use super::network::{Layer, Norm, Weights};
 use super::train::DeepSurv;
+use crate::cox::baseline::BaselineHazard;
 use crate::error::{Error, Result};
 
 const KEY: &str = "cox-survival.deepsurv";
@@ -115,6 +116,15 @@ impl DeepSurvFit {
         let mut inputs = header.inputs.names.len();
         if header.inputs.mean.len() != inputs || header.inputs.scale.len() != inputs {
             return Err(bad("means and scales are not as many as names"));
+        }
+        if inputs == 0 {
+            return Err(bad("it has no inputs"));
+        }
+        let uneven = |b: &BaselineHazard| {
+            b.hazard.len() != b.time.len() || b.log_at_means.len() != b.time.len()
+        };
+        if header.about.baseline.iter().any(uneven) {
+            return Err(bad("a baseline has not as many hazards as times"));
         }
         let mut layers = Vec::with_capacity(shape.hidden.len());
         for (k, &width) in shape.hidden.iter().enumerate() {

@@ -11,7 +11,7 @@
 //! $\nabla_\theta L = \nabla_\theta \, y \cdot J_G(w) u$ for $u = s\, \partial |j| / \partial j$.
 //! One reverse pass gives the inner gradient, a second one goes through the tangent.
 
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use crate::discriminator::Discriminator;
 use crate::generator::Generator;
@@ -363,19 +363,14 @@ pub fn path_objective(
 ) -> Tensor<1> {
     let [n, rows, _] = paths.directions.dims();
     // d |j| / d j = j / (rows |j|); a length of zero has no direction.
-    let scale: Vec<f32> = slopes
+    let scale: Vec<f64> = slopes
         .iter()
         .zip(&paths.lengths)
-        .map(|(s, l)| {
-            if *l > 0.0 {
-                (s / (l * rows as f64)) as f32
-            } else {
-                0.0
-            }
-        })
+        .map(|(s, l)| if *l > 0.0 { s / (l * rows as f64) } else { 0.0 })
         .collect();
     let device = paths.directions.device();
-    let scale = Tensor::<1>::from_floats(scale.as_slice(), &device).reshape([n, 1, 1]);
+    let scale = TensorData::new(scale, [n, 1, 1]);
+    let scale = Tensor::<3>::from_data(scale, (&device, paths.directions.dtype()));
     let u = (paths.directions * scale).autodiff();
     let latents = latents.lifted();
     let options = latents.options(Precision::Full);

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use super::settings::AugmentStrength;
 use super::trainer::Trainer;
 use super::{ImageSource, Networks, TrainSettings, parameters};
-use crate::checkpoint::Names;
+use crate::checkpoint::{Names, to_dtype};
 use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, MappingConfig, Result};
 
 const SIDE: usize = 16;
@@ -386,4 +386,99 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
     // A folder with something in it is nobody's.
     let taken = TrainRun::create(&folder, trainer(settings.clone(), 0).unwrap(), times);
     assert!(taken.is_err_and(|e| e.to_string().contains("not empty")));
+}
+
+/// Normal numbers, always the same.
+fn normal<const D: usize>(shape: [usize; D], index: u32) -> burn::tensor::Tensor<D> {
+    use super::draws::{Key, Phase, Purpose};
+    let key = Key {
+        seed: 9,
+        iteration: 0,
+        phase: Phase::None,
+        purpose: Purpose::Noise,
+        index,
+    };
+    let values = key.normals(shape.iter().product());
+    let data = burn::tensor::TensorData::new(values, shape);
+    burn::tensor::Tensor::from_data(data, &Device::default())
+}
+
+/// The derivative of `penalty` along `gradients`, by differences over a relative `change` of the
+/// penalty, over what the gradients say.
+fn slope_ratio<M: Module>(
+    module: &M,
+    names: &Names,
+    gradients: burn::tensor::Tensor<1>,
+    change: f64,
+    penalty: impl Fn(&M) -> f64,
+) -> f64 {
+    let plain = module.clone().valid();
+    let slots = parameters::slots(module, names.clone(), &parameters::trained);
+    let by_name = |name: &str, _: bool| slots.iter().any(|s| s.name == name);
+    let values = parameters::values(&plain, names.clone(), &by_name);
+    let squared = super::loss::numbers(gradients.clone().square().sum())[0];
+    let step = change * penalty(module) / squared;
+    let moved = |sign: f64| {
+        let values = values.clone() + gradients.clone() * (sign * step);
+        let moved = parameters::with_values(plain.clone(), names.clone(), &by_name, values);
+        penalty(&moved.train())
+    };
+    (moved(1.0) - moved(-1.0)) / (2.0 * step * squared)
+}
+
+#[test]
+fn the_r1_penalty_is_differentiated_through_augmentation() {
+    use crate::Dual;
+    use crate::train::{Augment, AugmentConfig};
+    use rand::SeedableRng;
+
+    let t = trainer(settings(), 0).unwrap();
+    let d = t.networks().discriminator.train();
+    let pipeline = Augment::new(AugmentConfig::preset("bgcfnc").unwrap(), 3).unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let draw = pipeline.draw(4, [3, SIDE, SIDE], 0.8, &mut rng);
+    let map = |x: Dual<4>| pipeline.apply(x, &draw);
+    let images = normal([4, 3, SIDE, SIDE], 0);
+    let r1 = |d: &crate::Discriminator| {
+        super::loss::r1(d, &d.clone().no_grad(), images.clone(), None, &map)
+    };
+    let names = Names::discriminator(SIDE);
+    let gradients = r1(&d).objective.backward();
+    let gradients = parameters::gradients(&d, names.clone(), &gradients);
+    let penalty =
+        |d: &crate::Discriminator| super::loss::numbers(r1(d).penalties).iter().sum::<f64>() / 2.0;
+    let ratio = slope_ratio(&d, &names, gradients, 1e-3, penalty);
+    assert!((ratio - 1.0).abs() < 0.01, "{ratio}");
+}
+
+#[test]
+fn the_path_length_penalty_is_differentiated_through_mixed_styles() {
+    use super::loss::{Latents, StyleMix, path_lengths, path_objective, path_penalty};
+
+    let t = trainer(settings(), 0).unwrap();
+    // In double precision: steps so small that hardly any activation changes its sign.
+    let dtype = burn::tensor::DType::F64;
+    let g = to_dtype(t.networks().generator, dtype).train();
+    let latents = Latents {
+        z: normal([3, 6], 1).cast(dtype),
+        c: None,
+        mix: Some(StyleMix {
+            z: normal([3, 6], 2).cast(dtype),
+            cutoff: 2,
+        }),
+        noise: crate::Noise::Const,
+    };
+    let noise = normal([3, 3, SIDE, SIDE], 3).cast(dtype);
+    let found = |g: &crate::Generator| {
+        let (paths, _) = path_lengths(&g.clone().no_grad(), &latents, noise.clone());
+        let penalty = path_penalty(&paths.lengths, 0.1, 0.3);
+        (paths, penalty)
+    };
+    let names = Names::generator(SIDE);
+    let (paths, penalty) = found(&g);
+    let objective = path_objective(&g, latents.clone(), noise.clone(), paths, &penalty.slopes);
+    let gradients = parameters::gradients(&g, names.clone(), &objective.backward());
+    let mean = |g: &crate::Generator| found(g).1.penalties.iter().sum::<f64>() / 3.0;
+    let ratio = slope_ratio(&g, &names, gradients, 1e-6, mean);
+    assert!((ratio - 1.0).abs() < 1e-5, "{ratio}");
 }

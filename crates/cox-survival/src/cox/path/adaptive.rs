@@ -114,7 +114,7 @@ impl AdaptiveWeights {
     ) -> Result<()> {
         if !(self.gamma > 0.0 && self.gamma.is_finite()) {
             let expected = "must be positive and finite";
-            return Err(setting("adaptive gamma", self.gamma, expected));
+            return Err(setting("adaptive gamma", &self.gamma, expected));
         }
         let coef = self.first_fit(path, surv, x)?;
         let scale = Problem::new(surv, x, path.standardize, terms.clone()).scale;

@@ -362,7 +362,9 @@ fn bound(gram: &Gram, at: &Range<usize>, total: f64) -> f64 {
         if size <= 0.0 {
             break;
         }
-        v.iter_mut().for_each(|v| *v /= size);
+        for v in &mut v {
+            *v /= size;
+        }
         v = product(&v);
         largest = norm(&v);
     }

@@ -25,12 +25,12 @@ impl Groups {
     ) -> Result<Self> {
         check_length("groups", labels.len(), x.p())?;
         if path.lower.is_some() || path.upper.is_some() {
-            return Err(setting("groups", "given", "cannot go with limits"));
+            return Err(setting("groups", &"given", "cannot go with limits"));
         }
         if path.adaptive.is_some() {
             return Err(setting(
                 "groups",
-                "given",
+                &"given",
                 "cannot go with adaptive weights",
             ));
         }
@@ -45,7 +45,7 @@ impl Groups {
             if let Some(&j) = group.iter().find(|&&j| factor[j].total_cmp(&first).is_ne()) {
                 return Err(setting(
                     "penalty_factor",
-                    format!("{} of column `{}`", factor[j], x.name(j)),
+                    &format!("{} of column `{}`", factor[j], x.name(j)),
                     "must be the same for all columns of a group",
                 ));
             }

@@ -202,7 +202,9 @@ impl Problem {
                 Columns::Double(z) => z,
                 Columns::Single(x) => {
                     let mut out = x.dots(which, residual, self.standard());
-                    out.iter_mut().for_each(|d| *d /= self.total);
+                    for d in &mut out {
+                        *d /= self.total;
+                    }
                     return out;
                 }
             };
@@ -433,5 +435,23 @@ mod tests {
         let square: f64 = z.iter().zip(w).map(|(z, w)| z * z * w).sum();
         assert!(mean.abs() < 1e-14 && (square / 4.0 - 1.0).abs() < 1e-14);
         assert!(problem.column(1).iter().all(|z| z.abs() < 1e-300) && problem.scale[1] < 1e-300);
+    }
+
+    #[test]
+    fn single_precision_is_kept_and_double_never_made() {
+        let surv = Surv::new(&[1.0, 2.0, 3.0, 4.0], &[true; 4]).unwrap();
+        let values: Vec<f32> = (0..40u16).map(|k| f32::from(k * 7 % 11)).collect();
+        let x = Covariates::from_rows_f32(&values, 4, 10).unwrap();
+        let terms = CoxPath::new().check(&surv, &x).unwrap();
+        let problem = Problem::new(&surv, &x, true, terms);
+        let Columns::Single(kept) = &problem.columns else {
+            panic!("columns in double precision");
+        };
+        assert_eq!(size_of_val(kept.x.as_slice()), 4 * 4 * 10);
+        // Latest first.
+        let first = kept.x[..4].iter().zip([30, 20, 10, 0]);
+        for (x, k) in first {
+            assert!((x - values[k]).abs() < 1e-30);
+        }
     }
 }

@@ -144,7 +144,7 @@ impl RelaxedFit {
         check_gamma(gamma)?;
         if k >= self.lambda().len() {
             let expected = "must be below the number of lambdas that have a refit";
-            return Err(setting("lambda index", k, expected));
+            return Err(setting("lambda index", &k, expected));
         }
         let (shrunk, free) = (&self.path.beta[k], &self.refits.beta[k]);
         let blend = |(s, f): (&f64, &f64)| gamma * s + (1.0 - gamma) * f;
@@ -189,7 +189,7 @@ pub(crate) fn check_gamma(gamma: f64) -> Result<()> {
     if (0.0..=1.0).contains(&gamma) {
         Ok(())
     } else {
-        Err(setting("gamma", gamma, "must lie in [0, 1]"))
+        Err(setting("gamma", &gamma, "must lie in [0, 1]"))
     }
 }
 

@@ -230,12 +230,12 @@ impl CoxPath {
             });
         }
         if !(0.0..=1.0).contains(&self.alpha) {
-            return Err(setting("alpha", self.alpha, "must lie in [0, 1]"));
+            return Err(setting("alpha", &self.alpha, "must lie in [0, 1]"));
         }
         if !(self.tolerance > 0.0 && self.tolerance < 1.0) {
             return Err(setting(
                 "tolerance",
-                self.tolerance,
+                &self.tolerance,
                 "must lie between 0 and 1",
             ));
         }
@@ -244,31 +244,27 @@ impl CoxPath {
         {
             return Err(setting(
                 "lambda_min_ratio",
-                ratio,
+                &ratio,
                 "must lie between 0 and 1",
             ));
         }
         if self.n_lambda == 0 {
-            return Err(setting("n_lambda", 0.0, "must be at least 1"));
+            return Err(setting("n_lambda", &0.0, "must be at least 1"));
         }
         if let Some(lambda) = &self.lambda {
             if let Some(&bad) = lambda.iter().find(|l| !(l.is_finite() && **l >= 0.0)) {
-                return Err(setting("lambda", bad, "must be finite and not negative"));
+                return Err(setting("lambda", &bad, "must be finite and not negative"));
             }
-            if let Some(pair) = lambda.windows(2).find(|w| w[1] >= w[0]) {
-                return Err(setting(
-                    "lambda",
-                    pair[1],
-                    "must decrease along the sequence",
-                ));
+            if let Some([_, low]) = lambda.windows(2).find(|w| w[1] >= w[0]) {
+                return Err(setting("lambda", low, "must decrease along the sequence"));
             }
             if lambda.is_empty() {
-                return Err(setting("lambda", f64::NAN, "needs at least one value"));
+                return Err(setting("lambda", &f64::NAN, "needs at least one value"));
             }
             if lambda.last().is_some_and(|&l| l <= 0.0) && x.p() >= x.n() {
                 return Err(setting(
                     "lambda",
-                    0.0,
+                    &0.0,
                     "must be positive when columns are not fewer than rows",
                 ));
             }
@@ -299,11 +295,12 @@ impl CoxPath {
         for &j in &self.exclude {
             *excluded
                 .get_mut(j)
-                .ok_or_else(|| setting("exclude", j, "must name columns, numbered from 0"))? = true;
+                .ok_or_else(|| setting("exclude", &j, "must name columns, numbered from 0"))? =
+                true;
         }
         if excluded.iter().all(|&e| e) {
             let all = "leaves no column";
-            return Err(setting("exclude", self.exclude.len(), all));
+            return Err(setting("exclude", &self.exclude.len(), all));
         }
         Ok(excluded)
     }
@@ -344,7 +341,7 @@ impl CoxPath {
         check_length("penalty_factor", factor.len(), p)?;
         let name = "penalty_factor";
         if let Some(&bad) = factor.iter().find(|f| !(f.is_finite() && **f >= 0.0)) {
-            return Err(setting(name, bad, "must be finite and not negative"));
+            return Err(setting(name, &bad, "must be finite and not negative"));
         }
         let factor: Vec<f64> = factor
             .iter()
@@ -354,12 +351,12 @@ impl CoxPath {
         let used = || factor.iter().zip(excluded).filter(|(_, out)| !**out);
         if used().all(|(f, _)| *f <= 0.0) {
             let none = "must be positive for at least one column";
-            return Err(setting(name, 0.0, none));
+            return Err(setting(name, &0.0, none));
         }
         if used().filter(|(f, _)| **f <= 0.0).count() >= x.n() {
             return Err(setting(
                 name,
-                0.0,
+                &0.0,
                 "leaves at least as many columns unpenalised as there are rows",
             ));
         }
@@ -374,7 +371,7 @@ pub(super) fn rescale(factor: &[f64]) -> Vec<f64> {
     factor.iter().map(|f| f / mean).collect()
 }
 
-pub(super) fn setting(name: &'static str, value: impl ToString, expected: &'static str) -> Error {
+pub(super) fn setting(name: &'static str, value: &dyn ToString, expected: &'static str) -> Error {
     Error::Setting {
         name,
         value: value.to_string(),

@@ -229,7 +229,9 @@ impl Wide {
             let root = |j: usize| problem.factor[j].sqrt().recip();
             let z = features.iter().flat_map(|&j| {
                 let mut z = problem.column(j).into_owned();
-                z.iter_mut().for_each(|z| *z *= root(j));
+                for z in &mut z {
+                    *z *= root(j);
+                }
                 z
             });
             add_squares(self.outer.as_mut(), &z.collect::<Vec<_>>(), n, sign);
