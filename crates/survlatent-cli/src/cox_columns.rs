@@ -139,7 +139,7 @@ impl GroupNames {
                 *number.entry(name.as_str()).or_insert(next)
             })
             .collect();
-        Ok(Self { labels, names })
+        Ok(Self { names, labels })
     }
 
     /// Groups with a coefficient at each lambda.
