@@ -8,6 +8,8 @@ pub mod conv;
 pub mod dense;
 #[cfg(feature = "winograd")]
 mod kernels;
+#[cfg(all(feature = "train", feature = "winograd"))]
+pub(crate) use kernels::vectorized;
 pub mod minibatch_std;
 pub mod modulated_conv;
 pub mod upfirdn;

@@ -165,7 +165,7 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
 ///
 /// `f` is called by reference: called by value it would be wrapped in a function of its own, which
 /// is not inlined and so is compiled for the smallest machine.
-fn vectorized(arch: pulp::Arch, f: impl FnMut()) {
+pub(crate) fn vectorized(arch: pulp::Arch, f: impl FnMut()) {
     struct Job<F>(F);
     impl<F: FnMut()> pulp::WithSimd for Job<F> {
         type Output = ();

@@ -91,7 +91,7 @@ impl Warp {
 
     /// Resamples; linear in `x`.
     pub(super) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        #[cfg(feature = "flex")]
+        #[cfg(feature = "winograd")]
         if x.dtype() == DType::F32 && x.device().inner() == burn::tensor::Device::flex() {
             return super::kernel::warp(x, self.clone());
         }

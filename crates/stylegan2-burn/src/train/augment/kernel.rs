@@ -20,6 +20,7 @@ use rayon::prelude::*;
 
 use super::filter::reflected;
 use super::geometry::{TAPS, Warp, taps};
+use crate::ops::vectorized;
 
 /// Resamples `x` `[N, C, H, W]`.
 pub(super) fn warp(x: Tensor<4>, warp: Warp) -> Tensor<4> {
@@ -85,7 +86,8 @@ fn run(x: FloatTensor<Flex>, warp: &Warp, adjoint: bool) -> FloatTensor<Flex> {
         .for_each(|(i, (out, image))| {
             let mut plane = Plane::new(warp, i);
             for (out, x) in out.chunks_exact_mut(h * w).zip(image.chunks_exact(h * w)) {
-                arch.dispatch(
+                vectorized(
+                    arch,
                     #[inline(always)]
                     || {
                         if adjoint {

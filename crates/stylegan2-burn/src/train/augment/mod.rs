@@ -14,7 +14,7 @@ mod config;
 mod draw;
 mod filter;
 mod geometry;
-#[cfg(feature = "flex")]
+#[cfg(feature = "winograd")]
 mod kernel;
 mod matrix;
 
