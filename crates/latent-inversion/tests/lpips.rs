@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use latent_inversion::lpips::{Lpips, Trunk};
+use latent_inversion::lpips::{Lpips, LpipsFeatures, Trunk};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -178,16 +178,7 @@ fn distances_layers_maps_and_gradients_of_formula_weights() {
         // The gradient of the sum of the distances, as the features of the target stay fixed.
         let x = x.autodiff().require_grad();
         let target = lpips.features(y.autodiff()).detach();
-        let grads = lpips
-            .distance(&lpips.features(x.clone()), &target)
-            .sum()
-            .backward();
-        let gradient = floats(x.grad(&grads).unwrap());
-        let norm = gradient
-            .iter()
-            .map(|v| f64::from(*v).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        let (gradient, norm) = gradient(&lpips, &x, &target);
         let expected = f64::from(of("v0.1.grad_img0.norm")[0]);
         assert!(
             (norm / expected - 1.0).abs() < 1e-4,
@@ -205,6 +196,18 @@ fn distances_layers_maps_and_gradients_of_formula_weights() {
             "{name}: {difference} of {expected}"
         );
     }
+}
+
+/// The gradient of the sum of the distances of `x` from `target`, and its norm.
+fn gradient(lpips: &Lpips, x: &Tensor<4>, target: &LpipsFeatures) -> (Vec<f32>, f64) {
+    let grads = lpips
+        .distance(&lpips.features(x.clone()), target)
+        .sum()
+        .backward();
+    let gradient = floats(x.grad(&grads).unwrap());
+    let squares = gradient.iter().map(|v| f64::from(*v).powi(2));
+    let norm = squares.sum::<f64>().sqrt();
+    (gradient, norm)
 }
 
 /// The image of `real_weights.json`: `sin(0.05 a i (c + 1) + 0.11 j + c)`.
@@ -235,16 +238,7 @@ fn real_weights(lpips: &Lpips, net: &str, bound: f64) {
             let x = synthetic(1.0, 64, &device).cast(DType::F64).require_grad();
             let target = synthetic(1.3, 64, &device).cast(DType::F64);
             let target = lpips.features(target).detach();
-            let grads = lpips
-                .distance(&lpips.features(x.clone()), &target)
-                .sum()
-                .backward();
-            let gradient = floats(x.grad(&grads).unwrap());
-            let norm = gradient
-                .iter()
-                .map(|v| f64::from(*v).powi(2))
-                .sum::<f64>()
-                .sqrt();
+            let (gradient, norm) = gradient(lpips, &x, &target);
             let expected = case["norm"].as_f64().unwrap();
             assert!(
                 (norm / expected - 1.0).abs() < 10.0 * bound,

@@ -23,6 +23,7 @@ pub mod checkpoint;
 mod config;
 mod discriminator;
 mod error;
+mod file;
 mod generator;
 pub mod image;
 mod interpolate;

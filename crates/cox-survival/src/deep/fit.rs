@@ -88,17 +88,12 @@ impl Inputs {
     }
 }
 
-/// Values by row, in the order of the positions.
-fn by_position(surv: &Surv, values: &[f64]) -> Vec<f64> {
-    let order = surv.sorted.order.iter();
-    order.map(|&i| values[i as usize]).collect()
-}
-
 /// Negative log partial likelihood per event at log risks by row.
 pub(super) fn loss(surv: &Surv, ties: Ties, log_risk: &[f64]) -> f64 {
     let mut likelihood = Likelihood::new(surv, ties);
     let events = (0..surv.n()).filter(|&i| surv.event()[i]);
-    -likelihood.sums(&by_position(surv, log_risk)) / events.map(|i| surv.weight(i)).sum::<f64>()
+    -likelihood.sums(&surv.sorted.by_position(log_risk))
+        / events.map(|i| surv.weight(i)).sum::<f64>()
 }
 
 /// A trained network with its baseline hazard. Predictions are made on the host, in double
@@ -139,7 +134,7 @@ impl DeepSurvFit {
             return Err(Error::Diverged { epoch });
         }
         let mut likelihood = Likelihood::new(surv, settings.tied());
-        likelihood.sums(&by_position(surv, &risk));
+        likelihood.sums(&surv.sorted.by_position(&risk));
         let harrell = Harrell::new().variance(false).fit(surv, &risk);
         Ok(Self {
             about: About {

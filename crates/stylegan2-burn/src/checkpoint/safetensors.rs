@@ -12,6 +12,7 @@ use super::state::{self, Names};
 use super::tensor::{Element, RawTensor, Storage};
 use super::{Entry, Network, NetworkConfig};
 use crate::error::{Error, Result};
+use crate::file::write_whole;
 
 const FORMAT: &str = "stylegan2-burn";
 const VERSION: &str = "1";
@@ -193,45 +194,32 @@ pub(crate) fn save_with(
     // Readers that map the file want the data aligned.
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".stylegan2-").suffix(".part");
-    // The mode any new file gets, rather than the private one of temporary files.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder).map_err(Error::io(folder))?;
-    let mut out = std::io::BufWriter::new(file);
-    out.write_all(&(header.len() as u64).to_le_bytes())
-        .map_err(Error::io(path))?;
-    out.write_all(&header).map_err(Error::io(path))?;
-    for (_, network) in networks {
-        network.visit(|values| {
-            for value in values {
-                match format {
-                    FloatFormat::F32 => out.write_all(&value.to_le_bytes()),
-                    FloatFormat::F16 => out.write_all(&half(value)?.to_le_bytes()),
+    write_whole(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())
+            .map_err(Error::io(path))?;
+        out.write_all(&header).map_err(Error::io(path))?;
+        for (_, network) in networks {
+            network.visit(|values| {
+                for value in values {
+                    match format {
+                        FloatFormat::F32 => out.write_all(&value.to_le_bytes()),
+                        FloatFormat::F16 => out.write_all(&half(value)?.to_le_bytes()),
+                    }
+                    .map_err(Error::io(path))?;
                 }
-                .map_err(Error::io(path))?;
-            }
-            Ok(())
-        })?;
-    }
-    for extra in extras {
-        let values = extra.tensor.clone().into_data().try_into_vec::<f32>();
-        let values = values.map_err(|e| malformed(format!("`{}`: {e:?}", extra.name)))?;
-        for value in values {
-            out.write_all(&value.to_le_bytes())
-                .map_err(Error::io(path))?;
+                Ok(())
+            })?;
         }
-    }
-    let file = out
-        .into_inner()
-        .map_err(|e| Error::io(path)(e.into_error()))?;
-    file.persist(path).map_err(|e| Error::io(path)(e.error))?;
-    Ok(())
+        for extra in extras {
+            let values = extra.tensor.clone().into_data().try_into_vec::<f32>();
+            let values = values.map_err(|e| malformed(format!("`{}`: {e:?}", extra.name)))?;
+            for value in values {
+                out.write_all(&value.to_le_bytes())
+                    .map_err(Error::io(path))?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Half precision; a finite value beyond its range is refused.

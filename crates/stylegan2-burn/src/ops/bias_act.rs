@@ -43,7 +43,8 @@ impl Activation {
         }
     }
 
-    fn apply<const D: usize>(self, x: Tensor<D>, slope: f64) -> Tensor<D> {
+    /// The nonlinearity alone; `slope` is that of the leaky ReLU.
+    pub(crate) fn apply<const D: usize>(self, x: Tensor<D>, slope: f64) -> Tensor<D> {
         match self {
             Self::Linear => x,
             Self::Relu => activation::relu(x),
@@ -52,6 +53,7 @@ impl Activation {
             Self::Sigmoid => activation::sigmoid(x),
             Self::Elu => elu(x, 1.0),
             Self::Selu => elu(x, SELU_ALPHA) * SELU_SCALE,
+            // Finite for every finite x.
             Self::Softplus => activation::relu(x.clone()) + (-x.abs()).exp().log1p(),
             Self::Swish => x.clone() * activation::sigmoid(x),
         }

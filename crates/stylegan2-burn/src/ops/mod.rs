@@ -9,7 +9,7 @@ pub mod dense;
 #[cfg(feature = "winograd")]
 mod kernels;
 #[cfg(all(feature = "train", feature = "winograd"))]
-pub(crate) use kernels::vectorized;
+pub(crate) use kernels::{here, vectorized};
 pub mod minibatch_std;
 pub mod modulated_conv;
 pub mod upfirdn;

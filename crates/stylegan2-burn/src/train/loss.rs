@@ -11,11 +11,12 @@
 //! $\nabla_\theta L = \nabla_\theta \, y \cdot J_G(w) u$ for $u = s\, \partial |j| / \partial j$.
 //! One reverse pass gives the inner gradient, a second one goes through the tangent.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::discriminator::Discriminator;
 use crate::generator::Generator;
 use crate::layers::Precision;
+use crate::ops::Activation;
 use crate::synthesis::{Noise, SynthesisOptions};
 use crate::tangent::Dual;
 
@@ -228,13 +229,8 @@ fn seen(
 fn scores(logits: Tensor<2>, sign: f64) -> Scores {
     Scores {
         logits: logits.clone().detach().inner(),
-        losses: softplus(logits * sign),
+        losses: Activation::Softplus.apply(logits * sign, 0.0),
     }
-}
-
-/// $\log(1 + e^x) = \max(x, 0) + \log(1 + e^{-|x|})$, finite for every finite x.
-fn softplus(x: Tensor<2>) -> Tensor<2> {
-    activation::relu(x.clone()) + (-x.abs()).exp().log1p()
 }
 
 /// The outcome of the R1 penalty.

@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use crate::checkpoint::FloatFormat;
 use crate::error::{Error, Result};
+use crate::file::write_whole;
 use crate::image::{Pixels, Rounding, grid, to_pixels};
 use crate::synthesis::SynthesisOptions;
 use crate::train::draws::{Key, Phase, Purpose};
@@ -418,16 +419,9 @@ impl TrainRun {
     /// Writes a small file whole or not at all.
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.folder.join(name);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".run-").suffix(".part");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder
-            .tempfile_in(&self.folder)
-            .map_err(Error::io(&self.folder))?;
-        file.write_all(content).map_err(Error::io(&path))?;
-        file.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
-        Ok(())
+        write_whole(&path, |out| {
+            out.write_all(content).map_err(Error::io(&path))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use super::gram::Gram;
 use super::group_quadratic::{Block, Model, norm, violation};
 use super::groups::Groups;
 use super::problem::Problem;
-use super::solver::{CONTRACTION, FLOOR, MAX_STEPS, Solved, WIDE, line_search};
+use super::solver::{FLOOR, MAX_STEPS, Pace, Solved, WIDE, line_search};
 use crate::cox::likelihood::Likelihood;
 
 /// The quadratic model is solved to this share of the violation at hand.
@@ -223,7 +223,7 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
 
     /// Newton steps on the working set until its violation is within tolerance.
     fn descend(&mut self, lambda: f64) -> usize {
-        let (mut last, mut since) = (f64::INFINITY, 0);
+        let mut pace = Pace::default();
         for step in 0..MAX_STEPS {
             let worst = self
                 .set
@@ -233,13 +233,9 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
             if worst <= self.tolerance {
                 return step;
             }
-            if since >= 1 && worst > CONTRACTION * last && !self.fresh {
+            if pace.outlived(worst, self.fresh) {
                 self.refresh(lambda);
-                since = 0;
-            } else {
-                since += 1;
             }
-            last = worst;
             if !self.step(lambda, worst) {
                 if self.fresh {
                     return step;

@@ -29,7 +29,7 @@ pub use self::relaxed::RelaxedFit;
 pub(crate) use self::relaxed::check_gamma;
 pub use self::result::{PathFit, SparseColumn};
 pub use self::settings::CoxPath;
-use self::solver::Solver;
+use self::solver::{Solved, Solver};
 use super::likelihood::Likelihood;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
@@ -106,13 +106,9 @@ impl CoxPath {
             .map(|lambda| {
                 let solved = solver.solve(lambda);
                 Solution {
-                    lambda,
-                    beta: SparseColumn::from_dense(solver.beta.iter().copied()),
                     // Only the ridge's certificates ask for it.
                     residual: start.map_or_else(Vec::new, |_| solver.likelihood.residual.clone()),
-                    loglik: solver.likelihood.loglik,
-                    kkt: solved.kkt,
-                    steps: solved.steps,
+                    ..Solution::new(lambda, solved, &solver.beta, solver.likelihood)
                 }
             })
             .collect())
@@ -131,14 +127,7 @@ impl CoxPath {
             .into_iter()
             .map(|lambda| {
                 let solved = solver.solve(lambda);
-                Solution {
-                    lambda,
-                    beta: SparseColumn::from_dense(solver.beta.iter().copied()),
-                    residual: Vec::new(),
-                    loglik: solver.likelihood.loglik,
-                    kkt: solved.kkt,
-                    steps: solved.steps,
-                }
+                Solution::new(lambda, solved, &solver.beta, solver.likelihood)
             })
             .collect())
     }
@@ -209,4 +198,18 @@ struct Solution {
     loglik: f64,
     kkt: f64,
     steps: usize,
+}
+
+impl Solution {
+    /// Where a solver stands after `lambda`, without the residual.
+    fn new(lambda: f64, solved: Solved, beta: &[f64], likelihood: &Likelihood<'_>) -> Self {
+        Self {
+            lambda,
+            beta: SparseColumn::from_dense(beta.iter().copied()),
+            residual: Vec::new(),
+            loglik: likelihood.loglik,
+            kkt: solved.kkt,
+            steps: solved.steps,
+        }
+    }
 }

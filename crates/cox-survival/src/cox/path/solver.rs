@@ -15,7 +15,7 @@ use crate::cox::likelihood::Likelihood;
 
 pub(super) const MAX_STEPS: usize = 500;
 /// Steps must shrink the violation to this share, or the matrix is rebuilt.
-pub(super) const CONTRACTION: f64 = 0.3;
+const CONTRACTION: f64 = 0.3;
 /// Features per patient from which the matrix of the working set is not worth forming.
 pub(super) const WIDE: f64 = 1.5;
 const MOST_DAMPING: f64 = 100.0;
@@ -52,6 +52,32 @@ pub(super) struct Solver<'a, 'b> {
     /// Whether the matrix was frozen at the current point.
     fresh: bool,
     quadratic: Quadratic,
+}
+
+/// How fast the violation falls from step to step.
+pub(super) struct Pace {
+    last: f64,
+    since: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            last: f64::INFINITY,
+            since: 0,
+        }
+    }
+}
+
+impl Pace {
+    /// Whether the matrix should be made anew: a step with one that is not fresh left more than
+    /// `CONTRACTION` of the violation.
+    pub(super) fn outlived(&mut self, worst: f64, fresh: bool) -> bool {
+        let outlived = self.since >= 1 && worst > CONTRACTION * self.last && !fresh;
+        self.since = if outlived { 0 } else { self.since + 1 };
+        self.last = worst;
+        outlived
+    }
 }
 
 /// What one lambda took and how good it is.
@@ -264,8 +290,7 @@ impl<'a, 'b> Solver<'a, 'b> {
 
     /// Newton steps on the working set until its violation is within tolerance.
     fn descend(&mut self, lambda: f64) -> usize {
-        let mut last = f64::INFINITY;
-        let mut since = 0;
+        let mut pace = Pace::default();
         for step in 0..MAX_STEPS {
             let worst = self
                 .gram
@@ -276,13 +301,9 @@ impl<'a, 'b> Solver<'a, 'b> {
             if worst <= self.tolerance {
                 return step;
             }
-            if since >= 1 && worst > CONTRACTION * last && !self.fresh {
+            if pace.outlived(worst, self.fresh) {
                 self.refresh(lambda);
-                since = 0;
-            } else {
-                since += 1;
             }
-            last = worst;
             if !self.step(lambda) {
                 if !self.fresh {
                     // The stale matrix gave no descent; the exact one should.

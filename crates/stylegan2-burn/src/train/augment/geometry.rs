@@ -92,7 +92,7 @@ impl Warp {
     /// Resamples; linear in `x`.
     pub(super) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         #[cfg(feature = "winograd")]
-        if x.dtype() == DType::F32 && x.device().inner() == burn::tensor::Device::flex() {
+        if crate::ops::here(&x) {
             return super::kernel::warp(x, self.clone());
         }
         self.in_steps(x)
