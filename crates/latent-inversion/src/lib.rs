@@ -5,6 +5,9 @@
 #![allow(clippy::doc_markdown)]
 
 mod error;
+mod file;
 pub mod lpips;
+mod photo;
 
 pub use error::{Error, Result};
+pub use photo::{Photo, PhotoFault, PhotoLimits};
