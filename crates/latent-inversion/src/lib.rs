@@ -5,6 +5,7 @@
 #![allow(clippy::doc_markdown)]
 
 mod error;
+pub mod face;
 mod file;
 pub mod lpips;
 mod photo;

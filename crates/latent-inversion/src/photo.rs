@@ -415,7 +415,10 @@ mod tests {
         for name in ["animated.gif", "animated.webp", "animated.png"] {
             assert_eq!(decode(&golden(name)), Err(PhotoFault::Animated), "{name}");
         }
-        assert_eq!(decode(&golden("float.tif")), Err(PhotoFault::Float));
+        let floats = image::Rgb32FImage::from_pixel(4, 4, image::Rgb([0.5, 0.1, 7.0]));
+        let mut tiff = Cursor::new(Vec::new());
+        floats.write_to(&mut tiff, ImageFormat::Tiff).unwrap();
+        assert_eq!(decode(tiff.get_ref()), Err(PhotoFault::Float));
         let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic";
         assert_eq!(decode(heic), Err(PhotoFault::Heif));
         assert_eq!(decode(b"patient,days\n1,20\n"), Err(PhotoFault::Format));
