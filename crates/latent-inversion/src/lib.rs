@@ -4,6 +4,7 @@
 // AlexNet and PyPI are names.
 #![allow(clippy::doc_markdown)]
 
+pub mod align;
 mod error;
 pub mod face;
 mod file;

@@ -7,7 +7,7 @@ use crate::photo::Photo;
 ///
 /// The sums wrap around in 32 bits; the differences are exact as long as one averaged rectangle
 /// has fewer than 2^24 pixels.
-pub(crate) struct AreaSums {
+pub(super) struct AreaSums {
     width: usize,
     height: usize,
     /// `[3, height + 1, width + 1]`
@@ -16,15 +16,15 @@ pub(crate) struct AreaSums {
 
 /// Columns `left..right` and rows `top..bottom` of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) left: usize,
-    pub(crate) top: usize,
-    pub(crate) right: usize,
-    pub(crate) bottom: usize,
+pub(super) struct Window {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) right: usize,
+    pub(super) bottom: usize,
 }
 
 impl AreaSums {
-    pub(crate) fn new(photo: &Photo) -> Self {
+    pub(super) fn new(photo: &Photo) -> Self {
         let (width, height) = (photo.width(), photo.height());
         let stride = width + 1;
         let mut sums = vec![0_u32; 3 * (height + 1) * stride];
@@ -45,11 +45,11 @@ impl AreaSums {
         }
     }
 
-    pub(crate) fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    pub(crate) fn height(&self) -> usize {
+    pub(super) fn height(&self) -> usize {
         self.height
     }
 
@@ -57,7 +57,7 @@ impl AreaSums {
     /// it: `[3, rows, width]`, `(x - 127.5) / 128`.
     ///
     /// Each value is the mean of the pixels that its square, laid over the window, touches.
-    pub(crate) fn append(
+    pub(super) fn append(
         &self,
         window: Window,
         [height, width]: [usize; 2],

@@ -41,7 +41,7 @@ impl FaceDetector {
         Ok(self.search(&AreaSums::new(photo)))
     }
 
-    pub(crate) fn search(&self, sums: &AreaSums) -> Vec<Face> {
+    fn search(&self, sums: &AreaSums) -> Vec<Face> {
         let [_, refine, accept] = self.settings.thresholds.map(|t| t as f32);
         let boxes = self.propose(sums);
         let (boxes, verdicts) = self.judge(&self.refinement, sums, &boxes);

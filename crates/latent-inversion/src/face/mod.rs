@@ -13,7 +13,6 @@ mod settings;
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 
-pub(crate) use area::{AreaSums, Window};
 pub use settings::DetectorSettings;
 
 use crate::error::{Error, Result};
