@@ -7,7 +7,8 @@ use crate::photo::Photo;
 pub(super) struct Canvas {
     pub(super) width: usize,
     pub(super) height: usize,
-    pub(super) pixels: Vec<[f32; 3]>,
+    /// Red, green, blue and nothing: four lanes are what processors compute with.
+    pub(super) pixels: Vec<[f32; 4]>,
     /// The photo's place of the canvas' left upper corner, in pixels from the photo's corner.
     origin: [f64; 2],
     /// Pixels of the photo to one of the canvas.
@@ -24,6 +25,16 @@ impl Canvas {
     /// colour outside. These are FFHQ's numbers; other than there, sides that the square does not
     /// leave are left alone, and the blur is three box blurs.
     pub(super) fn cut(photo: &Photo, quad: &Quad, size: usize) -> Self {
+        let (mut canvas, extended, side) = Self::inside(photo, quad, size);
+        if extended != [0; 4] {
+            canvas.extend(extended, side);
+        }
+        canvas
+    }
+
+    /// The part inside the photo, by how much it must be extended left, above, right and below, and
+    /// the square's side, all in its own pixels.
+    pub(super) fn inside(photo: &Photo, quad: &Quad, size: usize) -> (Self, [usize; 4], f64) {
         #[allow(clippy::cast_sign_loss)]
         let shrink = ((quad.side() / size as f64 * 0.5) as usize).max(1);
         let side = quad.side() / shrink as f64;
@@ -50,17 +61,14 @@ impl Canvas {
             }
         }
         let [[left, right], [top, bottom]] = cut;
-        let mut canvas = Self {
+        let canvas = Self {
             width: right - left,
             height: bottom - top,
             pixels: blocks_of(photo, shrink, cut),
             origin: [(left * shrink) as f64, (top * shrink) as f64],
             shrink,
         };
-        if extended != [0; 4] {
-            canvas.extend(extended, side);
-        }
-        canvas
+        (canvas, extended, side)
     }
 
     /// The share of the square's side by which it leaves the photo, at the most.
@@ -71,24 +79,50 @@ impl Canvas {
         (most / quad.side()).max(0.0)
     }
 
-    /// The colour at a place of the photo (pixel centres are whole numbers), bilinear.
-    pub(super) fn sample(&self, [x, y]: [f64; 2]) -> [f32; 3] {
-        let place = |v: f64, axis: usize, n: usize| {
-            let v = (v + 0.5 - self.origin[axis]) / self.shrink as f64 - 0.5;
-            let v = v.clamp(0.0, (n - 1) as f64);
-            #[allow(clippy::cast_sign_loss)]
-            let k = (v as usize).min(n.saturating_sub(2));
-            (k, (k + 1).min(n - 1), (v - k as f64) as f32)
+    /// The colours at `count` places of the photo from `start` on, `step` apart, bilinear; pixel
+    /// centres are whole numbers.
+    pub(super) fn sample_line(
+        &self,
+        start: [f64; 2],
+        step: [f64; 2],
+        count: usize,
+        out: &mut Vec<[f32; 4]>,
+    ) {
+        let scale = 1.0 / self.shrink as f64;
+        let place = |axis: usize| (start[axis] + 0.5 - self.origin[axis]) * scale - 0.5;
+        let (x0, y0) = (place(0), place(1));
+        let (dx, dy) = (step[0] * scale, step[1] * scale);
+        let [last_x, last_y] = [self.width - 1, self.height - 1];
+        // The pixel before, how far the next one is, and the weight of the next.
+        #[allow(clippy::cast_sign_loss)]
+        let split = |v: f64, last: usize, stride: usize| {
+            let v = v.clamp(0.0, last as f64);
+            let k = v as u32 as usize;
+            (
+                k * stride,
+                if k < last { stride } else { 0 },
+                (v - k as f64) as f32,
+            )
         };
-        let (x0, x1, a) = place(x, 0, self.width);
-        let (y0, y1, b) = place(y, 1, self.height);
-        let at = |x, y| self.pixels[y * self.width + x];
-        let (p, q, r, s) = (at(x0, y0), at(x1, y0), at(x0, y1), at(x1, y1));
-        std::array::from_fn(|c| {
-            let upper = p[c] + (q[c] - p[c]) * a;
-            let lower = r[c] + (s[c] - r[c]) * a;
-            upper + (lower - upper) * b
-        })
+        out.extend((0..count).map(|k| {
+            let (x, right, a) = split(x0 + k as f64 * dx, last_x, 1);
+            let (y, below, b) = split(y0 + k as f64 * dy, last_y, self.width);
+            let at = x + y;
+            let (p, q) = (self.pixels[at], self.pixels[at + right]);
+            let (r, s) = (self.pixels[at + below], self.pixels[at + below + right]);
+            std::array::from_fn(|c| {
+                let upper = p[c] + (q[c] - p[c]) * a;
+                let lower = r[c] + (s[c] - r[c]) * a;
+                upper + (lower - upper) * b
+            })
+        }));
+    }
+
+    #[cfg(test)]
+    fn sample(&self, place: [f64; 2]) -> [f32; 4] {
+        let mut out = Vec::new();
+        self.sample_line(place, [0.0; 2], 1, &mut out);
+        out[0]
     }
 
     /// Reflects by so many pixels left, above, right and below, and fades.
@@ -136,7 +170,7 @@ impl Canvas {
 }
 
 /// Means of squares of `shrink` pixels; `cut` counts such squares.
-fn blocks_of(photo: &Photo, shrink: usize, cut: [[usize; 2]; 2]) -> Vec<[f32; 3]> {
+fn blocks_of(photo: &Photo, shrink: usize, cut: [[usize; 2]; 2]) -> Vec<[f32; 4]> {
     let [[left, right], [top, bottom]] = cut;
     let (pixels, _) = photo.rgb().as_chunks::<3>();
     let mut out = Vec::with_capacity((right - left) * (bottom - top));
@@ -153,7 +187,8 @@ fn blocks_of(photo: &Photo, shrink: usize, cut: [[usize; 2]; 2]) -> Vec<[f32; 3]
                     }
                 }
             }
-            out.push(sum.map(|v| v as f32 / area));
+            let [r, g, b] = sum.map(|v| v as f32 / area);
+            out.push([r, g, b, 0.0]);
         }
     }
     out
@@ -173,7 +208,7 @@ fn reflect(k: usize, before: usize, n: usize) -> usize {
 ///
 /// Wells 1986, "Efficient synthesis of Gaussian filters by cascaded uniform filters". Cost:
 /// O(pixels), whatever the width.
-fn blur(pixels: &[[f32; 3]], [width, height]: [usize; 2], sigma: f64) -> Vec<[f32; 3]> {
+fn blur(pixels: &[[f32; 4]], [width, height]: [usize; 2], sigma: f64) -> Vec<[f32; 4]> {
     // A mean of 2 r + 1 has the variance r (r + 1) / 3.
     #[allow(clippy::cast_sign_loss)]
     let radius = ((sigma * sigma + 0.25).sqrt() - 0.5).round() as usize;
@@ -181,45 +216,64 @@ fn blur(pixels: &[[f32; 3]], [width, height]: [usize; 2], sigma: f64) -> Vec<[f3
     if radius == 0 {
         return out;
     }
-    let mut line = Vec::new();
     for _ in 0..3 {
-        for row in out.chunks_exact_mut(width) {
-            line.clear();
-            line.extend_from_slice(row);
-            running_mean(&line, radius, |k, value| row[k] = value);
-        }
-        for x in 0..width {
-            line.clear();
-            line.extend((0..height).map(|y| out[y * width + x]));
-            running_mean(&line, radius, |k, value| out[k * width + x] = value);
-        }
+        mean_across(&mut out, width, radius);
+        mean_down(&mut out, [width, height], radius);
     }
     out
 }
 
-/// Means over `2 radius + 1` neighbours, reflected at the ends; sums in f64, so that rounding
-/// errors do not add up along the line.
-fn running_mean(line: &[[f32; 3]], radius: usize, mut put: impl FnMut(usize, [f32; 3])) {
-    let n = line.len();
-    let value = |k: usize| line[reflect(k, radius, n)];
-    let mut sum = [0.0_f64; 3];
-    for k in 0..=2 * radius {
-        let v = value(k);
-        for c in 0..3 {
-            sum[c] += f64::from(v[c]);
-        }
+/// Sums in f64, so that rounding errors do not add up along a line.
+type Sum = [f64; 4];
+
+fn add(sum: &mut Sum, new: [f32; 4], old: [f32; 4]) {
+    for c in 0..4 {
+        sum[c] += f64::from(new[c]) - f64::from(old[c]);
     }
+}
+
+/// Means over `2 radius + 1` neighbours of each row, reflected at the ends.
+fn mean_across(pixels: &mut [[f32; 4]], width: usize, radius: usize) {
     let scale = 1.0 / (2 * radius + 1) as f64;
-    for k in 0..n {
-        put(k, sum.map(|s| (s * scale) as f32));
-        let (old, new) = (value(k), value(k + 2 * radius + 1));
-        for c in 0..3 {
-            sum[c] += f64::from(new[c]) - f64::from(old[c]);
+    let places: Vec<usize> = (0..width + 2 * radius + 1)
+        .map(|k| reflect(k, radius, width))
+        .collect();
+    let mut line = Vec::with_capacity(places.len());
+    for row in pixels.chunks_exact_mut(width) {
+        line.clear();
+        line.extend(places.iter().map(|&k| row[k]));
+        let mut sum = [0.0; 4];
+        for &v in &line[..2 * radius + 1] {
+            add(&mut sum, v, [0.0; 4]);
+        }
+        for (k, pixel) in row.iter_mut().enumerate() {
+            *pixel = sum.map(|s| (s * scale) as f32);
+            add(&mut sum, line[k + 2 * radius + 1], line[k]);
         }
     }
 }
 
-fn median(pixels: &[[f32; 3]]) -> [f32; 3] {
+/// The same of each column, a row at a time.
+fn mean_down(pixels: &mut [[f32; 4]], [width, height]: [usize; 2], radius: usize) {
+    let scale = 1.0 / (2 * radius + 1) as f64;
+    let source = pixels.to_vec();
+    let row = |k: usize| &source[reflect(k, radius, height) * width..][..width];
+    let mut sums = vec![[0.0; 4]; width];
+    for k in 0..=2 * radius {
+        for (sum, &v) in sums.iter_mut().zip(row(k)) {
+            add(sum, v, [0.0; 4]);
+        }
+    }
+    for (y, out) in pixels.chunks_exact_mut(width).enumerate() {
+        let (new, old) = (row(y + 2 * radius + 1), row(y));
+        for (x, pixel) in out.iter_mut().enumerate() {
+            *pixel = sums[x].map(|s| (s * scale) as f32);
+            add(&mut sums[x], new[x], old[x]);
+        }
+    }
+}
+
+fn median(pixels: &[[f32; 4]]) -> [f32; 4] {
     std::array::from_fn(|c| {
         let mut values: Vec<f32> = pixels.iter().map(|p| p[c]).collect();
         let middle = values.len() / 2;
@@ -256,15 +310,15 @@ mod tests {
     #[test]
     fn blurs_have_the_variance_asked_for() {
         let (w, h) = (101, 3);
-        let mut pixels = vec![[0.0_f32; 3]; w * h];
+        let mut pixels = vec![[0.0_f32; 4]; w * h];
         for y in 0..h {
-            pixels[y * w + 50] = [1.0, 2.0, 0.0];
+            pixels[y * w + 50] = [1.0, 2.0, 0.0, 0.0];
         }
         let out = blur(&pixels, [w, h], 6.0);
         let row = &out[w..2 * w];
         let mass: f64 = row.iter().map(|p| f64::from(p[1])).sum();
         assert!((mass - 2.0).abs() < 1e-4, "{mass}");
-        let moment = |p: &[f32; 3], k: usize| (k as f64 - 50.0).powi(2) * f64::from(p[0]);
+        let moment = |p: &[f32; 4], k: usize| (k as f64 - 50.0).powi(2) * f64::from(p[0]);
         let variance: f64 = row.iter().enumerate().map(|(k, p)| moment(p, k)).sum();
         assert!((variance.sqrt() - 6.0).abs() < 0.5, "{}", variance.sqrt());
     }

@@ -13,24 +13,22 @@ const LOBES: f64 = 3.0;
 /// Lanczos' filter with three lobes.
 ///
 /// Cost: O(size^2) time and O(size^2) memory.
-pub(super) fn draw(photo: &Photo, quad: &Quad, size: usize) -> Photo {
-    let canvas = Canvas::cut(photo, quad, size);
+pub(super) fn draw(canvas: &Canvas, quad: &Quad, size: usize) -> Photo {
     let fine = size * SAMPLES;
     let taps = taps(size);
+    let [from, to] = [quad.at([0.0, 0.0]), quad.at([1.0, 0.0])];
+    let step = [0, 1].map(|c| (to[c] - from[c]) / fine as f64);
     // Across, row by row of samples.
     let mut narrow = Vec::with_capacity(fine * size);
     let mut line = Vec::with_capacity(fine);
     for row in 0..fine {
         line.clear();
         let v = (row as f64 + 0.5) / fine as f64;
-        line.extend((0..fine).map(|column| {
-            let u = (column as f64 + 0.5) / fine as f64;
-            canvas.sample(quad.at([u, v]))
-        }));
+        canvas.sample_line(quad.at([0.5 / fine as f64, v]), step, fine, &mut line);
         for (start, weights) in &taps {
-            let mut sum = [0.0_f32; 3];
+            let mut sum = [0.0_f32; 4];
             for (weight, pixel) in weights.iter().zip(&line[*start..]) {
-                for c in 0..3 {
+                for c in 0..4 {
                     sum[c] += weight * pixel[c];
                 }
             }
@@ -39,20 +37,20 @@ pub(super) fn draw(photo: &Photo, quad: &Quad, size: usize) -> Photo {
     }
     // Down.
     let mut rgb = Vec::with_capacity(3 * size * size);
-    let mut sums = vec![[0.0_f32; 3]; size];
+    let mut sums = vec![[0.0_f32; 4]; size];
     for (start, weights) in &taps {
-        sums.fill([0.0; 3]);
+        sums.fill([0.0; 4]);
         for (weight, row) in weights
             .iter()
             .zip(narrow[start * size..].chunks_exact(size))
         {
             for (sum, pixel) in sums.iter_mut().zip(row) {
-                for c in 0..3 {
+                for c in 0..4 {
                     sum[c] += weight * pixel[c];
                 }
             }
         }
-        rgb.extend(sums.as_flattened().iter().map(|&v| byte(v)));
+        rgb.extend(sums.iter().flat_map(|&[r, g, b, _]| [r, g, b].map(byte)));
     }
     Photo::from_rgb(size, size, rgb).expect("as many values as pixels")
 }
@@ -129,7 +127,7 @@ mod tests {
             ])
             .unwrap(),
         );
-        let drawn = draw(&photo, &quad, 48);
+        let drawn = draw(&Canvas::cut(&photo, &quad, 48), &quad, 48);
         for (u, v) in [(10, 10), (24, 30), (40, 8), (5, 41)] {
             let [x, y] = quad.to_photo([u as f64, v as f64], 48);
             let got = &drawn.rgb()[3 * (v * 48 + u)..][..3];

@@ -210,7 +210,11 @@ impl Aligner {
             return refuse(Reason::TooBlurred { sharpness, least }, measures);
         }
         Ok(Alignment {
-            picture: draw::draw(photo, &quad, settings.size),
+            picture: draw::draw(
+                &Canvas::cut(photo, &quad, settings.size),
+                &quad,
+                settings.size,
+            ),
             face: face.cloned(),
             landmarks,
             quad,

@@ -25,7 +25,7 @@ pub enum Choice {
 /// | `choice` | [`Choice::Only`] | |
 /// | `similar` | 0.6 | side of another face, relative to the largest, that makes it a rival |
 /// | `min_eye_distance` | size / 16 | pixels of the photo |
-/// | `min_sharpness` | 0.002 | see [`sharpness`](super::Measures::sharpness) |
+/// | `min_sharpness` | 0.03 | see [`sharpness`](super::Measures::sharpness) |
 /// | `max_yaw` | 45 | degrees, see [`Landmarks::yaw`](super::Landmarks::yaw) |
 /// | `max_beyond` | 0.5 | share of the square's side outside the photo |
 ///
@@ -50,7 +50,7 @@ impl Default for AlignSettings {
             choice: Choice::Only,
             similar: 0.6,
             min_eye_distance: None,
-            min_sharpness: 0.002,
+            min_sharpness: 0.03,
             max_yaw: 45.0,
             max_beyond: 0.5,
             detector: DetectorSettings::default().with_min_face_fraction(0.04),

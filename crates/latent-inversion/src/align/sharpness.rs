@@ -1,5 +1,6 @@
 //! How much fine detail a face shows.
 
+use super::canvas::Canvas;
 use super::draw::draw;
 use super::quad::Quad;
 use crate::photo::Photo;
@@ -16,7 +17,9 @@ const COLUMNS: std::ops::Range<usize> = 32..96;
 /// Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy", divided by the
 /// contrast so that dark and pale photos compare.
 pub(super) fn sharpness(photo: &Photo, quad: &Quad) -> f64 {
-    let face = draw(photo, quad, SIDE);
+    // The inner face needs nothing from beyond the photo's border.
+    let (canvas, ..) = Canvas::inside(photo, quad, SIDE);
+    let face = draw(&canvas, quad, SIDE);
     let (pixels, _) = face.rgb().as_chunks::<3>();
     let gray = |x: usize, y: usize| {
         let [r, g, b] = pixels[y * SIDE + x].map(f64::from);
