@@ -16,17 +16,17 @@ use crate::error::{Error, Result};
 /// What a picture may cost before it is refused; checked on its header, before memory is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhotoLimits {
-    max_side: u32,
-    max_pixels: u64,
-    max_file_bytes: u64,
+    side: u32,
+    pixels: u64,
+    file_bytes: u64,
 }
 
 impl Default for PhotoLimits {
     fn default() -> Self {
         Self {
-            max_side: 20_000,
-            max_pixels: 1 << 27,
-            max_file_bytes: 1 << 29,
+            side: 20_000,
+            pixels: 1 << 27,
+            file_bytes: 1 << 29,
         }
     }
 }
@@ -34,19 +34,19 @@ impl Default for PhotoLimits {
 impl PhotoLimits {
     /// The longest side, in pixels; 20,000 unless told.
     pub fn with_max_side(mut self, max_side: u32) -> Self {
-        self.max_side = max_side;
+        self.side = max_side;
         self
     }
 
     /// The largest number of pixels; 134 million unless told.
     pub fn with_max_pixels(mut self, max_pixels: u64) -> Self {
-        self.max_pixels = max_pixels;
+        self.pixels = max_pixels;
         self
     }
 
     /// The largest file; 512 MiB unless told.
     pub fn with_max_file_bytes(mut self, max_file_bytes: u64) -> Self {
-        self.max_file_bytes = max_file_bytes;
+        self.file_bytes = max_file_bytes;
         self
     }
 
@@ -57,12 +57,12 @@ impl PhotoLimits {
                 reason: "no pixels".to_owned(),
             });
         }
-        if width.max(height) > self.max_side || pixels > self.max_pixels {
+        if width.max(height) > self.side || pixels > self.pixels {
             return Err(PhotoFault::TooLarge {
                 width,
                 height,
-                max_side: self.max_side,
-                max_pixels: self.max_pixels,
+                max_side: self.side,
+                max_pixels: self.pixels,
             });
         }
         Ok(())
@@ -189,7 +189,7 @@ impl Photo {
             fault,
         };
         let bytes = std::fs::metadata(path).map_err(io)?.len();
-        let limit = limits.max_file_bytes;
+        let limit = limits.file_bytes;
         if bytes > limit {
             return Err(fault(PhotoFault::FileSize { bytes, limit }));
         }
@@ -340,7 +340,7 @@ fn corrupt(error: impl std::fmt::Display) -> PhotoFault {
 fn decoder_limits(limits: &PhotoLimits) -> Limits {
     let mut decoder = Limits::no_limits();
     // 8 bytes of a pixel of RGBA with 16 bits, and as much for the decoder's own.
-    decoder.max_alloc = Some(limits.max_pixels.saturating_mul(16).max(1 << 24));
+    decoder.max_alloc = Some(limits.pixels.saturating_mul(16).max(1 << 24));
     decoder
 }
 

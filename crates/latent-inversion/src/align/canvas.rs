@@ -235,7 +235,7 @@ fn add(sum: &mut Sum, new: [f32; 4], old: [f32; 4]) {
 /// Means over `2 radius + 1` neighbours of each row, reflected at the ends.
 fn mean_across(pixels: &mut [[f32; 4]], width: usize, radius: usize) {
     let scale = 1.0 / (2 * radius + 1) as f64;
-    let places: Vec<usize> = (0..width + 2 * radius + 1)
+    let places: Vec<usize> = (0..=width + 2 * radius)
         .map(|k| reflect(k, radius, width))
         .collect();
     let mut line = Vec::with_capacity(places.len());
@@ -243,7 +243,7 @@ fn mean_across(pixels: &mut [[f32; 4]], width: usize, radius: usize) {
         line.clear();
         line.extend(places.iter().map(|&k| row[k]));
         let mut sum = [0.0; 4];
-        for &v in &line[..2 * radius + 1] {
+        for &v in &line[..=2 * radius] {
             add(&mut sum, v, [0.0; 4]);
         }
         for (k, pixel) in row.iter_mut().enumerate() {
@@ -325,7 +325,9 @@ mod tests {
 
     #[test]
     fn inside_a_photo_nothing_is_extended_and_samples_are_its_pixels() {
-        let rgb: Vec<u8> = (0..100 * 90 * 3).map(|k| (k * 7 % 256) as u8).collect();
+        let rgb: Vec<u8> = (0..100 * 90 * 3_usize)
+            .map(|k| (k * 7 % 256) as u8)
+            .collect();
         let photo = Photo::from_rgb(100, 90, rgb.clone()).unwrap();
         let canvas = Canvas::cut(&photo, &quad_at(50.0, 45.0, 30.0), 60);
         // The square from 20 to 80, 15 to 75 and its border of 6.

@@ -44,7 +44,7 @@ pub enum Reason {
         /// The greatest asked for.
         most: f64,
     },
-    /// Given landmarks that cannot be a face in this photo.
+    /// Landmarks that cannot be those of a face in this photo.
     Landmarks {
         /// What is wrong with them.
         reason: String,

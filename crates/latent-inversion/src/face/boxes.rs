@@ -132,10 +132,15 @@ mod tests {
 
     #[test]
     fn corrections_squares_and_windows() {
+        let same = |got: Candidate, want: [f32; 4]| {
+            for (got, want) in got.corners.iter().zip(want) {
+                assert!((got - want).abs() < 1e-4, "{got} {want}");
+            }
+        };
         let mut candidate = scored([10.0, 20.0, 30.0, 60.0], 1.0);
         candidate.shift = [0.1, -0.1, 0.0, 0.5];
-        assert_eq!(candidate.corrected(0.0).corners, [12.0, 16.0, 30.0, 80.0]);
-        assert_eq!(candidate.squared().corners, [0.0, 20.0, 40.0, 60.0]);
+        same(candidate.corrected(0.0), [12.0, 16.0, 30.0, 80.0]);
+        same(candidate.squared(), [0.0, 20.0, 40.0, 60.0]);
         let window = candidate.window(25, 50).unwrap();
         let expected = Window {
             left: 9,
