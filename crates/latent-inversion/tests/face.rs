@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use latent_inversion::align::{AlignSettings, Aligner, Choice, Landmarks};
+use latent_inversion::align::{AlignSettings, Aligner, Choice, Landmarks, Quad};
 use latent_inversion::face::{DetectorSettings, FaceDetector};
 use latent_inversion::{Photo, PhotoLimits};
 use serde::Deserialize;
@@ -99,6 +99,18 @@ fn small_gray_portraits_are_aligned_and_alignment_repeats_itself() {
             continue;
         };
         aligned += 1;
+        // With its landmarks carried over, the picture is its own square.
+        let carried = first.landmarks.points().map(|p| first.to_aligned(p));
+        let own = Quad::around(&Landmarks::from_five(carried).unwrap());
+        let edges = [[-0.5, -0.5], [-0.5, 127.5], [127.5, 127.5], [127.5, -0.5]];
+        for (got, want) in own
+            .corners()
+            .as_flattened()
+            .iter()
+            .zip(edges.as_flattened())
+        {
+            assert!((got - want).abs() < 1e-6, "{got} {want}");
+        }
         // The photo inside a larger one, twice the size: the face is to be cut out alike.
         let (w, h) = (photo.width(), photo.height());
         let twice = (0..2 * h + 40)
