@@ -11,7 +11,8 @@ use crate::photo::Photo;
 
 /// Candidates judged at once.
 const BATCH: usize = 128;
-/// Pixels of a resized picture that the first network sees at once: memory stays below 100 MB.
+/// Pixels of a resized picture that the first network sees at once, so that memory does not grow with the
+/// photo.
 const STRIP: usize = 1 << 19;
 /// Larger photos are halved before the search, as often as needed.
 const LARGEST: usize = 1 << 24;
