@@ -33,6 +33,25 @@ pub enum Error {
         /// What is wrong, with the tensor's name.
         reason: String,
     },
+
+    /// A file is no photograph that can be used.
+    #[error("{}: {fault}", path.display())]
+    Photo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        fault: crate::PhotoFault,
+    },
+
+    /// An argument is out of its range.
+    #[error("{name}: {reason}")]
+    Argument {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// The crate's result type.

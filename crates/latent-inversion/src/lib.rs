@@ -4,7 +4,12 @@
 // AlexNet and PyPI are names.
 #![allow(clippy::doc_markdown)]
 
+pub mod align;
 mod error;
+pub mod face;
+mod file;
 pub mod lpips;
+mod photo;
 
 pub use error::{Error, Result};
+pub use photo::{Photo, PhotoFault, PhotoLimits};

@@ -116,7 +116,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn read(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+/// A tensor by name, in single precision.
+pub(crate) fn read(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let fault = |reason: String| Error::Weights {
         reason: format!("`{name}`: {reason}"),
     };
