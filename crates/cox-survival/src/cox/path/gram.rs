@@ -6,6 +6,8 @@
 //! `K` stays positive semidefinite. Cost: `k (n + m)` for a column, `k_new k (n + m)` for the
 //! products.
 
+use std::ops::Range;
+
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
@@ -89,6 +91,12 @@ impl Gram {
     pub(super) fn wide_column(&self, c: usize) -> &[f64] {
         let n = self.root.len();
         &self.a[c * n..(c + 1) * n]
+    }
+
+    /// Columns of `G`, one after the other.
+    pub(super) fn wide_columns(&self, at: Range<usize>) -> &[f64] {
+        let n = self.root.len();
+        &self.a[at.start * n..at.end * n]
     }
 
     /// Diagonal element `c` of `K` when wide.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::gram::Gram;
-use super::group_quadratic::{Block, Model, norm, violation};
+use super::group_quadratic::{Block, Kernels, Model, norm, violation};
 use super::groups::Groups;
 use super::problem::Problem;
 use super::solver::{FLOOR, MAX_STEPS, Pace, Solved, WIDE, line_search};
@@ -30,6 +30,8 @@ pub(super) struct GroupSolver<'a, 'b> {
     /// Groups of the working set, their places there, and the bounds of their blocks.
     set: Vec<(usize, Range<usize>, f64)>,
     inside: Vec<bool>,
+    /// Of the groups in `set`.
+    kernels: Kernels,
     fresh: bool,
 }
 
@@ -63,6 +65,7 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
             gram: Gram::new(problem.p),
             set: Vec::new(),
             inside: vec![false; groups.members.len()],
+            kernels: Vec::new(),
             fresh: true,
         };
         solver.freeze(&[], false);
@@ -199,6 +202,7 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
         self.gram
             .freeze(self.problem, self.likelihood, &columns, wide);
         self.set.clear();
+        self.kernels.clear();
         self.inside.fill(false);
         for &g in groups {
             self.place(g);
@@ -266,12 +270,13 @@ impl<'a, 'b> GroupSolver<'a, 'b> {
         let mut q: Vec<f64> = set.iter().map(|&j| self.gradient[j]).collect();
         let old: Vec<f64> = set.iter().map(|&j| self.beta[j]).collect();
         let mut b = old.clone();
-        let model = Model {
+        let target = (INNER * worst).max(0.1 * self.tolerance) * self.unit(lambda);
+        let mut model = Model {
             gram: &self.gram,
             blocks: &blocks,
+            kernels: &mut self.kernels,
             total: self.problem.total,
         };
-        let target = (INNER * worst).max(0.1 * self.tolerance) * self.unit(lambda);
         model.minimise(&mut q, &mut b, target);
         let changes: Vec<(usize, f64)> = set
             .iter()
