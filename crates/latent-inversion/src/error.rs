@@ -33,6 +33,15 @@ pub enum Error {
         /// What is wrong, with the tensor's name.
         reason: String,
     },
+
+    /// An argument is out of its range.
+    #[error("{name}: {reason}")]
+    Argument {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// The crate's result type.
