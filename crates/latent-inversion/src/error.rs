@@ -34,6 +34,16 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file is no photograph that can be used.
+    #[error("{}: {fault}", path.display())]
+    Photo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        fault: crate::PhotoFault,
+    },
+
     /// An argument is out of its range.
     #[error("{name}: {reason}")]
     Argument {

@@ -5,12 +5,16 @@
 #![allow(clippy::doc_markdown)]
 
 mod adam;
+pub mod align;
 mod decoder;
 mod distribution;
 mod draws;
 mod error;
+pub mod face;
+mod file;
 pub mod lpips;
 mod objective;
+mod photo;
 mod projector;
 
 #[cfg(feature = "stylegan2")]
@@ -20,6 +24,7 @@ pub use distribution::{WDistribution, Whitening};
 pub use draws::{CounterDraws, Draws};
 pub use error::{Error, Result};
 pub use objective::{Objective, Target, Terms, noise_penalty, to_256};
+pub use photo::{Photo, PhotoFault, PhotoLimits};
 pub use projector::{Coordinates, Projector, Space, State};
 
 /// The values of a tensor, last index fastest.

@@ -7,6 +7,7 @@
 // Doc comments become help texts, where backticks would be seen.
 #![allow(clippy::doc_markdown)]
 
+mod align;
 mod concordance;
 mod cox;
 mod cox_columns;
@@ -33,8 +34,8 @@ use crate::failure::Failure;
 /// The verbs of survival (cox, concordance, km) read a CSV table with a header line, print a
 /// table, and with --json print one JSON object instead (numbers in full precision, null for what
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
-/// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing anything
-/// in them. Messages go to standard error.
+/// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing
+/// anything in them. Of photos, align cuts out the faces. Messages go to standard error.
 #[derive(Parser)]
 #[command(
     name = "survlatent",
@@ -61,6 +62,7 @@ Examples:
   survlatent logrank lung.csv --time time --event status --by sex --strata ph_ecog
   survlatent metrics test.csv --time days --event died --score risk --train train.csv
   survlatent generate --network ffhq.pkl --seeds 0-15,42 --trunc 0.7 --out faces
+  survlatent align photos faces --size 256
 
 What a table may hold:
   Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or
@@ -88,6 +90,7 @@ enum Command {
     Inspect(gan::inspect::Inspect),
     Fd(gan::fd::Fd),
     Train(Box<gan::train::Train>),
+    Align(align::Align),
 }
 
 fn main() -> ExitCode {
@@ -127,5 +130,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Inspect(verb) => verb.run(),
         Command::Fd(verb) => verb.run(),
         Command::Train(verb) => verb.run(),
+        Command::Align(verb) => verb.run(),
     }
 }

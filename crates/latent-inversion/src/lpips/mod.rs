@@ -7,7 +7,7 @@ mod features;
 #[cfg(feature = "stylegan2")]
 mod network;
 mod trunk;
-mod weights;
+pub(crate) mod weights;
 
 use burn::tensor::{Device, Tensor, TensorData};
 

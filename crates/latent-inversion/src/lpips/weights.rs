@@ -109,7 +109,8 @@ impl Lpips {
     }
 }
 
-fn read(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+/// A tensor by name, in single precision.
+pub(crate) fn read(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let fault = |reason: String| Error::Weights {
         reason: format!("`{name}`: {reason}"),
     };

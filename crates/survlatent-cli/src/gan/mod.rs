@@ -22,7 +22,7 @@ use survlatent::Error;
 use crate::failure::Failure;
 
 /// A bar on standard error where that is a terminal, nothing elsewhere.
-fn progress(count: usize, what: &'static str) -> ProgressBar {
+pub(crate) fn progress(count: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(count as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, {elapsed}, {eta}")
     {
@@ -34,7 +34,7 @@ fn progress(count: usize, what: &'static str) -> ProgressBar {
 }
 
 /// Makes the folder of the pictures.
-fn make_folder(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|source| {
         Failure::from(Error::Io {
             path: folder.to_owned(),

@@ -24,6 +24,7 @@ fn help_texts_are_as_written() {
         ("inspect", "inspect --help"),
         ("fd", "fd --help"),
         ("train", "train --help"),
+        ("align", "align --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));

@@ -1,5 +1,6 @@
 //! The program itself, run as a user runs it.
 
+mod align;
 mod bad_input;
 mod concordance;
 mod contract;
