@@ -4,12 +4,39 @@
 // AlexNet and PyPI are names.
 #![allow(clippy::doc_markdown)]
 
+mod adam;
 pub mod align;
+mod decoder;
+mod distribution;
+mod draws;
 mod error;
 pub mod face;
 mod file;
 pub mod lpips;
+mod objective;
 mod photo;
+mod projector;
 
+#[cfg(feature = "stylegan2")]
+pub use decoder::StyleGan2;
+pub use decoder::{Decoder, broadcast};
+pub use distribution::{WDistribution, Whitening};
+pub use draws::{CounterDraws, Draws};
 pub use error::{Error, Result};
+pub use objective::{Objective, Target, Terms, noise_penalty, to_256};
 pub use photo::{Photo, PhotoFault, PhotoLimits};
+pub use projector::{Coordinates, Projector, Space, State};
+
+/// The values of a tensor, last index fastest.
+pub(crate) fn floats<const D: usize>(x: burn::tensor::Tensor<D>) -> Vec<f32> {
+    let data = x.into_data_dtype(burn::tensor::DType::F32);
+    data.try_to_vec().unwrap_or_default()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,43 +1,12 @@
 //! LPIPS against the reference implementation.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
-use std::path::PathBuf;
+mod common;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use common::{floats, golden, image, numbers, with_formula};
 use latent_inversion::lpips::{Lpips, LpipsFeatures, Trunk};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
-
-fn golden(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/lpips");
-    std::fs::read(PathBuf::from(folder).join(name)).unwrap()
-}
-
-fn numbers(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
-    let view = file.tensor(name).unwrap();
-    let data = view.data();
-    match view.dtype() {
-        Dtype::F32 => data
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-            .collect(),
-        Dtype::F64 => data
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes(b.try_into().unwrap()) as f32)
-            .collect(),
-        // Bytes are pictures.
-        _ => data.iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect(),
-    }
-}
-
-fn image(file: &SafeTensors<'_>, name: &str, device: &Device) -> Tensor<4> {
-    let shape = file.tensor(name).unwrap().shape().to_vec();
-    Tensor::from_data(TensorData::new(numbers(file, name), shape), device)
-}
-
-fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data_dtype(DType::F32).try_to_vec().unwrap()
-}
+use safetensors::SafeTensors;
 
 #[track_caller]
 fn close(what: &str, found: &[f32], expected: &[f32], relative: f32) {
@@ -50,86 +19,9 @@ fn close(what: &str, found: &[f32], expected: &[f32], relative: f32) {
     }
 }
 
-/// The `n` weights that the golden files' formula gives.
-fn formula(seed: u64, n: usize, scale: f64) -> Vec<f32> {
-    (1..=n as u64)
-        .map(|i| {
-            let mut x = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            x ^= x >> 31;
-            let u = (x >> 40) as f64 / 16_777_216.0;
-            ((2.0 * u - 1.0) * scale) as f32
-        })
-        .collect()
-}
-
-/// A network with formula weights in its trunk and the golden file's heads.
-fn with_formula(trunk: Trunk, file: &SafeTensors<'_>, device: &Device) -> Lpips {
-    let (prefix, base, layers): (_, _, &[(usize, usize, usize, usize)]) = match trunk {
-        Trunk::AlexNet => (
-            "alex",
-            1000,
-            &[
-                (0, 3, 64, 11),
-                (3, 64, 192, 5),
-                (6, 192, 384, 3),
-                (8, 384, 256, 3),
-                (10, 256, 256, 3),
-            ],
-        ),
-        _ => (
-            "vgg",
-            2000,
-            &[
-                (0, 3, 64, 3),
-                (2, 64, 64, 3),
-                (5, 64, 128, 3),
-                (7, 128, 128, 3),
-                (10, 128, 256, 3),
-                (12, 256, 256, 3),
-                (14, 256, 256, 3),
-                (17, 256, 512, 3),
-                (19, 512, 512, 3),
-                (21, 512, 512, 3),
-                (24, 512, 512, 3),
-                (26, 512, 512, 3),
-                (28, 512, 512, 3),
-            ],
-        ),
-    };
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    let bytes = |values: Vec<f32>| values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    for (k, &(index, input, output, side)) in layers.iter().enumerate() {
-        let seed = base + 2 * k as u64;
-        let fan_in = input * side * side;
-        let weight = formula(seed, output * fan_in, (6.0 / fan_in as f64).sqrt());
-        let shape = vec![output, input, side, side];
-        tensors.push((format!("features.{index}.weight"), shape, bytes(weight)));
-        let bias = formula(seed + 1, output, 0.2);
-        tensors.push((format!("features.{index}.bias"), vec![output], bytes(bias)));
-    }
-    for (i, width) in trunk.widths().into_iter().enumerate() {
-        let head = numbers(file, &format!("{prefix}.lin{i}.weight"));
-        tensors.push((
-            format!("lin{i}.model.1.weight"),
-            vec![1, width, 1, 1],
-            bytes(head),
-        ));
-    }
-    let views = tensors.iter().map(|(name, shape, data)| {
-        (
-            name.clone(),
-            TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
-        )
-    });
-    let file = safetensors::serialize(views, None).unwrap();
-    Lpips::from_bytes(trunk, &file, device).unwrap()
-}
-
 #[test]
 fn distances_layers_maps_and_gradients_of_formula_weights() {
-    let bytes = golden("lpips.safetensors");
+    let bytes = golden("lpips/lpips.safetensors");
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let device = Device::default();
     for (trunk, name) in [(Trunk::AlexNet, "alex"), (Trunk::Vgg16, "vgg")] {
@@ -225,7 +117,7 @@ fn synthetic(a: f64, n: usize, device: &Device) -> Tensor<4> {
 }
 
 fn real_weights(lpips: &Lpips, net: &str, bound: f64) {
-    let text = golden("real_weights.json");
+    let text = golden("lpips/real_weights.json");
     let cases: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
     let mut seen = 0;
     for case in cases.iter().filter(|c| c["net"] == net) {
@@ -282,7 +174,7 @@ fn the_weights_that_ship_are_within_a_thousandth_of_the_full_ones() {
 #[test]
 #[ignore = "needs the weight files in single precision; see the crate's README"]
 fn full_weights_give_the_reference_distances() {
-    let folder = PathBuf::from(std::env::var_os("LPIPS_FILES").expect("LPIPS_FILES"));
+    let folder = std::path::PathBuf::from(std::env::var_os("LPIPS_FILES").expect("LPIPS_FILES"));
     let device = Device::default();
     for (file, net) in [("lpips_alexnet_f32", "alex"), ("lpips_vgg16_f32", "vgg")] {
         let path = folder.join(format!("{file}.safetensors"));

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::trunk::{Convolution, Step, Trunk};
 use super::{Lpips, upload};
 use crate::error::{Error, Result};
+use crate::hex;
 
 /// AlexNet with its heads; see `assets/README.md`.
 const ALEXNET: &[u8] = include_bytes!("../../assets/lpips_alexnet_f16.safetensors");
@@ -106,14 +107,6 @@ impl Lpips {
             normalize: false,
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A tensor by name, in single precision.
