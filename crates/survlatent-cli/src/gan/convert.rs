@@ -26,15 +26,21 @@ pub(crate) struct Convert {
     /// Write half-precision numbers: half the size, about three digits
     #[arg(long)]
     f16: bool,
-    /// Which network to write: G_ema, G, D or all
-    #[arg(long, value_name = "NAME", default_value = "all")]
-    which: String,
+    /// Which networks to write: G_ema, G, D, some of them, or all
+    #[arg(
+        long,
+        value_name = "NAME,..",
+        default_value = "all",
+        value_delimiter = ','
+    )]
+    which: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   survlatent convert ffhq.pkl ffhq.safetensors
-  survlatent convert 550000.pt faces.safetensors --which G_ema --f16";
+  survlatent convert 550000.pt faces.safetensors --which G_ema --f16
+  survlatent convert network-000200.safetensors small.safetensors --which G_ema,D --f16";
 
 fn safetensors(name: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(name);
@@ -57,7 +63,7 @@ impl Convert {
         let file = Checkpoint::open(&self.input).map_err(|error| in_file(&self.input, error))?;
         let mut networks = Vec::new();
         for (name, config) in file.networks() {
-            if self.which != "all" && self.which != name {
+            if !self.which.iter().any(|w| w == "all" || w == name) {
                 continue;
             }
             let network = match config {
@@ -71,11 +77,11 @@ impl Convert {
             let network = network.map_err(|error| in_file(&self.input, error))?;
             networks.push((name.to_owned(), network));
         }
-        if networks.is_empty() {
+        let written = |w: &str| w == "all" || networks.iter().any(|(name, _)| name == w);
+        if let Some(missing) = self.which.iter().find(|w| !written(w)) {
             let names: Vec<&str> = file.networks().map(|(name, _)| name).collect();
             return Err(Failure::usage(format!(
-                "no network `{}` in the file; it holds {}",
-                self.which,
+                "no network `{missing}` in the file; it holds {}",
                 names.join(", ")
             )));
         }

@@ -26,6 +26,9 @@ pub(crate) struct Fd {
     /// Real pictures: a folder or zip archive of PNG or JPEG files, cropped and shrunk as needed
     #[arg(long, value_name = "DIR|ZIP")]
     data: PathBuf,
+    /// Real pictures that the network has not seen, to compare how near they come to --data
+    #[arg(long, value_name = "DIR|ZIP")]
+    held_out: Option<PathBuf>,
     /// Pictures to generate, from seeds 0 on (default: as many as there are real ones)
     #[arg(long, value_name = "N", value_parser = value::count::<4>)]
     images: Option<usize>,
@@ -51,13 +54,15 @@ Distances:
   FD is the Frechet distance of the features (mean over the last layer of AlexNet or VGG16, the
   networks of LPIPS), KD the kernel distance; they carry the network's name and are not the FID and
   KID, which are Inception's. They depend on the number of pictures: compare at equal numbers.
-  precision and recall have three neighbours. nearest: median distance of a generated picture from
-  the nearest real one, and of a real one from the nearest other; far below that, a network has
-  learnt pictures by heart.
+  precision and recall have three neighbours. nearest: distance of a generated picture from the
+  nearest real one, of a real one from the nearest other, and of a picture of --held-out from the
+  nearest real one: median, and what one in twenty stays below. Generated pictures far nearer than
+  those that the network has not seen: it has learnt pictures by heart.
 
 JSON:
   network, real, generated (numbers of pictures), frechet, kernel, precision, recall,
-  nearest_real, nearest_among_real
+  nearest_real, nearest_among_real, nearest_held_out (null without --held-out), each with median
+  and twentieth
 
 Examples:
   survlatent fd --network network-000200.safetensors --data heldout --images 1000
@@ -72,8 +77,9 @@ struct Distances {
     kernel: f64,
     precision: f64,
     recall: f64,
-    nearest_real: f64,
-    nearest_among_real: f64,
+    nearest_real: Nearest,
+    nearest_among_real: Nearest,
+    nearest_held_out: Option<Nearest>,
     #[serde(skip)]
     quality: Quality,
 }
@@ -100,17 +106,26 @@ impl Fd {
                 "the network's pictures have {channels} channels; features need 1 or 3"
             )));
         }
-        let images = ImageFolder::default()
-            .with_resolution(side)
-            .with_channels(channels)
-            .with_set_aside(self.set_aside)
-            .open(&self.data)?;
-        for fault in images.set_aside() {
-            report::note(&format!("left out: {fault}"));
-        }
+        let open = |data: &PathBuf| {
+            let images = ImageFolder::default()
+                .with_resolution(side)
+                .with_channels(channels)
+                .with_set_aside(self.set_aside)
+                .open(data)?;
+            for fault in images.set_aside() {
+                report::note(&format!("left out: {fault}"));
+            }
+            Ok::<_, stylegan2_burn::Error>(images)
+        };
+        let images = open(&self.data)?;
+        let held_out = self.held_out.as_ref().map(open).transpose()?;
         let count = self.images.unwrap_or(images.len()).max(4);
-        let bar = progress(images.len() + count, "pictures");
-        let real = real(&lpips, &images, &device, self.batch, &mut |n| bar.inc(n))?;
+        let others = held_out.as_ref().map_or(0, ImageSource::len);
+        let bar = progress(images.len() + others + count, "pictures");
+        let mut features =
+            |images: &Images| real(&lpips, images, &device, self.batch, &mut |n| bar.inc(n));
+        let held_out = held_out.as_ref().map(&mut features).transpose()?;
+        let real = features(&images)?;
         let fake = self.generated(&lpips, &net, count, &bar)?;
         bar.finish_and_clear();
         let quality = Quality::measure(lpips.trunk().name(), &real, &fake, self.seed)?;
@@ -122,8 +137,12 @@ impl Fd {
             kernel: quality.kernel,
             precision: quality.precision_recall.precision,
             recall: quality.precision_recall.recall,
-            nearest_real: median(&nearest(&real, &fake)?),
-            nearest_among_real: median(&nearest_other(&real)?),
+            nearest_real: Nearest::of(&nearest(&real, &fake)?),
+            nearest_among_real: Nearest::of(&nearest_other(&real)?),
+            nearest_held_out: match held_out {
+                Some(held_out) => Some(Nearest::of(&nearest(&real, &held_out)?)),
+                None => None,
+            },
             quality,
         };
         report::result(self.json.then_some(&distances), &distances)
@@ -174,15 +193,39 @@ pub(super) fn real(
     Features::extract(lpips, batches)
 }
 
-fn median(neighbours: &[(usize, f64)]) -> f64 {
-    let mut distances: Vec<f64> = neighbours.iter().map(|n| n.1).collect();
-    distances.sort_unstable_by(f64::total_cmp);
-    let middle = distances.len() / 2;
-    if distances.len().is_multiple_of(2) {
-        f64::midpoint(distances[middle - 1], distances[middle])
-    } else {
-        distances[middle]
+/// Distances from the nearest neighbour.
+#[derive(Serialize)]
+struct Nearest {
+    median: f64,
+    /// What one in twenty stays below.
+    twentieth: f64,
+}
+
+impl Nearest {
+    fn of(neighbours: &[(usize, f64)]) -> Self {
+        let mut distances: Vec<f64> = neighbours.iter().map(|n| n.1).collect();
+        distances.sort_unstable_by(f64::total_cmp);
+        Self {
+            median: quantile(&distances, 0.5),
+            twentieth: quantile(&distances, 0.05),
+        }
     }
+}
+
+impl fmt::Display for Nearest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4} ({:.4})", self.median, self.twentieth)
+    }
+}
+
+/// Linear between the sorted values.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let at = q * (sorted.len() - 1) as f64;
+    // From 0 to the last index.
+    #[allow(clippy::cast_sign_loss)]
+    let below = at as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (at - below as f64) * (sorted[above] - sorted[below])
 }
 
 impl fmt::Display for Distances {
@@ -190,19 +233,30 @@ impl fmt::Display for Distances {
         writeln!(f, "{}", self.quality)?;
         writeln!(
             f,
-            "nearest     {:.4} from generated to real, {:.4} among real",
+            "nearest     {} from generated to real, {} among real",
             self.nearest_real, self.nearest_among_real
-        )
+        )?;
+        match &self.nearest_held_out {
+            Some(held_out) => writeln!(f, "            {held_out} from held-out to real"),
+            None => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::Nearest;
 
     #[test]
-    fn medians_of_odd_and_even_numbers() {
-        assert!((median(&[(0, 3.0), (1, 1.0), (2, 9.0)]) - 3.0).abs() < 1e-12);
-        assert!((median(&[(0, 3.0), (1, 1.0)]) - 2.0).abs() < 1e-12);
+    fn quantiles_lie_between_neighbours() {
+        let of = |distances: &[f64]| {
+            let neighbours: Vec<(usize, f64)> = distances.iter().map(|d| (0, *d)).collect();
+            let nearest = Nearest::of(&neighbours);
+            [nearest.median, nearest.twentieth]
+        };
+        let near = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).abs() + (a[1] - b[1]).abs() < 1e-12;
+        assert!(near(of(&[3.0, 1.0, 9.0]), [3.0, 1.2]));
+        assert!(near(of(&[3.0, 1.0]), [2.0, 1.1]));
+        assert!(near(of(&[4.0]), [4.0, 4.0]));
     }
 }

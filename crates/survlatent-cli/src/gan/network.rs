@@ -17,9 +17,10 @@ use crate::value;
 /// Which generator, and how it runs.
 #[derive(Args)]
 pub(crate) struct NetworkArgs {
-    /// Network file: .pkl (NVIDIA or TensorFlow), .pt (rosinality) or .safetensors (`convert`)
+    /// Network file: .pkl (NVIDIA or TensorFlow), .pt (rosinality) or .safetensors (`convert`);
+    /// default: the shipped network, faces of 64 px
     #[arg(long, value_name = "FILE")]
-    network: PathBuf,
+    network: Option<PathBuf>,
     /// Which generator of the file (default: G_ema if there is one)
     #[arg(long, value_name = "NAME")]
     which: Option<String>,
@@ -58,6 +59,11 @@ enum PrecisionArg {
     Bf16,
 }
 
+/// The network that comes with the program.
+pub(crate) fn shipped() -> Result<Checkpoint, Error> {
+    Checkpoint::from_bytes(survlatent::assets::FACES_64.to_vec())
+}
+
 /// An opened generator.
 pub(crate) struct Opened {
     pub(crate) generator: Generator,
@@ -77,19 +83,22 @@ enum Labels {
 impl NetworkArgs {
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
         let device = Device::default();
-        let file =
-            Checkpoint::open(&self.network).map_err(|error| in_file(&self.network, error))?;
+        let (path, file) = match &self.network {
+            Some(path) => (path.as_path(), Checkpoint::open(path)),
+            None => (Path::new("shipped network"), shipped()),
+        };
+        let file = file.map_err(|error| in_file(path, error))?;
         let name = match &self.which {
             Some(name) => name.as_str(),
-            None => file.default_generator().ok_or_else(|| {
-                Failure::run(format!("{}: holds no generator", self.network.display()))
-            })?,
+            None => file
+                .default_generator()
+                .ok_or_else(|| Failure::run(format!("{}: holds no generator", path.display())))?,
         };
         let config = file.generator_config(name).map_err(choice)?.clone();
         let labels = self.labels(&config)?;
         let generator = file
             .generator(name, &device)
-            .map_err(|error| in_file(&self.network, error))?;
+            .map_err(|error| in_file(path, error))?;
         let options = SynthesisOptions {
             noise: match self.noise {
                 NoiseArg::Const => Noise::Const,

@@ -21,7 +21,7 @@ use stylegan2_burn::train::{
 use stylegan2_burn::{Checkpoint, Generator, SynthesisOptions, Truncation, seed};
 
 use super::fd;
-use super::network::in_file;
+use super::network::{in_file, shipped};
 use crate::failure::Failure;
 use crate::{report, value};
 
@@ -40,7 +40,8 @@ pub(crate) struct Train {
     /// Go on with a run from its last state; settings are the run's, --kimg may be raised
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "from"])]
     resume: Option<PathBuf>,
-    /// Start from the networks of this file (.pkl, .pt or .safetensors)
+    /// Start from the networks of this file (.pkl, .pt or .safetensors), or from those that ship
+    /// (`--from shipped`: faces of 64 px)
     #[arg(long, value_name = "NET")]
     from: Option<PathBuf>,
     /// Settings of networks and training
@@ -134,6 +135,7 @@ Files in the folder of the run:
 Examples:
   survlatent train --data faces --out run --mirror --resolution 64 --kimg 1000
   survlatent train --data portraits --out tuned --from ffhq.pkl --freeze-d 4 --kimg 200
+  survlatent train --data portraits --out tuned --from shipped --resolution 64 --kimg 20
   survlatent train --data faces --resume run --kimg 2000";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -207,7 +209,12 @@ impl Train {
             None => None,
             Some(path) => {
                 plan = plan.fine_tuning();
-                Some((path, Checkpoint::open(path).map_err(|e| in_file(path, e))?))
+                let file = if path.as_os_str() == "shipped" {
+                    shipped()
+                } else {
+                    Checkpoint::open(path)
+                };
+                Some((path, file.map_err(|e| in_file(path, e))?))
             }
         };
         self.adjust(&mut plan);
