@@ -198,6 +198,37 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// CPU seconds of a task of a Python script beside the benchmarks, and what it prints.
+    pub fn run_python(
+        &self,
+        script: &str,
+        task: &str,
+        data: &Data,
+        ratio: f64,
+    ) -> Option<(f64, String)> {
+        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let mut command = Command::new(python);
+        command
+            .arg(
+                Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join("peers")
+                    .join(script),
+            )
+            .arg(task)
+            .arg(self.folder.path())
+            .args([data.n, data.p].map(|k| k.to_string()))
+            .arg(ratio.to_string());
+        for name in ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"] {
+            command.env(name, "1");
+        }
+        let output = command.output().ok().filter(|o| o.status.success())?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let (seconds, said) = text.lines().last()?.split_once('|')?;
+        Some((seconds.trim().parse().ok()?, said.trim().to_owned()))
+    }
+}
+
 fn run_single_threaded(file: &Path) -> Option<String> {
     let output = Command::new("Rscript")
         .arg(file)

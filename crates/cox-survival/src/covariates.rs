@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::sparse::{Places, SparseColumns};
 
 #[derive(Debug, Clone)]
 enum Values<'a> {
@@ -10,6 +11,8 @@ enum Values<'a> {
     F32(&'a [f32]),
     /// Each column somewhere else; the strides are those of one column.
     Columns(Arc<[&'a [f64]]>),
+    /// The strides are those of one column here too.
+    Sparse(SparseColumns<'a>),
 }
 
 /// Covariates of `n` patients in `p` columns, borrowed: nothing is copied until a fit needs it.
@@ -124,6 +127,27 @@ impl<'a> Covariates<'a> {
         })
     }
 
+    pub(crate) fn from_sparse(matrix: SparseColumns<'a>) -> Self {
+        Self {
+            n: matrix.n(),
+            p: matrix.p(),
+            values: Values::Sparse(matrix),
+            row_stride: 1,
+            column_stride: 0,
+            names: None,
+            rows: None,
+        }
+    }
+
+    /// The sparse matrix, if it is one, and where its rows go when view row `order[k]` goes to `k`.
+    pub(crate) fn sparse(&self, order: &[u32]) -> Option<(&SparseColumns<'a>, Places)> {
+        let Values::Sparse(matrix) = &self.values else {
+            return None;
+        };
+        let rows = order.iter().map(|&i| self.memory_row(i as usize));
+        Some((matrix, Places::new(matrix.n(), rows)))
+    }
+
     /// Gives the columns names, used in results and in error messages (`x1`, `x2`, ... otherwise).
     pub fn with_names<S: Into<String>>(
         mut self,
@@ -175,6 +199,7 @@ impl<'a> Covariates<'a> {
             Values::F64(v) => v[at],
             Values::F32(v) => f64::from(v[at]),
             Values::Columns(columns) => columns[j][row],
+            Values::Sparse(matrix) => matrix.get(row, j),
         }
     }
 
@@ -212,6 +237,10 @@ impl<'a> Covariates<'a> {
     /// Linear predictor `x' beta` of every row.
     pub fn times(&self, beta: &[f64]) -> Result<Vec<f64>> {
         crate::error::check_length("beta", beta.len(), self.p)?;
+        if let Values::Sparse(matrix) = &self.values {
+            let eta = matrix.times(beta);
+            return Ok((0..self.n).map(|i| eta[self.memory_row(i)]).collect());
+        }
         let mut eta = vec![0.0; self.n];
         let rows: Vec<u32> = (0..self.n as u32).collect();
         let mut column = vec![0.0; self.n];
@@ -230,6 +259,18 @@ impl<'a> Covariates<'a> {
         if rows.is_empty() {
             return;
         }
+        if let Some((matrix, places)) = self.sparse(rows) {
+            out.fill(0.0);
+            for (k, out) in out.chunks_exact_mut(rows.len()).enumerate() {
+                let (rows, values) = matrix.column(first + k);
+                for (&row, &value) in rows.iter().zip(values) {
+                    for &place in places.of(row) {
+                        out[place as usize] = value;
+                    }
+                }
+            }
+            return;
+        }
         let rows: Vec<usize> = rows
             .iter()
             .map(|&i| self.memory_row(i as usize) * self.row_stride)
@@ -245,6 +286,7 @@ impl<'a> Covariates<'a> {
                     }
                 }
             }
+            Values::Sparse(_) => {}
         }
     }
 
@@ -264,6 +306,13 @@ impl<'a> Covariates<'a> {
                     }
                 }
             }
+            Values::Sparse(matrix) => {
+                for (row, out) in starts.zip(out.chunks_exact_mut(self.p)) {
+                    for (j, out) in out.iter_mut().enumerate() {
+                        *out = matrix.get(row, j);
+                    }
+                }
+            }
         }
     }
 
@@ -279,12 +328,17 @@ impl<'a> Covariates<'a> {
 
     /// Finiteness of the selected rows only: the others do not matter here.
     fn check_selection(&self) -> Result<()> {
+        if let Values::Sparse(matrix) = &self.values
+            && matrix.not_finite().is_none()
+        {
+            return Ok(());
+        }
         let finite_row = |row: usize| {
             let start = self.memory_row(row) * self.row_stride;
             match &self.values {
                 Values::F64(v) => v[start..start + self.p].iter().all(|v| v.is_finite()),
                 Values::F32(v) => v[start..start + self.p].iter().all(|v| v.is_finite()),
-                Values::Columns(_) => false,
+                Values::Columns(_) | Values::Sparse(_) => false,
             }
         };
         for row in 0..self.n {
@@ -331,6 +385,7 @@ impl<'a> Covariates<'a> {
                 let row = column.iter().position(|v| !v.is_finite())?;
                 Some(j * self.n + row)
             }),
+            Values::Sparse(matrix) => matrix.not_finite().map(|(row, j)| j * self.n + row),
         };
         match bad {
             None => Ok(()),

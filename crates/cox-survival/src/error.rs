@@ -28,6 +28,26 @@ pub enum Error {
         /// Values given.
         found: usize,
     },
+    /// A sparse matrix with a part that is too long or too short.
+    #[error("sparse matrix: `{part}` has {found} values, {expected} are needed")]
+    SparseLength {
+        /// Which part.
+        part: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length it should have.
+        expected: usize,
+    },
+    /// A sparse matrix with a column that cannot be.
+    #[error("sparse matrix, column {}: {value} {fault}", column + 1)]
+    SparseEntry {
+        /// Column, from 0.
+        column: usize,
+        /// The row, from 0, or the end of the column that is wrong.
+        value: usize,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// A value that is NaN or infinite.
     #[error("column `{column}`, row {}: {value} is not a finite number", row + 1)]
     NotFinite {

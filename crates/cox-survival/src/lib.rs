@@ -5,7 +5,7 @@
 //! | step | types |
 //! |---|---|
 //! | the outcome: checked and sorted once | [`Surv`], [`SurvBuilder`] (entry, strata, weights) |
-//! | the features: a borrowed matrix, `f64` or `f32`, by rows or by columns | [`Covariates`] |
+//! | the features: a borrowed matrix, `f64` or `f32`, by rows or by columns, dense or sparse | [`Covariates`], [`SparseColumns`] |
 //! | a Cox model | [`CoxPh`] to [`CoxFit`]; [`Ties`], [`BaselineHazard`], [`Warning`] |
 //! | its residuals, curves and tests | [`CoxDiagnostics`]; [`Schoenfeld`], [`Zph`], [`CoxCurves`], [`CoxCurve`], [`collapse`] |
 //! | comparisons | [`Contrast`], [`anova()`] to [`Anova`] |
@@ -55,6 +55,7 @@ mod progress;
 #[cfg(test)]
 mod settings_test;
 mod sort;
+mod sparse;
 mod step;
 mod surv;
 mod table;
@@ -95,6 +96,7 @@ pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 #[cfg(feature = "plot")]
 pub use plot::{Chart, ForestPlot, ForestRow, KmPlot, Picture, svg_to_png};
 pub use progress::{Observer, Progress};
+pub use sparse::SparseColumns;
 pub use step::StepFunction;
 pub use surv::{Surv, SurvBuilder};
 pub use table::Table;

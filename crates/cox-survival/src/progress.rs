@@ -39,6 +39,15 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// Goes on after `done` units.
+    #[cfg(feature = "deep")]
+    pub(crate) fn after(done: usize, total: usize, observer: &'a Observer<'a>) -> Self {
+        Self {
+            done: AtomicUsize::new(done),
+            ..Self::new(total, observer)
+        }
+    }
+
     /// One more unit is done.
     pub(crate) fn step(&self) -> Result<()> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;

@@ -4,7 +4,6 @@ use clap::Args;
 
 use crate::data::{FeatureFlags, Outcome};
 #[cfg(not(feature = "deep"))]
-#[cfg(not(feature = "deep"))]
 use crate::failure::Failure;
 use crate::value;
 
@@ -72,6 +71,9 @@ pub(crate) struct DeepSurv {
     /// Write the trained network to this safetensors file
     #[arg(long, value_name = "FILE")]
     save: Option<std::path::PathBuf>,
+    /// Keep the state of the training in this file, and go on from it if it is there
+    #[arg(long, value_name = "FILE")]
+    state: Option<std::path::PathBuf>,
 }
 
 const AFTER: &str = "\
@@ -130,7 +132,13 @@ mod with_networks {
                 bar.inc(1);
                 ControlFlow::Continue(())
             };
-            let fit = settings.fit_with(surv, &x, &device, &watch)?;
+            let fit = match &self.state {
+                None => settings.fit_with(surv, &x, &device, &watch)?,
+                Some(path) => {
+                    let state = deep::TrainingState::new(path);
+                    settings.fit_resumable(surv, &x, &device, &watch, &state)?
+                }
+            };
             let cv = match self.cv {
                 None => None,
                 Some(k) => {

@@ -82,7 +82,10 @@ impl<'a> Likelihood<'a> {
             curvature: vec![0.0; n],
             groups: vec![GroupTerms::default(); sorted.groups.len()],
             shift: vec![0.0; sorted.strata.len()],
-            cumulative: vec![Sum::default(); sorted.groups.len()],
+            cumulative: match sorted.entry {
+                Some(_) => vec![Sum::default(); sorted.groups.len()],
+                None => Vec::new(),
+            },
         }
     }
 

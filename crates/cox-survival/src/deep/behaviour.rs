@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Activation, Batches, DeepSurv, DeepSurvFit, Norm};
+use super::{Activation, Batches, DeepSurv, DeepSurvFit, Norm, TrainingState};
 use crate::{Covariates, CoxPh, Error, Progress, Surv, Ties, concordance};
 
 struct Data {
@@ -181,6 +181,90 @@ fn a_file_holds_all_of_it() {
             .to_string()
             .contains("none.safetensors")
     );
+}
+
+#[test]
+fn a_training_goes_on_with_the_same_bits() {
+    let data = data(90, 4, 11, |x| x[0] - x[1] * x[1]);
+    let surv = Surv::new(&data.time, &data.event).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let base = DeepSurv::new().hidden(&[8, 6]).epochs(9).seed(3);
+    let base = base.learning_rate(0.02).learning_rate_decay(0.9);
+    let variants = [
+        base.clone().dropout(0.3).norm(Norm::Batch),
+        base.clone()
+            .batches(Batches::InRiskSets { size: 25 })
+            .norm(Norm::Layer)
+            .weight_decay(0.1)
+            .early_stopping(0.25, 6),
+        base.clone().batches(Batches::CaseControl {
+            size: 16,
+            controls: 2,
+        }),
+        base.clone().hidden(&[]),
+    ];
+    for (k, settings) in variants.iter().enumerate() {
+        let whole = settings.fit(&surv, &data.x(), &device()).unwrap();
+        let state = TrainingState::new(folder.path().join(format!("{k}"))).every(2);
+        let fit = |settings: &DeepSurv, upto: usize| {
+            let stop = |p: Progress| {
+                if p.done >= upto {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            };
+            settings.fit_resumable(&surv, &data.x(), &device(), &stop, &state)
+        };
+        // Stopped at the third and the fifth epoch (of which the file may miss none).
+        for upto in [3, 5] {
+            assert_eq!(fit(settings, upto).unwrap_err(), Error::Interrupted);
+        }
+        assert_eq!(fit(settings, usize::MAX).unwrap(), whole, "{settings:?}");
+        // Done: nothing is trained again.
+        assert_eq!(fit(settings, 0).unwrap(), whole);
+        // More epochs than asked for at first.
+        let longer = settings.clone().epochs(12);
+        let want = longer.fit(&surv, &data.x(), &device()).unwrap();
+        assert_eq!(fit(&longer, usize::MAX).unwrap(), want);
+    }
+}
+
+#[test]
+fn a_state_of_something_else_is_refused() {
+    let one = data(60, 2, 12, |x| x[0]);
+    let other = data(60, 2, 13, |x| x[0]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let state = TrainingState::new(&path);
+    let settings = DeepSurv::new().hidden(&[3]).epochs(2);
+    let fit = |settings: &DeepSurv, data: &Data| {
+        let surv = Surv::new(&data.time, &data.event).unwrap();
+        let go = |_: Progress| ControlFlow::Continue(());
+        settings.fit_resumable(&surv, &data.x(), &device(), &go, &state)
+    };
+    fit(&settings, &one).unwrap();
+    let said = |found: crate::Result<DeepSurvFit>| found.unwrap_err().to_string();
+    assert!(said(fit(&settings.clone().seed(1), &one)).contains("other settings"));
+    assert!(said(fit(&settings, &other)).contains("other data"));
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in (0..bytes.len()).step_by(31) {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        assert!(matches!(fit(&settings, &one), Err(Error::File { .. })));
+    }
+    for at in (0..bytes.len()).step_by(17) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x11;
+        std::fs::write(&path, &damaged).unwrap();
+        let _ = fit(&settings, &one);
+    }
+    let fit = DeepSurv::new().hidden(&[3]).epochs(1);
+    let surv = Surv::new(&one.time, &one.event).unwrap();
+    let fit = fit.fit(&surv, &one.x(), &device()).unwrap();
+    fit.save(&path).unwrap();
+    let go = |_: Progress| ControlFlow::Continue(());
+    let found = settings.fit_resumable(&surv, &one.x(), &device(), &go, &state);
+    assert!(said(found).contains("no state of a DeepSurv training"));
 }
 
 #[test]

@@ -70,6 +70,26 @@ pub(super) struct Weights {
 }
 
 impl Weights {
+    /// Sizes of the parameters, in the order of [`Network::updated`].
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        let layers = self.layers.iter().flat_map(|l| {
+            let all = [&l.weight, &l.bias, &l.gain, &l.shift];
+            all.map(Vec::len).into_iter().filter(|&size| size > 0)
+        });
+        layers.chain([self.head.len()]).collect()
+    }
+
+    /// Running mean and variance of every layer with batch normalisation.
+    pub(super) fn running(&self, device: &Device) -> Vec<(Tensor<1>, Tensor<1>)> {
+        let tensor = |values: &[f32]| {
+            Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+        };
+        let layers = self.layers.iter().filter(|layer| !layer.mean.is_empty());
+        layers
+            .map(|layer| (tensor(&layer.mean), tensor(&layer.variance)))
+            .collect()
+    }
+
     /// Uniform with variance `1 / inputs` (`SELU`) or `2 / inputs` (`ReLU`); the head starts small, so
     /// that the first risks are nearly equal.
     pub(super) fn initial(p: usize, shape: &Shape, rng: &mut ChaCha8Rng) -> Self {
@@ -207,7 +227,33 @@ pub(super) struct Training {
     pub(super) running: Vec<(Tensor<1>, Tensor<1>)>,
 }
 
+/// What a step of an optimiser does to a parameter.
+pub(super) trait Update {
+    fn update<const D: usize>(&mut self, value: Tensor<D>) -> Tensor<D>;
+}
+
 impl Network {
+    /// Every parameter replaced, always in the same order.
+    pub(super) fn updated(self, by: &mut impl Update) -> Self {
+        fn one<const D: usize>(
+            parameter: Param<Tensor<D>>,
+            by: &mut impl Update,
+        ) -> Param<Tensor<D>> {
+            Param::from_tensor(by.update(parameter.into_value()))
+        }
+        let hidden = self.hidden.into_iter().map(|hidden| Hidden {
+            weight: one(hidden.weight, by),
+            bias: one(hidden.bias, by),
+            gain: hidden.gain.map(|gain| one(gain, by)),
+            shift: hidden.shift.map(|shift| one(shift, by)),
+        });
+        let hidden = hidden.collect();
+        Self {
+            hidden,
+            head: one(self.head, by),
+        }
+    }
+
     pub(super) fn new(weights: &Weights, device: &Device) -> Self {
         let mut inputs = weights.layers.first().map_or(weights.head.len(), |first| {
             first.weight.len() / first.bias.len()
@@ -312,7 +358,7 @@ fn matrix(values: &[f32], shape: [usize; 2], device: &Device) -> Param<Tensor<2>
     Param::from_tensor(Tensor::from_data(data, device))
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data_dtype(burn::tensor::DType::F32);
     data.try_to_vec::<f32>().unwrap_or_default()
 }

@@ -1,15 +1,16 @@
 //! Settings, and the loop over batches and epochs.
 
-use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::adamw::AdamW;
 use super::fit::{DeepSurvFit, Epoch, Inputs};
 use super::loss::PartialLikelihood;
 use super::network::{Activation, Network, Norm, Shape, Training, Weights};
+use super::state::{self, Standing, TrainingState};
 use crate::covariates::Covariates;
 use crate::cox::Ties;
 use crate::error::{Error, Result};
@@ -189,6 +190,14 @@ impl DeepSurv {
         &self.shape
     }
 
+    pub(super) fn seeded(&self) -> u64 {
+        self.seed
+    }
+
+    pub(super) fn decayed(&self) -> f64 {
+        self.weight_decay
+    }
+
     pub(super) fn tied(&self) -> Ties {
         self.ties
     }
@@ -209,20 +218,89 @@ impl DeepSurv {
         device: &Device,
         observer: &Observer<'_>,
     ) -> Result<DeepSurvFit> {
+        self.train(surv, x, device, observer, None)
+    }
+
+    /// [`DeepSurv::fit_with`] that can be interrupted: goes on from the state if its file is there, and keeps
+    /// it up to date while it trains.
+    ///
+    /// A training that goes on computes, on the same kind of device, the same bits as one that never
+    /// stopped. The observer interrupts it by `ControlFlow::Break`; the state is then written before
+    /// [`Error::Interrupted`] is returned. With more epochs than before a finished training goes
+    /// on too; one that is further already is returned as it stands.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use burn::tensor::Device;
+    /// use cox_survival::deep::{DeepSurv, TrainingState};
+    /// use cox_survival::{Covariates, Error, Progress, Surv};
+    /// let x: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 11)).collect();
+    /// let time: Vec<f64> = (0..40).map(|i| f64::from(1 + i * 5 % 17)).collect();
+    /// let (surv, x) = (Surv::new(&time, &[true; 40])?, Covariates::from_rows(&x, 40, 1)?);
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let state = TrainingState::new(folder.path().join("training.safetensors"));
+    /// let settings = DeepSurv::new().hidden(&[4]).epochs(6);
+    /// let stop = |p: Progress| if p.done == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    /// let stopped = settings.fit_resumable(&surv, &x, &Device::flex(), &stop, &state);
+    /// assert_eq!(stopped.unwrap_err(), Error::Interrupted);
+    /// let go = |_: Progress| ControlFlow::Continue(());
+    /// let fit = settings.fit_resumable(&surv, &x, &Device::flex(), &go, &state)?;
+    /// assert_eq!(fit, settings.fit(&surv, &x, &Device::flex())?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`DeepSurv::fit_with`]; [`Error::File`] for a file that cannot be written, is no such state, or
+    /// belongs to other settings (the number of epochs aside) or other data.
+    pub fn fit_resumable(
+        &self,
+        surv: &Surv,
+        x: &Covariates<'_>,
+        device: &Device,
+        observer: &Observer<'_>,
+        state: &TrainingState,
+    ) -> Result<DeepSurvFit> {
+        self.train(surv, x, device, observer, Some(state))
+    }
+
+    fn train(
+        &self,
+        surv: &Surv,
+        x: &Covariates<'_>,
+        device: &Device,
+        observer: &Observer<'_>,
+        file: Option<&TrainingState>,
+    ) -> Result<DeepSurvFit> {
         self.check(surv, x)?;
         let inputs = Inputs::new(surv, x, self.standardize)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let (train, held) = self.split(surv)?;
         let train_surv = surv.subset(&train)?;
         let device = device.clone().autodiff();
+        let values = inputs.rows(x, &train);
+        let fingerprint = file.map_or(0, |_| state::fingerprint(surv, &inputs, &values));
+        let found = match file {
+            Some(file) => state::load(file.path(), self, x.p(), fingerprint, &device)?,
+            None => None,
+        };
+        let (mut standing, weights, rng) = found.unwrap_or_else(|| {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+            let weights = Weights::initial(x.p(), &self.shape, &mut rng);
+            let standing = Standing {
+                history: Vec::with_capacity(self.epochs),
+                rate: self.learning_rate,
+                best: None,
+                optimiser: AdamW::new(self.weight_decay),
+            };
+            (standing, weights, rng)
+        });
         let mut run = Run {
             settings: self,
             surv: &train_surv,
-            values: inputs.rows(x, &train),
+            values,
             p: x.p(),
-            network: Network::new(&Weights::initial(x.p(), &self.shape, &mut rng), &device),
+            network: Network::new(&weights, &device),
             training: Training {
-                running: self.running(&device),
+                running: weights.running(&device.clone().inner()),
                 rng,
             },
             full: PartialLikelihood::new(&train_surv, self.ties, &device)?,
@@ -232,17 +310,19 @@ impl DeepSurv {
             Some(held) => Some((surv.subset(held)?, inputs.standardised(x, held))),
             None => None,
         };
-        let mut optimiser = AdamWConfig::new()
-            .with_weight_decay(self.weight_decay as f32)
-            .init();
-        let counter = Counter::new(self.epochs, observer);
-        let mut history = Vec::with_capacity(self.epochs);
-        let mut best: Option<(f64, usize, Weights)> = None;
-        let mut rate = self.learning_rate;
-        for epoch in 0..self.epochs {
-            let loss =
-                run.epoch(&mut |network, gradients| optimiser.step(rate, network, gradients));
-            rate *= self.decay;
+        let save = |standing: &Standing, run: &Run<'_>| match file {
+            Some(file) => {
+                let network = run.network.weights(&run.training);
+                let rng = &run.training.rng;
+                state::save(file.path(), self, fingerprint, standing, &network, rng)
+            }
+            None => Ok(()),
+        };
+        let counter = Counter::after(standing.history.len(), self.epochs, observer);
+        while standing.history.len() < self.epochs && !self.has_stopped(&standing) {
+            let epoch = standing.history.len();
+            let loss = run.epoch(standing.rate, &mut standing.optimiser);
+            standing.rate *= self.decay;
             if !loss.is_finite() {
                 return Err(Error::Diverged { epoch });
             }
@@ -252,43 +332,44 @@ impl DeepSurv {
                 let found =
                     super::fit::loss(judge, self.ties, &weights.evaluate(&self.shape, x.clone()));
                 validation = Some(found);
-                if best.as_ref().is_none_or(|(b, ..)| found < *b) {
-                    best = Some((found, epoch, weights));
+                let least = |(best, _): &(usize, Weights)| standing.history[*best].validation;
+                let least = standing.best.as_ref().map(least);
+                if least.is_none_or(|least| least.is_some_and(|least| found < least)) {
+                    standing.best = Some((epoch, weights));
                 }
             }
-            history.push(Epoch {
+            standing.history.push(Epoch {
                 training: loss,
                 validation,
             });
-            counter.step()?;
-            let since = best.as_ref().map_or(0, |(_, at, _)| epoch - at);
-            if self
-                .early_stopping
-                .is_some_and(|(_, patience)| since >= patience)
-            {
-                break;
+            let told = counter.step();
+            if told.is_err() || file.is_some_and(|file| file.is_due(epoch + 1)) {
+                save(&standing, &run)?;
             }
+            told?;
         }
-        let last = history.len() - 1;
-        let (epoch, weights) = match best {
-            Some((_, epoch, weights)) => (epoch, weights),
-            None => (last, run.network.weights(&run.training)),
-        };
-        DeepSurvFit::assemble(self.clone(), surv, x, inputs, weights, history, epoch)
+        save(&standing, &run)?;
+        let last = standing.history.len() - 1;
+        let (epoch, weights) = standing
+            .best
+            .unwrap_or_else(|| (last, run.network.weights(&run.training)));
+        DeepSurvFit::assemble(
+            self.clone(),
+            surv,
+            x,
+            inputs,
+            weights,
+            standing.history,
+            epoch,
+        )
     }
 
-    fn running(&self, device: &Device) -> Vec<(Tensor<1>, Tensor<1>)> {
-        if self.shape.norm != Norm::Batch {
-            return Vec::new();
-        }
-        let plain = device.clone().inner();
-        let start = |&width: &usize| {
-            (
-                Tensor::zeros([width], &plain),
-                Tensor::ones([width], &plain),
-            )
+    /// Whether the patience with those held out is at its end.
+    fn has_stopped(&self, standing: &Standing) -> bool {
+        let (Some((_, patience)), Some((best, _))) = (self.early_stopping, &standing.best) else {
+            return false;
         };
-        self.shape.hidden.iter().map(start).collect()
+        standing.history.len() > best + patience
     }
 
     /// Rows to train on, and rows to judge by.
@@ -372,14 +453,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Mean loss over the steps of one epoch, each followed by `update`.
-    fn epoch(&mut self, update: &mut dyn FnMut(Network, GradientsParams) -> Network) -> f64 {
+    /// Mean loss over the steps of one epoch, each followed by one of the optimiser.
+    fn epoch(&mut self, rate: f64, optimiser: &mut AdamW) -> f64 {
         match self.settings.batches {
             Batches::Full => {
                 let full = self.full.clone();
                 let rows: Vec<usize> = (0..self.surv.n()).collect();
                 let log_risk = self.risk(&rows);
-                self.step(full.loss(log_risk).ok(), update)
+                self.step(full.loss(log_risk).ok(), rate, optimiser)
             }
             Batches::InRiskSets { size } => {
                 let mut rows: Vec<usize> = (0..self.surv.n()).collect();
@@ -393,7 +474,7 @@ impl Run<'_> {
                     let log_risk = self.risk(rows);
                     let loss = PartialLikelihood::new(&surv, self.settings.ties, &self.device);
                     let loss = loss.and_then(|plan| plan.loss(log_risk)).ok();
-                    losses.push(self.step(loss, update));
+                    losses.push(self.step(loss, rate, optimiser));
                 }
                 losses.iter().sum::<f64>() / losses.len() as f64
             }
@@ -403,7 +484,7 @@ impl Run<'_> {
                 let mut losses = Vec::new();
                 for cases in cases.chunks(size) {
                     let loss = self.against_controls(cases, controls);
-                    losses.push(self.step(Some(loss), update));
+                    losses.push(self.step(Some(loss), rate, optimiser));
                 }
                 losses.iter().sum::<f64>() / losses.len() as f64
             }
@@ -455,16 +536,13 @@ impl Run<'_> {
         self.network.forward(x, shape, &mut self.training)
     }
 
-    fn step(
-        &mut self,
-        loss: Option<Tensor<1>>,
-        update: &mut dyn FnMut(Network, GradientsParams) -> Network,
-    ) -> f64 {
+    fn step(&mut self, loss: Option<Tensor<1>>, rate: f64, optimiser: &mut AdamW) -> f64 {
         let Some(loss) = loss else { return f64::NAN };
         let value = loss.clone().into_scalar::<f32>();
         if value.is_finite() {
-            let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-            self.network = update(self.network.clone(), gradients);
+            let gradients = loss.backward();
+            let network = self.network.clone();
+            self.network = network.updated(&mut optimiser.step(rate, &gradients));
         }
         f64::from(value)
     }

@@ -281,3 +281,45 @@ impl NestedFit {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cox::twins::cohort;
+
+    #[test]
+    fn an_offset_counts_in_every_fit_and_in_every_prediction() {
+        let data = cohort(120, 8, 23, false, false);
+        let (surv, x) = (data.surv().unwrap(), data.covariates());
+        let offset: Vec<f64> = (0..120)
+            .map(|i| 0.9 * x.get(i, 0) - 0.2 * x.get(i, 5))
+            .collect();
+        let outer = Folds::stratified(&surv, 4, 9).unwrap();
+        let path = CoxPath::new().n_lambda(15).lambda_min_ratio(0.05);
+        let nested = |path: CoxPath| NestedCv::new(path).seed(2).fit(&surv, &x, &outer).unwrap();
+        let found = nested(path.clone().offset(offset.clone()));
+        for fold in 0..4 {
+            // The same by hand, at the penalty that was chosen.
+            let (train, held) = (outer.training(fold), outer.held_out(fold));
+            let of = |rows: &[usize]| rows.iter().map(|&i| offset[i]).collect::<Vec<f64>>();
+            let chosen = found.chosen()[fold];
+            let one = path
+                .clone()
+                .alpha(chosen.alpha)
+                .lambdas(vec![chosen.lambda]);
+            let one = one.offset(of(&train));
+            let part = surv.subset(&train).unwrap();
+            let fit = one.fit(&part, &x.select(&train).unwrap()).unwrap();
+            let beta = fit.beta(0).dense(8);
+            let risk = x.select(&held).unwrap().times(&beta).unwrap();
+            for ((row, risk), offset) in held.iter().zip(risk).zip(of(&held)) {
+                let found = found.risk()[*row];
+                assert!(
+                    (found - risk - offset).abs() < 1e-5,
+                    "{found} {risk} {offset}"
+                );
+            }
+        }
+        assert_ne!(found.risk(), nested(path).risk());
+    }
+}

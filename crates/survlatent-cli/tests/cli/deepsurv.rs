@@ -51,6 +51,22 @@ fn a_network_is_trained_judged_and_saved() {
 
 #[cfg(feature = "deep")]
 #[test]
+fn a_training_goes_on_from_its_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.safetensors");
+    let line = "deepsurv {} --time t --event e --hidden 4 --dropout 0.2 --json --epochs";
+    let whole = run_on(&cohort(), &format!("{line} 25")).json();
+    let kept = format!("--state {}", state.display());
+    let part = run_on(&cohort(), &format!("{line} 15 {kept}")).json();
+    assert_eq!(part["loss"].as_array().unwrap().len(), 15);
+    let rest = run_on(&cohort(), &format!("{line} 25 {kept}")).json();
+    assert_eq!(rest, whole);
+    let other = format!("{line} 25 {kept} --lr 0.1");
+    run_on(&cohort(), &other).fails(1, &["state.safetensors", "other settings"]);
+}
+
+#[cfg(feature = "deep")]
+#[test]
 fn faults_are_told() {
     let csv = cohort();
     run_on(&csv, "deepsurv {} --time t --event e --dropout 2").fails(2, &["--dropout"]);

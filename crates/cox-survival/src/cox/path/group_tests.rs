@@ -264,3 +264,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn threads_do_not_change_a_bit_of_a_path_of_groups() {
+    // Wide enough for the products to be shared among threads.
+    let data = cohort(700, 120, 17, false, false);
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    let settings = CoxPath::new().groups((0..120).map(|j| j / 30).collect());
+    let settings = settings.n_lambda(12).lambda_min_ratio(0.1);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let fit = pool.build().unwrap().install(|| settings.fit(&surv, &x));
+        fit.unwrap()
+    };
+    let one = run(1);
+    assert!(one.df().last().is_some_and(|&df| df > 0));
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(3));
+}

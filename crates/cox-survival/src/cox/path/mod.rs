@@ -18,6 +18,7 @@ mod ridge;
 mod settings;
 mod single;
 mod solver;
+mod sparse;
 mod stale;
 mod wide;
 

@@ -677,6 +677,7 @@ fn where_one_starts_does_not_matter() {
                 .unwrap()
                 .install(|| settings.fit(&surv, &x).unwrap())
         };
+        assert_eq!(threads(1), threads(2));
         assert_eq!(threads(1), threads(3));
     }
 }

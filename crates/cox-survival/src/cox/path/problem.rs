@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::groups::Groups;
 use super::single::{Single, Standard};
+use super::sparse::{Sparse, Weighting};
 use crate::covariates::Covariates;
 use crate::surv::Surv;
 
@@ -39,6 +40,8 @@ enum Columns {
     Double(Vec<f64>),
     /// Not yet standardised.
     Single(Single),
+    /// Neither standardised nor whole.
+    Sparse(Sparse),
 }
 
 /// Standardised features, and their penalties.
@@ -82,7 +85,24 @@ impl Problem {
                 })
                 .collect()
         };
-        let (columns, moments): (Columns, Vec<[f64; 3]>) = if x.is_single() {
+        let sparse = x.sparse(&surv.sorted.order);
+        let (columns, moments): (Columns, Vec<[f64; 3]>) = if let Some((matrix, places)) = sparse {
+            let kept = Sparse::new(matrix, &places, n);
+            let by = Weighting {
+                weights: weights.as_deref(),
+                total,
+                standardize,
+            };
+            let of = |j: usize| {
+                if terms.excluded[j] {
+                    [0.0; 3]
+                } else {
+                    kept.moments(j, by)
+                }
+            };
+            let moments = (0..p).into_par_iter().map(of).collect();
+            (Columns::Sparse(kept), moments)
+        } else if x.is_single() {
             let mut kept = vec![0.0f32; n * p];
             let moments = kept
                 .par_chunks_mut(n * COLUMNS)
@@ -165,6 +185,7 @@ impl Problem {
         match &self.columns {
             Columns::Double(z) => Cow::Borrowed(&z[j * self.n..(j + 1) * self.n]),
             Columns::Single(x) => Cow::Owned(x.standardised(j, self.standard())),
+            Columns::Sparse(x) => Cow::Owned(x.standardised(j, self.standard())),
         }
     }
 
@@ -181,7 +202,7 @@ impl Problem {
             Columns::Double(z) => {
                 MatRef::from_column_major_slice(z, self.n, self.p).transpose() * m
             }
-            Columns::Single(_) => {
+            Columns::Single(_) | Columns::Sparse(_) => {
                 let mut out = Mat::zeros(self.p, m.ncols());
                 for first in (0..self.p).step_by(BLOCK) {
                     let count = BLOCK.min(self.p - first);
@@ -197,16 +218,17 @@ impl Problem {
 
     /// `grad_j = z_j' residual / W` of the columns `which`, into `gradient`.
     pub(super) fn gradient_of(&self, which: &[usize], residual: &[f64], gradient: &mut [f64]) {
+        let shares = |mut dots: Vec<f64>| {
+            for d in &mut dots {
+                *d /= self.total;
+            }
+            dots
+        };
         let dots = |which: &[usize]| {
             let z = match &self.columns {
                 Columns::Double(z) => z,
-                Columns::Single(x) => {
-                    let mut out = x.dots(which, residual, self.standard());
-                    for d in &mut out {
-                        *d /= self.total;
-                    }
-                    return out;
-                }
+                Columns::Single(x) => return shares(x.dots(which, residual, self.standard())),
+                Columns::Sparse(x) => return shares(x.dots(which, residual, self.standard())),
             };
             let mut out = vec![0.0; which.len()];
             pulp::Arch::new().dispatch(Dots {
@@ -233,6 +255,7 @@ impl Problem {
         match &self.columns {
             Columns::Double(z) => pulp::Arch::new().dispatch(AddTo { z, eta, changes }),
             Columns::Single(x) => x.add_to(eta, changes, self.standard()),
+            Columns::Sparse(x) => x.add_to(eta, changes, self.standard()),
         }
     }
 }

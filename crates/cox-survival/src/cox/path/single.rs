@@ -13,7 +13,7 @@ pub(super) struct Standard<'a> {
 }
 
 impl Standard<'_> {
-    fn inverse(&self, j: usize) -> f64 {
+    pub(super) fn inverse(&self, j: usize) -> f64 {
         if self.scale[j] > 0.0 {
             1.0 / self.scale[j]
         } else {
