@@ -1,6 +1,8 @@
 //! All models fitted to one training set, where nothing has seen the other rows.
 
-use cox_survival::{Covariates, CoxPath, CoxPh, CrossValidation, Error as CoxError, Folds, Surv};
+use cox_survival::{
+    Covariates, CoxPath, CoxPh, CrossValidation, Error as CoxError, Folds, NelsonAalen, Surv,
+};
 use latent_attribute::PcaConfig;
 
 use super::data::{Design, StudyData};
@@ -269,10 +271,21 @@ impl<'a> Training<'a> {
     /// baseline hazard of the training rows at that risk.
     pub(super) fn log_hazards(&self, risk: &[f64], times: &[f64]) -> Result<Vec<f64>> {
         let among: Vec<f64> = self.rows.iter().map(|&i| risk[i]).collect();
-        let fit = scale_one(&self.surv, &among)?;
         // Before the first event the hazard is 0, whose logarithm files cannot hold.
-        let at = |t: f64| fit.baseline_hazard()[0].at(t).max(1e-300).ln();
-        let base: Vec<f64> = times.iter().map(|&t| at(t)).collect();
+        let log = |hazard: f64| hazard.max(1e-300).ln();
+        let base: Vec<f64> = if constant(&among) {
+            // A model that knows nothing, which a penalty may well choose.
+            let fit = NelsonAalen::new().fit(&self.surv)?;
+            let curve = fit.curves[0].step()?;
+            times
+                .iter()
+                .map(|&t| log(curve.eval(t)) - among[0])
+                .collect()
+        } else {
+            let fit = scale_one(&self.surv, &among)?;
+            let curve = &fit.baseline_hazard()[0];
+            times.iter().map(|&t| log(curve.at(t))).collect()
+        };
         debug_assert_eq!(risk.len(), self.whole.n());
         Ok(risk
             .iter()
@@ -303,18 +316,31 @@ fn level(level: Option<&Result<Level>>) -> Result<&Level> {
     }
 }
 
-/// Coefficients of a Cox model and linear predictors of all rows; a column that adds nothing has
-/// coefficient 0.
+/// Coefficients of a Cox model and linear predictors of all rows. A column that does not vary among
+/// the training rows has coefficient 0.
 fn plain_cox(
     surv: &Surv,
     train: &Covariates<'_>,
     all: &Covariates<'_>,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
-    let fit = CoxPh::new().concordance(false).fit(surv, train)?;
-    let sound = |b: &f64| if b.is_finite() { *b } else { 0.0 };
-    let coef: Vec<f64> = fit.coef().iter().map(sound).collect();
+    let columns: Vec<Vec<f64>> = (0..train.p()).map(|j| train.column(j)).collect();
+    let varying: Vec<usize> = (0..train.p()).filter(|&j| !constant(&columns[j])).collect();
+    let mut coef = vec![0.0; train.p()];
+    if !varying.is_empty() {
+        let some: Vec<&[f64]> = varying.iter().map(|&j| &columns[j][..]).collect();
+        let names: Vec<String> = varying.iter().map(|&j| train.name(j)).collect();
+        let x = Covariates::from_column_slices(&some)?.with_names(names)?;
+        let fit = CoxPh::new().concordance(false).fit(surv, &x)?;
+        for (&j, b) in varying.iter().zip(fit.coef()) {
+            coef[j] = if b.is_finite() { *b } else { 0.0 };
+        }
+    }
     let risk = all.times(&coef)?;
     Ok((coef, risk))
+}
+
+fn constant(values: &[f64]) -> bool {
+    values.iter().all(|v| v.total_cmp(&values[0]).is_eq())
 }
 
 /// The Cox model whose only coefficient is held at 1.

@@ -36,6 +36,22 @@ impl Interval {
         }
     }
 
+    /// The same for a distance, which is never negative and which chance makes larger in every
+    /// replicate: replicates are moved so that their median is the estimate, and end at 0.
+    pub fn of_distance(estimate: f64, replicates: &[Option<f64>], level: f64) -> Self {
+        let mut values: Vec<f64> = replicates.iter().flatten().copied().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let shift = match values.len() {
+            0 => 0.0,
+            _ => estimate - quantile(&values, 0.5),
+        };
+        let moved: Vec<Option<f64>> = replicates
+            .iter()
+            .map(|v| v.map(|v| (v + shift).max(0.0)))
+            .collect();
+        Self::new(estimate, &moved, level, 1.0)
+    }
+
     /// Whether a value lies within.
     pub fn contains(&self, value: f64) -> bool {
         self.lower.is_some_and(|l| l <= value) && self.upper.is_some_and(|u| value <= u)

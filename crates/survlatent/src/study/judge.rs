@@ -311,7 +311,7 @@ impl Figures<'_> {
                 .collect();
             out.push(CalibrationFigures {
                 time,
-                ici: Interval::new(fit.ici, &draws, self.level, 1.0),
+                ici: Interval::of_distance(fit.ici, &draws, self.level),
                 emax: fit.emax,
                 predicted: fit.whole.predicted,
                 observed: fit.whole.observed,

@@ -61,7 +61,7 @@ pub(super) fn null(
     step: &Step<'_>,
 ) -> Result<NullFigures> {
     let everybody: Vec<usize> = (0..data.n()).collect();
-    let (mut harrell, mut intervals_with_half) = (Vec::new(), 0);
+    let (mut harrell, mut intervals_with_half, mut failed) = (Vec::new(), 0, 0);
     for k in 0..validation.permutations as u64 {
         let surv = data.dealt(&order(data, seed, k))?;
         let seed = seed.wrapping_add(104_729 * (k + 1));
@@ -77,7 +77,10 @@ pub(super) fn null(
             &|| Ok(()),
         )?;
         step()?;
-        let Some(own) = all.of(model) else { continue };
+        let Some(own) = all.of(model) else {
+            failed += 1;
+            continue;
+        };
         let level = validation.level;
         let found = quick_harrell(&surv, &all.folds, own, &everybody, &data.patient, level)?;
         intervals_with_half += usize::from(found.contains(0.5));
@@ -92,6 +95,7 @@ pub(super) fn null(
         max: harrell.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         p: (reached + 1.0) / (n + 1.0),
         intervals_with_half,
+        failed,
         harrell,
     })
 }

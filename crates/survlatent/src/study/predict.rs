@@ -29,6 +29,9 @@ pub struct Predictions {
     /// Share of the risk's variance that is owed to the choice of training rows; see
     /// [`widening`](super::widening).
     pub noise: f64,
+    /// Coefficients of each fold's model where it is linear in the latents; not kept in files.
+    #[serde(skip)]
+    pub coef: Vec<Vec<f64>>,
 }
 
 /// Predictions of all models, and the folds and times they share.
@@ -171,6 +174,7 @@ fn gather(model: ModelKind, parts: Parts, folds: &[Folds], m: usize) -> Predicti
         percentile: vec![0.0; n],
         chosen: Vec::new(),
         noise: 0.0,
+        coef: Vec::new(),
     };
     let mut fits: Vec<Vec<Vec<f64>>> = vec![Vec::new(); repeats];
     for ((repeat, fold), part) in parts {
@@ -202,6 +206,7 @@ fn gather(model: ModelKind, parts: Parts, folds: &[Folds], m: usize) -> Predicti
             }
         }
         out.chosen.push(fitted.chosen);
+        out.coef.extend(fitted.coef);
         fits[repeat].push(fitted.risk);
     }
     let noise = fits

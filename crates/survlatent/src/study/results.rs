@@ -204,6 +204,8 @@ pub struct NullFigures {
     pub p: f64,
     /// How many of their intervals contain 0.5.
     pub intervals_with_half: usize,
+    /// Permutations on which the model could not be fitted; they are in no figure.
+    pub failed: usize,
 }
 
 /// Out-of-fold risk groups.

@@ -192,9 +192,28 @@ fn permuted_outcomes_give_a_half() {
     let all = study.predict(&data, &go).unwrap();
     let (models, _) = study.judge(&data, &all, &go).unwrap();
     let null = study.null(&data, &models, &go).unwrap().unwrap();
-    assert_eq!(null.harrell.len(), 3);
+    assert_eq!((null.harrell.len(), null.failed), (3, 0));
     assert!((null.mean - 0.5).abs() < 0.05 && null.max < models[0].harrell.unwrap().estimate);
     assert!((null.p - 0.25).abs() < 1e-12);
+}
+
+/// A penalty that leaves nothing gives the same risk to everybody, and that is a result.
+#[test]
+fn a_model_that_knows_nothing_is_no_failure() {
+    let mut data = data(&settings());
+    let order: Vec<usize> = (0..400).map(|i| (i * 173) % 400).collect();
+    data.surv = data.surv.subset(&order).unwrap();
+    let mut study = study(&[ModelKind::FaceW, ModelKind::LateFusion]);
+    study.models.alphas = vec![1.0];
+    study.models.n_lambda = 1;
+    let all = study.predict(&data, &go).unwrap();
+    let face = all.of(ModelKind::FaceW).unwrap();
+    assert!(face.risk.iter().flatten().all(|r| r.abs() < 1e-12));
+    assert!(all.of(ModelKind::LateFusion).is_some());
+    let (models, _) = study.judge(&data, &all, &go).unwrap();
+    let known = models.iter().find(|m| m.name == ModelKind::FaceW).unwrap();
+    assert!((known.harrell.unwrap().estimate - 0.5).abs() < 1e-12);
+    assert!((known.ibs.unwrap().estimate - known.ibs_reference.unwrap()).abs() < 0.01);
 }
 
 #[test]
