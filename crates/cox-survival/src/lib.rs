@@ -12,6 +12,7 @@
 //! | columns made for it | [`RestrictedCubicSpline`] |
 //! | an elastic-net path | [`CoxPath`] to [`PathFit`] or [`RelaxedFit`]; [`SparseColumn`], [`AdaptiveWeights`] |
 //! | the penalty | [`Folds`], [`CrossValidation`] to [`CvFit`] or [`RelaxedCvFit`]; [`CvMeasure`] |
+//! | linear predictors out of fold | [`PrevalidatedFit`] |
 //! | performance on new patients | [`NestedCv`] to [`NestedFit`]; [`LambdaRule`], [`Chosen`] |
 //! | how a score orders patients | [`concordance()`], [`Harrell`], [`Concordance`], [`TimeWeight`]; [`uno()`], [`Uno`] |
 //! | predicted curves | [`PredictedSurvival`]; [`Antolini`] for their order, [`DynamicAuc`] at each time |
@@ -94,7 +95,7 @@ pub use metrics::{
 };
 pub use nelson_aalen::{HazardCurve, HazardType, NelsonAalen, NelsonAalenFit};
 #[cfg(feature = "plot")]
-pub use plot::{Chart, ForestPlot, ForestRow, KmPlot, Picture, svg_to_png};
+pub use plot::{Chart, ChartLine, ForestPlot, ForestRow, KmPlot, Picture, svg_to_png};
 pub use progress::{Observer, Progress};
 pub use sparse::SparseColumns;
 pub use step::StepFunction;
@@ -106,6 +107,7 @@ pub use validation::folds::Folds;
 pub use validation::nested::{Chosen, LambdaRule, NestedCv, NestedFit};
 pub use validation::optimism::{Optimism, OptimismFit, Replicate};
 pub use validation::permutation::{Permutation, PermutationNull};
+pub use validation::prevalidated::PrevalidatedFit;
 pub use validation::relaxed::RelaxedCvFit;
 pub use validation::repeated::RepeatedCvFit;
 pub use validation::resampling::Resampling;

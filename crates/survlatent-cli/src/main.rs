@@ -21,6 +21,7 @@ mod km;
 mod logrank;
 mod metrics;
 mod report;
+mod study;
 mod value;
 
 use std::process::ExitCode;
@@ -35,7 +36,8 @@ use crate::failure::Failure;
 /// table, and with --json print one JSON object instead (numbers in full precision, null for what
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
 /// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing
-/// anything in them. Of photos, align cuts out the faces. Messages go to standard error.
+/// anything in them. Of photos, align cuts out the faces. A whole study is run by run, on patients
+/// whose risk is known if simulate made them. Messages go to standard error.
 #[derive(Parser)]
 #[command(
     name = "survlatent",
@@ -63,6 +65,7 @@ Examples:
   survlatent metrics test.csv --time days --event died --score risk --train train.csv
   survlatent generate --network ffhq.pkl --seeds 0-15,42 --trunc 0.7 --out faces
   survlatent align photos faces --size 256
+  survlatent simulate --out cohort --n 2000 && survlatent run study.toml
 
 What a table may hold:
   Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or
@@ -91,6 +94,8 @@ enum Command {
     Fd(gan::fd::Fd),
     Train(Box<gan::train::Train>),
     Align(align::Align),
+    Simulate(Box<study::simulate::Simulate>),
+    Run(study::run::Run),
 }
 
 fn main() -> ExitCode {
@@ -131,5 +136,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Fd(verb) => verb.run(),
         Command::Train(verb) => verb.run(),
         Command::Align(verb) => verb.run(),
+        Command::Simulate(verb) => verb.run(),
+        Command::Run(verb) => verb.run(),
     }
 }

@@ -238,6 +238,12 @@ pub enum Error {
         /// Columns of the matrix.
         expected: usize,
     },
+    /// A study that cannot be done as asked.
+    #[error("{reason}")]
+    Study {
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// The statistics refuse; rows and columns are the user's.
     #[error(transparent)]
     Cox(#[from] cox_survival::Error),

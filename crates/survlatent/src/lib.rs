@@ -3,10 +3,13 @@
 pub mod assets;
 mod cohort;
 mod error;
+mod json;
 mod latents;
 mod output;
 pub mod pipeline;
 mod roles;
+pub mod simulate;
+pub mod study;
 mod table;
 
 pub use cohort::{Cohort, Group, Groups, Notice};

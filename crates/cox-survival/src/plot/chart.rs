@@ -260,7 +260,7 @@ impl Chart {
         )
     }
 
-    fn draw(&self, title: &str, data: &Data) -> Result<Picture> {
+    pub(super) fn draw(&self, title: &str, data: &Data) -> Result<Picture> {
         if data.series.iter().all(|s| s.points.is_empty()) {
             return Err(Error::Picture {
                 reason: "there is nothing to draw".to_owned(),

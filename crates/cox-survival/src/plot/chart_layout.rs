@@ -55,6 +55,8 @@ pub(super) struct Data {
     pub(super) verticals: Vec<f64>,
     /// Whether both axes are one scale from 0 to 1 with a diagonal.
     pub(super) diagonal: bool,
+    /// Whether every line has a pattern of its own, to be told apart without colour.
+    pub(super) dashed: bool,
 }
 
 impl Data {
@@ -65,6 +67,7 @@ impl Data {
             series,
             verticals: vec![],
             diagonal: false,
+            dashed: false,
         }
     }
 }
@@ -169,7 +172,7 @@ pub(super) fn draw(chart: &Chart, title: &str, data: &Data) -> Result<String> {
         canvas.line((x.at(v), top), (x.at(v), bottom), GREY, 1.0, "4 4");
     }
     for (k, series) in data.series.iter().enumerate() {
-        draw_series(series, k, &x, &y, &mut canvas);
+        draw_series(series, k, data.dashed, &x, &y, &mut canvas);
     }
     for (&k, &(from, line)) in legend.iter().zip(&places) {
         let middle = legend_top + line + 10.0;
@@ -180,7 +183,7 @@ pub(super) fn draw(chart: &Chart, title: &str, data: &Data) -> Result<String> {
                 (from + 22.0, middle),
                 color(k),
                 2.0,
-                dash(k),
+                dash(k, data.dashed),
             ),
         }
         let style = Type::new(TICK_SIZE, INK);
@@ -194,8 +197,13 @@ fn color(k: usize) -> &'static str {
     COLORS[k % COLORS.len()]
 }
 
-fn dash(k: usize) -> &'static str {
-    DASHES[(k / COLORS.len()) % DASHES.len()]
+fn dash(k: usize, dashed: bool) -> &'static str {
+    const PATTERNS: [&str; 6] = ["", "9 4", "2 3", "12 3 2 3", "5 2", "14 3 2 3 2 3"];
+    if dashed {
+        PATTERNS[k % PATTERNS.len()]
+    } else {
+        DASHES[(k / COLORS.len()) % DASHES.len()]
+    }
 }
 
 /// Left end and line (in pixels from the top of the legend) of each entry, wrapped.
@@ -255,7 +263,7 @@ fn axes(chart: &Chart, data: &Data, x: &Axis, y: &Axis, canvas: &mut Canvas) {
     );
 }
 
-fn draw_series(series: &Series, k: usize, x: &Axis, y: &Axis, canvas: &mut Canvas) {
+fn draw_series(series: &Series, k: usize, dashed: bool, x: &Axis, y: &Axis, canvas: &mut Canvas) {
     let pixels = series.points.iter().map(|p| (x.at(p.0), y.at(p.1)));
     if series.mark == Mark::Points {
         for (p, &(low, high)) in series.points.iter().zip(&series.limits) {
@@ -276,6 +284,6 @@ fn draw_series(series: &Series, k: usize, x: &Axis, y: &Axis, canvas: &mut Canva
         };
     }
     if !d.is_empty() {
-        canvas.path(&d, color(k), 2.0, dash(k));
+        canvas.path(&d, color(k), 2.0, dash(k, dashed));
     }
 }

@@ -10,6 +10,7 @@ mod chart_layout;
 mod forest;
 mod km;
 mod km_layout;
+mod lines;
 mod png;
 mod steps;
 mod svg;
@@ -17,6 +18,7 @@ mod svg;
 pub use chart::{Chart, Picture};
 pub use forest::{ForestPlot, ForestRow};
 pub use km::KmPlot;
+pub use lines::ChartLine;
 pub use png::svg_to_png;
 
 /// Okabe and Ito's colours in an order that keeps the first ones far apart, also for people who

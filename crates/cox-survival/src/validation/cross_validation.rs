@@ -304,11 +304,11 @@ fn deviance(surv: &Surv, likelihood: &mut Likelihood<'_>, eta: &[f64]) -> f64 {
 /// A cross-validated path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CvFit {
-    path: PathFit,
-    folds: Folds,
-    measure: CvMeasure,
+    pub(super) path: PathFit,
+    pub(super) folds: Folds,
+    pub(super) measure: CvMeasure,
     #[serde(flatten)]
-    curve: Curve,
+    pub(super) curve: Curve,
 }
 
 impl CvFit {

@@ -9,6 +9,7 @@ mod honesty;
 pub(crate) mod nested;
 pub(crate) mod optimism;
 pub(crate) mod permutation;
+pub(crate) mod prevalidated;
 pub(crate) mod relaxed;
 pub(crate) mod repeated;
 pub(crate) mod replicates;

@@ -9,8 +9,8 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod interpolate;
 mod list;
-mod network;
-mod picture;
+pub(crate) mod network;
+pub(crate) mod picture;
 pub(crate) mod style_mix;
 pub(crate) mod train;
 

@@ -81,6 +81,20 @@ enum Labels {
 }
 
 impl NetworkArgs {
+    /// The default generator of a file, as it is.
+    pub(crate) fn of(network: &Path) -> Self {
+        Self {
+            network: network.to_owned(),
+            which: None,
+            trunc: 1.0,
+            trunc_cutoff: None,
+            noise: NoiseArg::Const,
+            precision: PrecisionArg::F32,
+            class: None,
+            c: None,
+        }
+    }
+
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
         let device = Device::default();
         let (path, file) = match &self.network {

@@ -25,6 +25,8 @@ fn help_texts_are_as_written() {
         ("fd", "fd --help"),
         ("train", "train --help"),
         ("align", "align --help"),
+        ("simulate", "simulate --help"),
+        ("run", "run --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));

@@ -13,5 +13,6 @@ mod logrank;
 mod metrics;
 mod networks;
 mod path;
+mod study;
 mod support;
 mod train;

@@ -16,6 +16,7 @@ mod npy;
 mod npz;
 mod safetensors;
 mod table;
+mod write;
 
 use std::path::Path;
 

@@ -1,0 +1,4 @@
+//! Verbs about whole studies.
+
+pub(crate) mod run;
+pub(crate) mod simulate;

@@ -1,0 +1,142 @@
+//! What a study knows of its rows.
+
+use cox_survival::{Covariates, Surv};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::latents::Latents;
+
+/// Named columns of one length, column after column.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Design {
+    names: Vec<String>,
+    values: Vec<f64>,
+    n: usize,
+}
+
+impl Design {
+    /// The columns of `x`.
+    pub fn of(x: &Covariates<'_>) -> Self {
+        Self {
+            names: x.names(),
+            values: (0..x.p()).flat_map(|j| x.column(j)).collect(),
+            n: x.n(),
+        }
+    }
+
+    /// From columns of `n` values each.
+    ///
+    /// # Errors
+    /// A column of another length.
+    pub fn new(n: usize, columns: Vec<(String, Vec<f64>)>) -> Result<Self> {
+        let mut design = Self {
+            n,
+            ..Self::default()
+        };
+        for (name, column) in columns {
+            if column.len() != n {
+                return Err(Error::Rows {
+                    latents: column.len(),
+                    patients: n,
+                });
+            }
+            design.names.push(name);
+            design.values.extend(column);
+        }
+        Ok(design)
+    }
+
+    /// Names of the columns.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A column.
+    ///
+    /// # Panics
+    /// When there is none of this number.
+    pub fn column(&self, j: usize) -> &[f64] {
+        &self.values[j * self.n..(j + 1) * self.n]
+    }
+
+    /// The matrix for a model.
+    ///
+    /// # Errors
+    /// None in fact; lengths were checked.
+    pub fn covariates(&self) -> Result<Covariates<'_>> {
+        let x = Covariates::from_columns(&self.values, self.n, self.names.len())?;
+        Ok(x.with_names(self.names.iter().cloned())?)
+    }
+
+    /// The columns that vary, and the names of those that do not.
+    #[must_use]
+    pub fn varying(self) -> (Self, Vec<String>) {
+        let (mut kept, mut constant) = (Self::default(), Vec::new());
+        kept.n = self.n;
+        for (j, name) in self.names.iter().enumerate() {
+            let column = self.column(j);
+            if column.iter().any(|v| v.total_cmp(&column[0]).is_ne()) {
+                kept.names.push(name.clone());
+                kept.values.extend_from_slice(column);
+            } else {
+                constant.push(name.clone());
+            }
+        }
+        (kept, constant)
+    }
+}
+
+/// Rows by the levels of one column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subgroups {
+    /// The column.
+    pub column: String,
+    /// Level of every row, from 0.
+    pub codes: Vec<u32>,
+    /// Names of the levels.
+    pub levels: Vec<String>,
+}
+
+/// Outcome, features and groups of the same rows, ready for the models.
+#[derive(Debug, Clone)]
+pub struct StudyData {
+    /// The outcome.
+    pub surv: Surv,
+    /// Patient of every row, from 0: rows of one patient are never on both sides of a split.
+    pub patient: Vec<u32>,
+    /// Latents in W.
+    pub w: Option<Latents>,
+    /// Latents in W+.
+    pub w_plus: Option<Latents>,
+    /// Clinical covariates.
+    pub clinical: Option<Design>,
+    /// Age and sex.
+    pub age_sex: Option<Design>,
+    /// Columns to be looked at level by level.
+    pub subgroups: Vec<Subgroups>,
+}
+
+impl StudyData {
+    /// Rows.
+    pub fn n(&self) -> usize {
+        self.surv.n()
+    }
+
+    /// Patients.
+    pub fn patients(&self) -> usize {
+        self.patient.iter().max().map_or(0, |&p| p as usize + 1)
+    }
+
+    /// The same features with the outcomes of other rows.
+    ///
+    /// # Errors
+    /// What [`Surv::subset`] refuses.
+    pub(super) fn dealt(&self, order: &[usize]) -> Result<Surv> {
+        Ok(self.surv.subset(order)?)
+    }
+
+    /// Whether patients have one row each.
+    pub(super) fn one_row_each(&self) -> bool {
+        self.patients() == self.n()
+    }
+}

@@ -1,0 +1,280 @@
+//! `study.toml`: what is studied and how.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::Study;
+use super::models::{StudyModels, Validation};
+use crate::error::{Error, Result};
+
+/// A study as its file describes it. Paths are relative to the file.
+///
+/// ```
+/// use survlatent::study::StudyFile;
+/// let text = r#"
+/// title = "Portraits of the north"
+/// [data]
+/// table = "table.csv"
+/// latents = "latents.safetensors"
+/// [columns]
+/// clinical = ["age", "stage"]
+/// "#;
+/// let study = StudyFile::parse(text, &["validation.repeats=1".to_owned()])?;
+/// assert_eq!(study.validation.repeats, 1);
+/// let error = StudyFile::parse("[data]\ntabel = \"x.csv\"\n", &[]).unwrap_err().to_string();
+/// assert!(error.contains("line 2") && error.contains("tabel"));
+/// # Ok::<(), survlatent::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StudyFile {
+    /// Title of the report.
+    pub title: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Files.
+    pub data: DataFiles,
+    /// Columns of the table.
+    pub columns: Columns,
+    /// Models.
+    pub models: StudyModels,
+    /// How they are judged.
+    pub validation: Validation,
+    /// The report.
+    pub report: ReportSettings,
+}
+
+/// The files of a study.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataFiles {
+    /// Follow-up, one row per photo, as CSV.
+    pub table: PathBuf,
+    /// Latents in W with the photos' ids.
+    pub latents: Option<PathBuf>,
+    /// Latents in W+; by default the array `w_plus` of the same file, where it has one.
+    pub w_plus: Option<PathBuf>,
+    /// Folder of the photos, named by id: photos and rows that do not pair up are listed.
+    pub photos: Option<PathBuf>,
+    /// `truth.json` of a simulated cohort, to compare with.
+    pub truth: Option<PathBuf>,
+}
+
+/// Which column is what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Columns {
+    /// Identifier of the photo.
+    pub id: String,
+    /// Identifier of the patient; rows are patients without it.
+    pub patient: Option<String>,
+    /// Time of the event or of the end of follow-up.
+    pub time: String,
+    /// Whether it is the event.
+    pub status: String,
+    /// Time of entry (left truncation).
+    pub entry: Option<String>,
+    /// Clinical covariates.
+    pub clinical: Vec<String>,
+    /// Those that are categories although their levels are numbers.
+    pub categorical: Vec<String>,
+    /// Age.
+    pub age: Option<String>,
+    /// Sex.
+    pub sex: Option<String>,
+    /// Columns whose levels are looked at one by one, diagnosis say.
+    pub subgroups: Vec<String>,
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self {
+            id: "id".into(),
+            patient: None,
+            time: "time".into(),
+            status: "status".into(),
+            entry: None,
+            clinical: vec![],
+            categorical: vec![],
+            age: None,
+            sex: None,
+            subgroups: vec![],
+        }
+    }
+}
+
+/// What the report says about units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReportSettings {
+    /// Unit of the time column.
+    pub time_unit: String,
+}
+
+impl Default for ReportSettings {
+    fn default() -> Self {
+        Self {
+            time_unit: "years".into(),
+        }
+    }
+}
+
+impl StudyFile {
+    /// Reads a file; `set` holds `key=value` pairs that replace what it says. Paths of the file are
+    /// taken from its folder, those of `set` from the current one.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; otherwise what [`StudyFile::parse`] refuses, with the file's name.
+    pub fn read(path: &Path, set: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let named = |error: Error| error.in_file(path);
+        let mut own = Self::parse_some(&text, &[]).map_err(named)?;
+        let whole = Self::parse_some(&text, set).map_err(named)?;
+        whole.complete().map_err(named)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut out = whole;
+        out.data.resolve(&mut own.data, folder);
+        Ok(out)
+    }
+
+    /// From the text of a file.
+    ///
+    /// # Errors
+    /// [`Error::Study`]: an unknown key or a wrong type with its line, a `set` that is none.
+    pub fn parse(text: &str, set: &[String]) -> Result<Self> {
+        let study = Self::parse_some(text, set)?;
+        study.complete()?;
+        Ok(study)
+    }
+
+    fn parse_some(text: &str, set: &[String]) -> Result<Self> {
+        let fault = |reason: String| Error::Study { reason };
+        let plain: Self =
+            toml::from_str(text).map_err(|e| fault(e.to_string().trim().to_owned()))?;
+        if set.is_empty() {
+            return Ok(plain);
+        }
+        let mut table: Table = toml::from_str(text).map_err(|e| fault(e.to_string()))?;
+        for pair in set {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| fault(format!("--set {pair}: expected key=value")))?;
+            put(&mut table, key.trim(), value.trim())
+                .map_err(|reason| fault(format!("--set {pair}: {reason}")))?;
+        }
+        let all = set.join(", ");
+        Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| fault(format!("--set {all}: {}", error.message())))
+    }
+
+    fn complete(&self) -> Result<()> {
+        if self.data.table.as_os_str().is_empty() {
+            return Err(Error::Study {
+                reason: "data.table is not set: the CSV file of follow-up".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The statistics' part.
+    pub fn study(&self) -> Study {
+        Study {
+            models: self.models.clone(),
+            validation: self.validation.clone(),
+            seed: self.seed,
+        }
+    }
+}
+
+impl DataFiles {
+    /// Puts the file's folder before the paths that come from the file.
+    fn resolve(&mut self, own: &mut Self, folder: &Path) {
+        if self.table == own.table {
+            self.table = folder.join(&self.table);
+        }
+        for (path, own) in [
+            (&mut self.latents, &own.latents),
+            (&mut self.w_plus, &own.w_plus),
+            (&mut self.photos, &own.photos),
+            (&mut self.truth, &own.truth),
+        ] {
+            if path == own {
+                *path = path.take().map(|p| folder.join(p));
+            }
+        }
+    }
+}
+
+/// Puts a value at a dotted key; what is no TOML value is a string.
+fn put(table: &mut Table, key: &str, value: &str) -> std::result::Result<(), String> {
+    let parsed: Value = toml::from_str::<Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts
+        .pop()
+        .filter(|p| !p.is_empty())
+        .ok_or("an empty key")?;
+    let mut at = table;
+    for part in parts {
+        let next = at
+            .entry(part.to_owned())
+            .or_insert_with(|| Value::Table(Table::new()));
+        at = next
+            .as_table_mut()
+            .ok_or_else(|| format!("`{part}` is no table"))?;
+    }
+    at.insert(last.to_owned(), parsed);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_line_or_flag() {
+        let text = "seed = 3\n\n[validation]\nrepeat = 2\n";
+        let error = StudyFile::parse(text, &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("line 4") && error.contains("repeat"),
+            "{error}"
+        );
+        let set = |pair: &str| {
+            let text = "[data]\ntable = \"t.csv\"\n";
+            StudyFile::parse(text, &[pair.to_owned()]).map_err(|e| e.to_string())
+        };
+        assert!(
+            set("validation.repeat=2")
+                .unwrap_err()
+                .contains("--set validation.repeat=2")
+        );
+        assert!(set("seed").unwrap_err().contains("key=value"));
+        assert!(set("seed=x").is_err());
+        let two = set("columns.clinical=[\"age\", \"sex\"]").unwrap();
+        assert_eq!(two.columns.clinical, ["age", "sex"]);
+        assert_eq!(
+            set("data.photos=some/folder").unwrap().data.photos,
+            Some("some/folder".into())
+        );
+        let error = StudyFile::parse("seed = 1", &[]).unwrap_err().to_string();
+        assert!(error.contains("data.table"), "{error}");
+    }
+
+    #[test]
+    fn paths_of_the_file_start_at_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("study.toml");
+        std::fs::write(&path, "[data]\ntable = \"t.csv\"\nlatents = \"l.npy\"\n").unwrap();
+        let study = StudyFile::read(&path, &["data.latents=here.npy".to_owned()]).unwrap();
+        assert_eq!(study.data.table, folder.path().join("t.csv"));
+        assert_eq!(study.data.latents, Some("here.npy".into()));
+    }
+}

@@ -1,0 +1,404 @@
+//! From files to rows: who is in, who is not, and why.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::data::{Design, StudyData, Subgroups};
+use super::file::StudyFile;
+use super::results::{Exclusion, Input};
+use crate::error::{Error, Result};
+use crate::latents::{Latents, LatentsReader};
+use crate::roles::Roles;
+use crate::table::Table;
+
+/// Identifiers named in a list of exclusions.
+const EXAMPLES: usize = 10;
+
+/// What reading gives.
+pub(super) struct Cohort {
+    pub(super) data: StudyData,
+    pub(super) exclusions: Vec<Exclusion>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) notes: Vec<String>,
+    /// Row of the table of every row of the data.
+    pub(super) rows: Vec<usize>,
+}
+
+#[expect(clippy::too_many_lines, reason = "the flow of rows, step by step")]
+pub(super) fn cohort(file: &StudyFile) -> Result<Cohort> {
+    let columns = &file.columns;
+    let mut inputs = vec![input("table", &file.data.table)?];
+    let table = Table::read(&file.data.table)?;
+    let in_table = |error: Error| error.in_file(&file.data.table);
+    let ids = ids(&table, &columns.id).map_err(in_table)?;
+    let mut notes = Vec::new();
+    let mut flow = Flow {
+        ids: &ids,
+        steps: vec![],
+    };
+
+    // One cohort of all columns says which rows are complete; parts of it are the designs.
+    let age_sex: Vec<String> = columns.age.iter().chain(&columns.sex).cloned().collect();
+    let mut features = columns.clinical.clone();
+    features.extend(
+        age_sex
+            .iter()
+            .filter(|c| !columns.clinical.contains(c))
+            .cloned(),
+    );
+    let whole = roles(file, &features).cohort(&table).map_err(in_table)?;
+    let mut rows = whole.rows().to_vec();
+    if columns
+        .subgroups
+        .iter()
+        .chain(&columns.patient)
+        .any(|c| table.column(c).is_err())
+    {
+        for column in columns.subgroups.iter().chain(&columns.patient) {
+            table.column(column).map_err(in_table)?;
+        }
+    }
+    if let Some(column) = &columns.patient {
+        let labels = table.labels(column)?;
+        rows.retain(|&row| labels.code(row).is_some());
+    }
+    flow.keep(
+        0..table.n(),
+        &rows,
+        "a value is missing in a column that is used",
+    );
+
+    if let Some(folder) = &file.data.photos {
+        let photos = photos(folder)?;
+        let (without, kept) = split(&rows, |&row| photos.contains_key(&ids[row]));
+        flow.keep(rows.iter().copied(), &kept, "the row has no photo");
+        drop(without);
+        rows = kept;
+        let known: HashSet<&String> = ids.iter().collect();
+        let strays: Vec<&String> = photos.keys().filter(|id| !known.contains(id)).collect();
+        flow.aside("photos without a row in the table", &strays, rows.len());
+    }
+
+    let (mut w, mut w_plus) = (None, None);
+    if let Some(path) = &file.data.latents {
+        inputs.push(input("latents", path)?);
+        let (first, second) = latents(path)?;
+        rows = paired(&mut flow, rows, &first, &ids, table.n(), "latents")?;
+        (w, w_plus) = (Some(first), second);
+    }
+    if let Some(path) = &file.data.w_plus {
+        inputs.push(input("w_plus", path)?);
+        let own = read_array(path, Some("w_plus"))?;
+        rows = paired(&mut flow, rows, &own, &ids, table.n(), "latents in W+")?;
+        w_plus = Some(own);
+    }
+    let aligned = |latents: Option<Latents>| -> Result<Option<Latents>> {
+        latents
+            .map(|l| match l.ids() {
+                Some(_) => l.align(&rows.iter().map(|&r| ids[r].clone()).collect::<Vec<_>>()),
+                None => Ok(l.select_rows(&rows)),
+            })
+            .transpose()
+    };
+    let (w, w_plus) = (aligned(w)?, aligned(w_plus)?);
+    if rows.len() < 2 {
+        return Err(Error::Study {
+            reason: format!(
+                "{} of {} rows are left; two are needed",
+                rows.len(),
+                table.n()
+            ),
+        });
+    }
+
+    let place: HashMap<usize, usize> = whole.rows().iter().copied().zip(0..).collect();
+    let picked: Vec<usize> = rows.iter().map(|r| place[r]).collect();
+    let surv = whole.surv().subset(&picked)?;
+    let mut design = |features: &[String], what: &str| -> Result<Option<Design>> {
+        if features.is_empty() {
+            return Ok(None);
+        }
+        let part = roles(file, features).cohort(&table).map_err(in_table)?;
+        let place: HashMap<usize, usize> = part.rows().iter().copied().zip(0..).collect();
+        let picked: Vec<usize> = rows.iter().map(|r| place[r]).collect();
+        let (kept, constant) = Design::of(&part.covariates()?.select(&picked)?).varying();
+        let constant: Vec<String> = constant
+            .into_iter()
+            .chain(part.single_level().to_vec())
+            .collect();
+        if !constant.is_empty() {
+            notes.push(format!(
+                "{what}: does not vary and is left out: {}",
+                constant.join(", ")
+            ));
+        }
+        Ok(Some(kept))
+    };
+    let clinical = design(&columns.clinical, "clinical covariates")?;
+    let age_sex = design(&age_sex, "age and sex")?;
+    let groups = |column: &String| -> Result<Subgroups> {
+        let labels = table.labels(column)?;
+        let mut levels = labels.levels().to_vec();
+        let missing = levels.len() as u32;
+        let codes: Vec<u32> = rows
+            .iter()
+            .map(|&r| labels.code(r).unwrap_or(missing))
+            .collect();
+        if codes.contains(&missing) {
+            levels.push("(missing)".into());
+        }
+        Ok(Subgroups {
+            column: column.clone(),
+            codes,
+            levels,
+        })
+    };
+    let patient = match &columns.patient {
+        None => (0..rows.len() as u32).collect(),
+        Some(column) => dense(&groups(column)?.codes),
+    };
+    let data = StudyData {
+        surv,
+        patient,
+        w,
+        w_plus,
+        clinical,
+        age_sex,
+        subgroups: columns
+            .subgroups
+            .iter()
+            .map(groups)
+            .collect::<Result<_>>()?,
+    };
+    if let Some(path) = &file.data.truth {
+        inputs.push(input("truth", path)?);
+    }
+    Ok(Cohort {
+        data,
+        exclusions: flow.steps,
+        inputs,
+        notes,
+        rows,
+    })
+}
+
+fn roles(file: &StudyFile, features: &[String]) -> Roles {
+    let columns = &file.columns;
+    let categorical = columns.categorical.iter().filter(|c| features.contains(c));
+    let mut roles = Roles::new(&columns.time, &columns.status)
+        .features(features.to_vec())
+        .categorical(categorical.cloned())
+        .drop_missing(true);
+    if let Some(entry) = &columns.entry {
+        roles = roles.entry(entry);
+    }
+    roles
+}
+
+/// The flow of rows, step by step.
+struct Flow<'a> {
+    ids: &'a [String],
+    steps: Vec<Exclusion>,
+}
+
+impl Flow<'_> {
+    fn keep(&mut self, before: impl Iterator<Item = usize>, after: &[usize], reason: &str) {
+        let kept: HashSet<usize> = after.iter().copied().collect();
+        let gone: Vec<usize> = before.filter(|r| !kept.contains(r)).collect();
+        self.steps.push(Exclusion {
+            reason: reason.to_owned(),
+            rows: gone.len(),
+            left: after.len(),
+            examples: gone
+                .iter()
+                .take(EXAMPLES)
+                .map(|&r| self.ids[r].clone())
+                .collect(),
+        });
+    }
+
+    /// What never was a row.
+    fn aside(&mut self, reason: &str, ids: &[&String], left: usize) {
+        self.steps.push(Exclusion {
+            reason: reason.to_owned(),
+            rows: ids.len(),
+            left,
+            examples: ids.iter().take(EXAMPLES).map(|id| (*id).clone()).collect(),
+        });
+    }
+}
+
+/// Rows that have latents; without identifiers both are in one order.
+fn paired(
+    flow: &mut Flow<'_>,
+    rows: Vec<usize>,
+    latents: &Latents,
+    ids: &[String],
+    n: usize,
+    what: &str,
+) -> Result<Vec<usize>> {
+    let Some(theirs) = latents.ids() else {
+        latents.same_rows(n)?;
+        return Ok(rows);
+    };
+    let theirs: HashSet<&String> = theirs.iter().collect();
+    let (_, kept) = split(&rows, |&row| theirs.contains(&ids[row]));
+    flow.keep(rows.into_iter(), &kept, &format!("the row has no {what}"));
+    let known: HashSet<&String> = ids.iter().collect();
+    let mut strays: Vec<&String> = theirs
+        .into_iter()
+        .filter(|id| !known.contains(id))
+        .collect();
+    strays.sort_unstable();
+    flow.aside(
+        &format!("{what} without a row in the table"),
+        &strays,
+        kept.len(),
+    );
+    Ok(kept)
+}
+
+fn split(rows: &[usize], keep: impl Fn(&usize) -> bool) -> (Vec<usize>, Vec<usize>) {
+    rows.iter().copied().partition(|row| !keep(row))
+}
+
+/// Identifiers of the rows, or their numbers where the table has no such column.
+fn ids(table: &Table, column: &str) -> Result<Vec<String>> {
+    if table.column(column).is_err() {
+        return Ok((1..=table.n()).map(|row| row.to_string()).collect());
+    }
+    let labels = table.labels(column)?;
+    let mut seen = HashMap::new();
+    (0..table.n())
+        .map(|row| {
+            let id = labels
+                .code(row)
+                .map(|code| labels.levels()[code as usize].clone());
+            let id = id.unwrap_or_else(|| format!("row {}", row + 1));
+            match seen.insert(id.clone(), row) {
+                None => Ok(id),
+                Some(first) => Err(Error::DuplicateId {
+                    id,
+                    first,
+                    second: row,
+                }),
+            }
+        })
+        .collect()
+}
+
+/// Codes from 0 without gaps, in order of the codes.
+fn dense(codes: &[u32]) -> Vec<u32> {
+    let mut levels = codes.to_vec();
+    levels.sort_unstable();
+    levels.dedup();
+    codes
+        .iter()
+        .map(|c| levels.binary_search(c).unwrap_or(0) as u32)
+        .collect()
+}
+
+/// Photos of a folder by id, which is the name without extension.
+fn photos(folder: &Path) -> Result<BTreeMap<String, std::path::PathBuf>> {
+    const KINDS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "pgm"];
+    let io = |source| Error::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut out = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let kind = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
+        if let Some(stem) = path.file_stem().and_then(|s| s.to_str())
+            && KINDS.contains(&kind.to_lowercase().as_str())
+        {
+            out.insert(stem.to_owned(), path.clone());
+        }
+    }
+    Ok(out)
+}
+
+/// W, and W+ where the file has it.
+fn latents(path: &Path) -> Result<(Latents, Option<Latents>)> {
+    let bytes = bytes(path)?;
+    match arrays(&bytes) {
+        Some(names) if names.iter().any(|n| n == "w") => {
+            let w = read_array(path, Some("w"))?;
+            let plus = names.iter().any(|n| n == "w_plus");
+            let plus = plus.then(|| read_array(path, Some("w_plus"))).transpose()?;
+            Ok((w, plus))
+        }
+        _ => Ok((read_array(path, None)?, None)),
+    }
+}
+
+fn read_array(path: &Path, array: Option<&str>) -> Result<Latents> {
+    let bytes = bytes(path)?;
+    let named = array.filter(|name| arrays(&bytes).is_some_and(|n| n.iter().any(|a| a == name)));
+    let mut reader = LatentsReader::new();
+    if let Some(name) = named {
+        reader = reader.array(name);
+    }
+    let latents = reader
+        .read_bytes(&bytes)
+        .map_err(|error| error.in_file(path))?;
+    match (latents.ids(), metadata_ids(&bytes)) {
+        (None, Some(ids)) => latents.with_ids(ids).map_err(|error| error.in_file(path)),
+        _ => Ok(latents),
+    }
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The header of a safetensors file.
+fn header(bytes: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    serde_json::from_slice(rest.get(..length)?).ok()
+}
+
+/// Names of the tensors of a safetensors file.
+fn arrays(bytes: &[u8]) -> Option<Vec<String>> {
+    Some(
+        header(bytes)?
+            .keys()
+            .filter(|k| *k != "__metadata__")
+            .cloned()
+            .collect(),
+    )
+}
+
+/// The rows' identifiers in the metadata of a safetensors file.
+fn metadata_ids(bytes: &[u8]) -> Option<Vec<String>> {
+    let header = header(bytes)?;
+    serde_json::from_str(header.get("__metadata__")?.get("ids")?.as_str()?).ok()
+}
+
+fn input(role: &str, path: &Path) -> Result<Input> {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
+    Ok(Input {
+        role: role.to_owned(),
+        name: name.unwrap_or_default(),
+        sha256: hex(&Sha256::digest(bytes(path)?)),
+    })
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

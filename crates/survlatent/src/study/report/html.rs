@@ -1,0 +1,253 @@
+//! The page: sections in the order a reviewer reads.
+
+use std::fmt::Write as _;
+
+use super::super::results::StudyReport;
+use super::super::{OutOfFoldPredictions, StudyData, foreground};
+use super::checklist;
+use super::pictures::{self, Figure, Groups};
+use super::tables::{self, interval, p_value, safe};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The whole page; it needs nothing from elsewhere.
+#[expect(clippy::too_many_lines, reason = "section after section")]
+pub(in super::super) fn page(
+    report: &StudyReport,
+    data: &StudyData,
+    predictions: &OutOfFoldPredictions,
+    groups: Option<&Groups>,
+) -> String {
+    let drawn = pictures::draw(report, data, predictions, groups);
+    let title = match report.title.as_str() {
+        "" => "Study",
+        title => title,
+    };
+    let title = safe(title);
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>"
+    );
+    out.push_str(&summary(report));
+    let mut page = Page {
+        out,
+        contents: Vec::new(),
+    };
+    page.section("Flow of rows", &[tables::flow(report)], &[]);
+    page.section("Cohort", &[tables::cohort(report)], &[]);
+    page.section(
+        "Models",
+        &[
+            paragraph(
+                "Every figure is out of fold: no model judges rows of a patient it was fitted to, and \
+                 scaling, components, penalty and fusion weights are chosen within the training \
+                 rows. Concordances compare rows of one fold and are averaged over repeats. In \
+                 brackets: bootstrap intervals over patients, widened for the choice of training rows.",
+            ),
+            tables::models(report),
+        ],
+        &[],
+    );
+    if !report.increment.is_empty() {
+        let text = paragraph(
+            "The same rows, folds and bootstrap draws for both models of a line. The test adds the \
+             face's out-of-fold log risk to the covariates of the smaller model.",
+        );
+        page.section(
+            "What the face adds",
+            &[text, tables::increment(report)],
+            &[],
+        );
+    }
+    if let Some(null) = &report.permutation_null {
+        let text = format!(
+            "The procedure for {} on {} permuted outcomes gave concordances of mean {:.3} ({:.3} to \
+             {:.3}); {} of their intervals contain 0.5. Share of permutations that reach the \
+             data's, the data counted in: {}.",
+            safe(null.model.title()),
+            null.harrell.len(),
+            null.mean,
+            null.min,
+            null.max,
+            null.intervals_with_half,
+            p_value(null.p)
+        );
+        page.section("What chance would give", &[format!("<p>{text}</p>")], &[]);
+    }
+    page.section("Risk groups", &[], &figures(drawn.groups));
+    page.section("Discrimination over time", &[], &figures(drawn.auc));
+    page.section("Prediction error over time", &[], &figures(drawn.brier));
+    let calibration = [tables::calibration(report)];
+    page.section("Calibration", &calibration, &drawn.calibration);
+    page.section("Decision curve", &[], &figures(drawn.decision));
+    page.section("Clinical model", &[], &figures(drawn.forest));
+    if !report.subgroups.is_empty() {
+        let text = format!(
+            "Harrell's C within each group. Groups of fewer than {} rows or {} events are not shown.",
+            report.validation.min_rows, report.validation.min_events
+        );
+        let tables = [paragraph(&text), tables::subgroups(report)];
+        page.section("Subgroups", &tables, &[]);
+    }
+    if let Some(direction) = &report.direction {
+        let mut text = format!(
+            "The face model fitted to everybody ({}) gives the direction. A step of {:.3} latent \
+             units along it halves the hazard. {:.0} % of the variance of out-of-fold scores does not \
+             depend on the choice of training rows.",
+            safe(&direction.chosen),
+            direction.step_for_half_hazard,
+            100.0 * direction.agreement
+        );
+        if let Some(cosine) = direction.cosine_with_truth {
+            let _ = write!(
+                text,
+                " Cosine to the planted direction, whitened: {cosine:.3}."
+            );
+        }
+        let leak = "What that step does to what the latents say of each covariate. The conditional \
+                    direction is orthogonal to the covariates' gradients.";
+        let body = [
+            format!("<p>{text}</p>"),
+            paragraph(leak),
+            tables::leakage(report),
+        ];
+        page.section("Health direction", &body, &[]);
+    }
+    if let Some(truth) = &report.truth {
+        let text = format!(
+            "This cohort is simulated. Perfect scores would reach, without censoring: face {:.3}, age \
+             and sex {:.3}, both {:.3}, all that acts {:.3}.",
+            truth.face, truth.clinical, truth.face_and_clinical, truth.all
+        );
+        page.section("What was planted", &[paragraph(&text)], &[]);
+    }
+    page.section("TRIPOD+AI", &[tripod(report)], &[]);
+    page.section("Provenance", &[provenance(report)], &[]);
+    page.out.push_str("</main></body></html>\n");
+    let contents = page.contents.concat();
+    page.out.replacen(
+        "<!--contents-->",
+        &format!("<nav><ul>{contents}</ul></nav>"),
+        1,
+    )
+}
+
+struct Page {
+    out: String,
+    contents: Vec<String>,
+}
+
+impl Page {
+    /// A section of tables and pictures; nothing where there is neither.
+    fn section(&mut self, title: &str, parts: &[String], figures: &[Figure]) {
+        if parts.is_empty() && figures.is_empty() {
+            return;
+        }
+        let id = title.to_lowercase().replace([' ', '+'], "-");
+        self.contents
+            .push(format!("<li><a href=\"#{id}\">{title}</a></li>"));
+        let _ = write!(self.out, "<section id=\"{id}\"><h2>{title}</h2>");
+        for part in parts {
+            self.out.push_str(part);
+        }
+        for figure in figures {
+            let _ = write!(
+                self.out,
+                "<figure><div class=\"wide\">{}</div><figcaption>{}</figcaption></figure>",
+                figure.svg,
+                safe(&figure.caption)
+            );
+        }
+        self.out.push_str("</section>");
+    }
+}
+
+fn figures(figure: Option<Figure>) -> Vec<Figure> {
+    figure.into_iter().collect()
+}
+
+fn paragraph(text: &str) -> String {
+    format!("<p>{}</p>", safe(text))
+}
+
+/// The first lines: what was found, in words, nulls as nulls.
+fn summary(report: &StudyReport) -> String {
+    let c = &report.cohort;
+    let mut text = format!("{} patients, {} events. ", c.patients, c.events);
+    if let Some((model, harrell)) =
+        foreground(&report.models).and_then(|m| Some((m, m.harrell.as_ref()?)))
+    {
+        let _ = write!(
+            text,
+            "{}: Harrell's C {}. ",
+            safe(&model.title),
+            interval(harrell, 3)
+        );
+        if harrell.contains(0.5) {
+            text.push_str("The interval contains 0.5: nothing was found. ");
+        }
+    }
+    for gain in &report.increment {
+        let _ = write!(
+            text,
+            "{} against {}: gain {}, likelihood-ratio test p {}. ",
+            safe(gain.with_face.title()),
+            safe(gain.base.title()),
+            interval(&gain.harrell, 3),
+            p_value(gain.p)
+        );
+    }
+    let notes = list(report.notes.iter().map(|n| safe(n)));
+    let notes = if notes.is_empty() {
+        notes
+    } else {
+        format!("<ul class=\"notes\">{notes}</ul>")
+    };
+    format!("<p class=\"summary\">{text}</p>{notes}<!--contents-->")
+}
+
+/// Items of a list, safe already.
+fn list(items: impl Iterator<Item = String>) -> String {
+    let mut out = String::new();
+    for item in items {
+        let _ = write!(out, "<li>{item}</li>");
+    }
+    out
+}
+
+fn tripod(report: &StudyReport) -> String {
+    let items = checklist::items(report);
+    let filled = items.iter().filter(|i| i.filled.is_some()).count();
+    let row = |i: &checklist::Item| {
+        let text = i
+            .filled
+            .as_ref()
+            .map_or_else(|| "authors to write".to_owned(), |t| safe(t));
+        vec![i.number.to_owned(), safe(i.asks), text]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    let text = format!("{filled} of {} items are filled from the run.", items.len());
+    paragraph(&text) + &tables::table(&["Item", "What it asks", "This run"], &rows)
+}
+
+fn provenance(report: &StudyReport) -> String {
+    let mut rows = vec![
+        vec!["survlatent".to_owned(), safe(&report.version)],
+        vec!["Seed".to_owned(), report.seed.to_string()],
+    ];
+    for input in &report.inputs {
+        let text = format!("{}<br><code>{}</code>", safe(&input.name), input.sha256);
+        rows.push(vec![safe(&input.role), text]);
+    }
+    let chosen = report
+        .models
+        .iter()
+        .filter(|m| !m.chosen.is_empty())
+        .map(|m| format!("{}: {}", safe(&m.title), safe(&m.chosen.join("; "))));
+    let chosen = list(chosen);
+    format!(
+        "{}<details><summary>What the folds chose</summary><ul>{chosen}</ul></details>",
+        tables::table(&["", ""], &rows)
+    )
+}

@@ -1,0 +1,6 @@
+//! The report of a study as one page that opens anywhere.
+
+mod checklist;
+pub(super) mod html;
+mod pictures;
+mod tables;

@@ -1,0 +1,275 @@
+//! Tables of the report as HTML.
+
+use std::fmt::Write as _;
+
+use super::super::interval::Interval;
+use super::super::results::StudyReport;
+
+/// Text made safe inside HTML.
+pub(super) fn safe(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// A table with a header; cells are safe already. It scrolls by itself on a narrow screen.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut out = String::from("<div class=\"wide\"><table><thead><tr>");
+    for cell in header {
+        let _ = write!(out, "<th scope=\"col\">{}</th>", safe(cell));
+    }
+    out.push_str("</tr></thead><tbody>");
+    for row in rows {
+        out.push_str("<tr>");
+        for (k, cell) in row.iter().enumerate() {
+            let tag = if k == 0 { "th scope=\"row\"" } else { "td" };
+            let _ = write!(out, "<{tag}>{cell}</{}>", if k == 0 { "th" } else { "td" });
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table></div>");
+    out
+}
+
+/// `0.680 (0.661 to 0.699)`.
+pub(super) fn interval(value: &Interval, digits: usize) -> String {
+    match (value.lower, value.upper) {
+        (Some(lower), Some(upper)) => format!(
+            "{:.digits$} <span class=\"ci\">({lower:.digits$} to {upper:.digits$})</span>",
+            value.estimate
+        ),
+        _ => format!("{:.digits$}", value.estimate),
+    }
+}
+
+fn optional(value: Option<&Interval>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| interval(v, digits))
+}
+
+pub(super) fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
+}
+
+/// A p value as journals print it.
+pub(super) fn p_value(p: f64) -> String {
+    if p < 0.001 {
+        "&lt; 0.001".to_owned()
+    } else {
+        format!("{p:.3}")
+    }
+}
+
+pub(super) fn flow(report: &StudyReport) -> String {
+    let mut out = String::from("<ol class=\"flow\">");
+    let step = |e: &super::super::results::Exclusion| e.left + e.rows;
+    let start = report.exclusions.first().map_or(report.cohort.rows, step);
+    let _ = write!(
+        out,
+        "<li class=\"box\"><b>{start}</b> rows in the table</li>"
+    );
+    for e in &report.exclusions {
+        let examples = match e.examples.len() {
+            0 => String::new(),
+            k if k < e.rows => format!(": {}, ...", safe(&e.examples.join(", "))),
+            _ => format!(": {}", safe(&e.examples.join(", "))),
+        };
+        let _ = write!(
+            out,
+            "<li class=\"out\">{} set aside: {}{examples}</li><li class=\"box\"><b>{}</b> rows left</li>",
+            e.rows,
+            safe(&e.reason),
+            e.left
+        );
+    }
+    let c = &report.cohort;
+    let _ = write!(
+        out,
+        "<li class=\"box last\"><b>{}</b> rows of <b>{}</b> patients studied, <b>{}</b> events</li></ol>",
+        c.rows, c.patients, c.events
+    );
+    out
+}
+
+pub(super) fn cohort(report: &StudyReport) -> String {
+    let c = &report.cohort;
+    let unit = safe(&report.time_unit);
+    let mut rows = vec![
+        vec!["Rows (photos)".to_owned(), c.rows.to_string()],
+        vec!["Patients".to_owned(), c.patients.to_string()],
+        vec![
+            "Events".to_owned(),
+            format!(
+                "{} ({:.0} %)",
+                c.events,
+                100.0 * c.events as f64 / c.rows as f64
+            ),
+        ],
+        vec![
+            format!("Median survival ({unit})"),
+            number(c.median_survival, 2),
+        ],
+        vec![
+            format!("Median follow-up ({unit})"),
+            number(c.median_follow_up, 2),
+        ],
+    ];
+    for x in &c.covariates {
+        let text = if x.indicator {
+            format!("{:.0} %", 100.0 * x.mean)
+        } else {
+            format!(
+                "{:.1} (SD {:.1}, {:.1} to {:.1})",
+                x.mean, x.sd, x.min, x.max
+            )
+        };
+        rows.push(vec![safe(&x.name), text]);
+    }
+    table(&["", "Cohort"], &rows)
+}
+
+pub(super) fn models(report: &StudyReport) -> String {
+    let header = [
+        "Model",
+        "Harrell's C",
+        "Uno's C",
+        "Mean AUC",
+        "Integrated Brier",
+        "Calibration slope",
+    ];
+    let mut rows: Vec<Vec<String>> = report
+        .models
+        .iter()
+        .map(|m| match &m.failed {
+            Some(reason) => {
+                let mut row = vec![safe(&m.title), format!("not fitted: {}", safe(reason))];
+                row.resize(header.len(), String::new());
+                row
+            }
+            None => vec![
+                safe(&m.title),
+                optional(m.harrell.as_ref(), 3),
+                optional(m.uno.as_ref(), 3),
+                optional(m.auc.as_ref(), 3),
+                optional(m.ibs.as_ref(), 3),
+                optional(m.calibration_slope.as_ref(), 2),
+            ],
+        })
+        .collect();
+    if let Some(reference) = report.models.iter().find_map(|m| m.ibs_reference) {
+        let mut row = vec!["Nobody known (Kaplan-Meier)".to_owned()];
+        row.extend(["0.500", "0.500", "0.500"].map(str::to_owned));
+        row.extend([format!("{reference:.3}"), "-".to_owned()]);
+        rows.push(row);
+    }
+    table(&header, &rows)
+}
+
+pub(super) fn increment(report: &StudyReport) -> String {
+    let title = |kind: super::super::ModelKind| kind.title().to_owned();
+    let row = |g: &super::super::results::Increment| {
+        vec![
+            format!(
+                "{} against {}",
+                safe(&title(g.with_face)),
+                safe(&title(g.base))
+            ),
+            interval(&g.harrell, 3),
+            interval(&g.uno, 3),
+            interval(&g.ibs, 4),
+            format!("{:.1}, p {}", g.chi_squared, p_value(g.p)),
+            format!("{:.2}", g.hazard_ratio_per_sd),
+        ]
+    };
+    let header = [
+        "",
+        "Gain in Harrell's C",
+        "Gain in Uno's C",
+        "Fall of Brier score",
+        "Likelihood ratio (1 df)",
+        "Hazard ratio per SD of face",
+    ];
+    table(
+        &header,
+        &report.increment.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+pub(super) fn calibration(report: &StudyReport) -> String {
+    let mut rows = Vec::new();
+    for m in &report.models {
+        for c in &m.calibration {
+            rows.push(vec![
+                safe(&m.title),
+                format!("{}", c.time),
+                format!("{:.3}", c.predicted),
+                number(c.observed, 3),
+                interval(&c.ici, 3),
+                format!("{:.3}", c.emax),
+            ]);
+        }
+    }
+    let time = format!("Horizon ({})", report.time_unit);
+    table(
+        &[
+            "Model",
+            &time,
+            "Mean predicted risk",
+            "Observed",
+            "Calibration index (ICI)",
+            "Largest error",
+        ],
+        &rows,
+    )
+}
+
+pub(super) fn subgroups(report: &StudyReport) -> String {
+    let shown: Vec<_> = report
+        .models
+        .iter()
+        .filter(|m| m.failed.is_none())
+        .collect();
+    let mut header = vec!["Group", "Rows", "Events"];
+    header.extend(shown.iter().map(|m| m.title.as_str()));
+    let row = |g: &super::super::results::SubgroupFigures| {
+        let hidden = || "too few".to_owned();
+        let count = |n: Option<usize>| n.map_or_else(hidden, |n| n.to_string());
+        let mut row = vec![
+            safe(&format!("{}: {}", g.column, g.level)),
+            count(g.rows),
+            count(g.events),
+        ];
+        row.extend(shown.iter().map(|m| {
+            let own = g.harrell.iter().find(|h| h.model == m.name);
+            optional(own.map(|h| &h.harrell), 3)
+        }));
+        row
+    };
+    table(
+        &header,
+        &report.subgroups.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+pub(super) fn leakage(report: &StudyReport) -> String {
+    let Some(direction) = &report.direction else {
+        return String::new();
+    };
+    let row = |l: &super::super::results::Leakage| {
+        vec![
+            safe(&l.name),
+            format!("{:.2}", l.r_squared),
+            format!("{:+.2} SD", l.unconditional),
+            format!("{:+.2} SD", l.conditional),
+        ]
+    };
+    table(
+        &[
+            "Covariate",
+            "R squared from latents",
+            "Halving the hazard",
+            "The same, conditional",
+        ],
+        &direction.leakage.iter().map(row).collect::<Vec<_>>(),
+    )
+}

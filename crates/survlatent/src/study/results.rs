@@ -1,0 +1,313 @@
+//! The figures of a study: the content of `report.json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::Interval;
+use super::models::{ModelKind, StudyModels, Validation};
+
+/// Everything a study found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudyReport {
+    /// Title of the study.
+    pub title: String,
+    /// Version of this program.
+    pub version: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Unit of time.
+    pub time_unit: String,
+    /// Models and their settings.
+    pub settings: StudyModels,
+    /// How they were judged.
+    pub validation: Validation,
+    /// SHA-256 of the files read, by role.
+    pub inputs: Vec<Input>,
+    /// Who was left out, step by step.
+    pub exclusions: Vec<Exclusion>,
+    /// Who was studied.
+    pub cohort: CohortFigures,
+    /// Every model on the same folds.
+    pub models: Vec<ModelFigures>,
+    /// What the face adds.
+    pub increment: Vec<Increment>,
+    /// The whole procedure on permuted outcomes.
+    pub permutation_null: Option<NullFigures>,
+    /// Risk groups of the model in the foreground.
+    pub risk_groups: Option<RiskGroupFigures>,
+    /// Hazard ratios of the clinical covariates, fitted to everybody (not out of fold).
+    pub clinical_model: Vec<HazardRatio>,
+    /// The health direction.
+    pub direction: Option<DirectionFigures>,
+    /// Models by subgroup.
+    pub subgroups: Vec<SubgroupFigures>,
+    /// What was planted, in a simulated cohort.
+    pub truth: Option<TruthFigures>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// What it is.
+    pub role: String,
+    /// Its name without folders.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// One step of the flow diagram.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exclusion {
+    /// Why rows were left out.
+    pub reason: String,
+    /// How many.
+    pub rows: usize,
+    /// How many were left afterwards.
+    pub left: usize,
+    /// The first of them.
+    pub examples: Vec<String>,
+}
+
+/// Size and follow-up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CohortFigures {
+    /// Rows (photos).
+    pub rows: usize,
+    /// Patients.
+    pub patients: usize,
+    /// Rows with the event.
+    pub events: usize,
+    /// Median survival by Kaplan-Meier.
+    pub median_survival: Option<f64>,
+    /// Median follow-up by reverse Kaplan-Meier.
+    pub median_follow_up: Option<f64>,
+    /// Columns of the latents in W.
+    pub latents: usize,
+    /// Covariates.
+    pub covariates: Vec<CovariateFigures>,
+}
+
+/// One covariate of the cohort table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CovariateFigures {
+    /// Its name.
+    pub name: String,
+    /// Whether it is 0 or 1: its mean is then a share.
+    pub indicator: bool,
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation.
+    pub sd: f64,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+}
+
+/// How well a model predicts rows it has not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFigures {
+    /// Its name in files.
+    pub name: ModelKind,
+    /// Its name in words.
+    pub title: String,
+    /// Why there are no figures, where it could not be fitted.
+    pub failed: Option<String>,
+    /// Harrell's concordance within folds.
+    pub harrell: Option<Interval>,
+    /// Uno's concordance within folds, up to the last time of the grid.
+    pub uno: Option<Interval>,
+    /// Mean cumulative/dynamic AUC over the grid.
+    pub auc: Option<Interval>,
+    /// AUC at each time of the grid.
+    pub auc_over_time: Vec<TimeFigure>,
+    /// Integrated Brier score over the grid.
+    pub ibs: Option<Interval>,
+    /// The same of a prediction that knows nobody, Kaplan-Meier's.
+    pub ibs_reference: Option<f64>,
+    /// Brier score at each time of the grid.
+    pub brier_over_time: Vec<TimeFigure>,
+    /// Calibration slope of the log risk; 1 is right, below it predictions are too extreme.
+    pub calibration_slope: Option<Interval>,
+    /// Calibration at each horizon.
+    pub calibration: Vec<CalibrationFigures>,
+    /// Share of the score's variance owed to the choice of training rows, which widens intervals.
+    pub noise: f64,
+    /// What the folds chose, with how often.
+    pub chosen: Vec<String>,
+}
+
+/// A figure at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TimeFigure {
+    /// The time.
+    pub time: f64,
+    /// The figure.
+    #[serde(flatten)]
+    pub value: Interval,
+}
+
+/// Calibration at a horizon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationFigures {
+    /// The horizon.
+    pub time: f64,
+    /// Integrated calibration index: mean distance of predicted and smoothed observed risk.
+    pub ici: Interval,
+    /// Largest distance.
+    pub emax: f64,
+    /// Mean predicted risk.
+    pub predicted: f64,
+    /// Observed risk by Kaplan-Meier.
+    pub observed: Option<f64>,
+}
+
+/// What the face adds to a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Increment {
+    /// The model without the face.
+    pub base: ModelKind,
+    /// The model with it.
+    pub with_face: ModelKind,
+    /// Gain in Harrell's concordance.
+    pub harrell: Interval,
+    /// Gain in Uno's concordance.
+    pub uno: Interval,
+    /// Fall of the integrated Brier score.
+    pub ibs: Interval,
+    /// Likelihood-ratio statistic of the face's out-of-fold log risk beside the base's covariates.
+    pub chi_squared: f64,
+    /// Its degrees of freedom.
+    pub df: f64,
+    /// Its p value, the statistic divided by `1 + noise` of the face's score.
+    pub p: f64,
+    /// Hazard ratio of one standard deviation of the face's out-of-fold log risk in that model.
+    pub hazard_ratio_per_sd: f64,
+}
+
+/// The procedure on permuted outcomes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NullFigures {
+    /// The model.
+    pub model: ModelKind,
+    /// Harrell's concordances.
+    pub harrell: Vec<f64>,
+    /// Their mean.
+    pub mean: f64,
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+    /// Share of them, the data's counted in, that reach the data's.
+    pub p: f64,
+    /// How many of their intervals contain 0.5.
+    pub intervals_with_half: usize,
+    /// Permutations on which the model could not be fitted; they are in no figure.
+    pub failed: usize,
+}
+
+/// Out-of-fold risk groups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RiskGroupFigures {
+    /// The model.
+    pub model: ModelKind,
+    /// The groups, from the lowest risk.
+    pub groups: Vec<GroupFigures>,
+    /// Log-rank statistic.
+    pub chi_squared: Option<f64>,
+    /// Its degrees of freedom.
+    pub df: Option<usize>,
+    /// Its p value.
+    pub p: Option<f64>,
+}
+
+/// One risk group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupFigures {
+    /// Its name.
+    pub name: String,
+    /// Rows.
+    pub rows: usize,
+    /// Events.
+    pub events: usize,
+    /// Median survival.
+    pub median: Option<f64>,
+}
+
+/// A hazard ratio.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HazardRatio {
+    /// The covariate.
+    pub name: String,
+    /// The ratio with its limits.
+    pub ratio: Interval,
+    /// p value.
+    pub p: f64,
+}
+
+/// The direction of health.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DirectionFigures {
+    /// What the model of all patients chose.
+    pub chosen: String,
+    /// Mean correlation of the scores of two folds' models.
+    pub agreement: f64,
+    /// Length in latent units of the step that halves the hazard.
+    pub step_for_half_hazard: f64,
+    /// Correlation of its scores with the planted ones: the cosine in the whitened metric.
+    pub cosine_with_truth: Option<f64>,
+    /// What that step does to what the latents say of each covariate.
+    pub leakage: Vec<Leakage>,
+}
+
+/// What halving the hazard along the direction changes in a covariate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Leakage {
+    /// The covariate.
+    pub name: String,
+    /// Squared correlation of its prediction from the latents with it, in sample.
+    pub r_squared: f64,
+    /// Change of its prediction, in standard deviations of the prediction.
+    pub unconditional: f64,
+    /// The same along the direction made orthogonal to all covariates' gradients.
+    pub conditional: f64,
+}
+
+/// Models within one level of a column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubgroupFigures {
+    /// The column.
+    pub column: String,
+    /// The level.
+    pub level: String,
+    /// Rows; absent where the group is too small to be shown.
+    pub rows: Option<usize>,
+    /// Events; absent likewise.
+    pub events: Option<usize>,
+    /// Harrell's concordance of each model.
+    pub harrell: Vec<SubgroupConcordance>,
+}
+
+/// One model in one subgroup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubgroupConcordance {
+    /// The model.
+    pub model: ModelKind,
+    /// Its concordance.
+    pub harrell: Interval,
+}
+
+/// What was planted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TruthFigures {
+    /// Expected concordance of the perfect face score.
+    pub face: f64,
+    /// Of age and sex.
+    pub clinical: f64,
+    /// Of both.
+    pub face_and_clinical: f64,
+    /// Of everything, a shortcut included.
+    pub all: f64,
+}

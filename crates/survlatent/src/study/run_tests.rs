@@ -1,0 +1,213 @@
+//! Studies from files, as `study.toml` names them.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::*;
+use crate::simulate::PortraitSurv;
+
+fn write(folder: &Path) {
+    let settings = PortraitSurv {
+        n: 150,
+        dim: 5,
+        age_log_hr: 0.4,
+        ..PortraitSurv::default()
+    };
+    settings.simulate().unwrap().write(folder).unwrap();
+    let text = r#"
+title = "Test of <studies>"
+seed = 7
+[data]
+table = "table.csv"
+latents = "latents.safetensors"
+truth = "truth.json"
+[columns]
+patient = "patient"
+clinical = ["age", "sex"]
+age = "age"
+sex = "sex"
+subgroups = ["sex"]
+[models]
+use = ["clinical", "face_w", "late_fusion"]
+n_lambda = 10
+[validation]
+repeats = 1
+bootstraps = 40
+calibration_bootstraps = 5
+permutations = 2
+"#;
+    std::fs::write(folder.join("study.toml"), text).unwrap();
+}
+
+fn read(folder: &Path) -> StudyFile {
+    StudyFile::read(&folder.join("study.toml"), &[]).unwrap()
+}
+
+/// Runs and tells which stages were taken up.
+fn run(study: &StudyFile, out: &Path) -> (StudyReport, Vec<String>) {
+    let resumed = Mutex::new(Vec::new());
+    let observer = |event: StageEvent<'_>| {
+        if let StageEvent::Resumed { stage } = event {
+            resumed.lock().unwrap().push(stage.to_owned());
+        }
+        ControlFlow::Continue(())
+    };
+    let report = study.run(out, &observer).unwrap();
+    (report, resumed.into_inner().unwrap())
+}
+
+#[test]
+fn a_stopped_run_goes_on_and_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let study = read(folder.path());
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let (report, resumed) = run(&study, &a);
+    assert!(resumed.is_empty());
+    assert_eq!(report.models.len(), 3);
+    assert!(report.truth.is_some() && report.direction.is_some());
+
+    // Stopped in the second stage, then a damaged file of the first, then again.
+    let stop = |event: StageEvent<'_>| match event {
+        StageEvent::Progress {
+            stage: "2-figures",
+            done: 3..,
+            ..
+        } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let error = study.run(&b, &stop).unwrap_err().to_string();
+    assert!(error.contains("run it again"), "{error}");
+    assert!(!b.join("2-figures.json").exists() && !b.join("report.json").exists());
+    let (_, resumed) = run(&study, &b);
+    assert_eq!(resumed, ["1-predictions"]);
+    for name in ["report.json", "index.html", "health_direction.safetensors"] {
+        let same = std::fs::read(a.join(name)).unwrap() == std::fs::read(b.join(name)).unwrap();
+        assert!(same, "{name}");
+    }
+    let whole = std::fs::read(b.join("1-predictions.json")).unwrap();
+    std::fs::write(b.join("1-predictions.json"), &whole[..whole.len() / 2]).unwrap();
+    let (again, resumed) = run(&study, &b);
+    assert_eq!(resumed, ["2-figures", "3-null", "4-direction"]);
+    assert_eq!(again, report);
+
+    // Another setting is another run.
+    let mut other = study;
+    other.seed = 8;
+    let (other, resumed) = run(&other, &b);
+    assert!(resumed.is_empty() && other != report);
+}
+
+#[test]
+fn the_report_stands_alone_and_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let out = folder.path().join("out");
+    let (report, _) = run(&read(folder.path()), &out);
+    let json = std::fs::read(out.join("report.json")).unwrap();
+    let back: StudyReport = serde_json::from_slice(&json).unwrap();
+    assert_eq!(back, report);
+    let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert!(value["models"][0]["harrell"]["lower"].is_number());
+    assert!(value["permutation_null"]["harrell"].is_array());
+    assert!(value["direction"]["leakage"][0]["conditional"].is_number());
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(page.contains("Test of &lt;studies&gt;") && !page.contains("<studies>"));
+    for elsewhere in ["<script", "src=", "href=\"http", "@import", "url("] {
+        assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+    #[cfg(feature = "plot")]
+    assert!(
+        page.matches("<svg").count() >= 6,
+        "{}",
+        page.matches("<svg").count()
+    );
+}
+
+#[test]
+fn rows_without_photos_and_photos_without_rows_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let table = std::fs::read_to_string(folder.path().join("table.csv")).unwrap();
+    let mut lines: Vec<String> = table.lines().map(str::to_owned).collect();
+    // A row without latents, a latent without a row, an age that is missing.
+    lines.push("stranger,stranger,2.5,1,60,male".into());
+    lines.remove(1);
+    let cells: Vec<&str> = lines[1].split(',').collect();
+    lines[1] = [cells[0], cells[1], cells[2], cells[3], "", cells[5]].join(",");
+    std::fs::write(folder.path().join("table.csv"), lines.join("\n")).unwrap();
+    let photos = folder.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    for k in 2..=149 {
+        std::fs::write(photos.join(format!("P{k:05}.jpg")), b"").unwrap();
+    }
+    for name in ["nobody.png", "stranger.JPG", "notes.txt"] {
+        std::fs::write(photos.join(name), b"").unwrap();
+    }
+    let mut study = read(folder.path());
+    study.data.photos = Some(photos);
+    let (report, _) = run(&study, &folder.path().join("out"));
+    let steps: Vec<(usize, usize, &str)> = report
+        .exclusions
+        .iter()
+        .map(|e| {
+            (
+                e.rows,
+                e.left,
+                e.examples.first().map_or("", String::as_str),
+            )
+        })
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (1, 149, "P00002"),
+            (1, 148, "P00150"),
+            (1, 148, "nobody"),
+            (1, 147, "stranger"),
+            (1, 147, "P00001"),
+        ]
+    );
+    assert_eq!(report.cohort.rows, 147);
+}
+
+#[test]
+fn constant_covariates_and_impossible_studies_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let table = std::fs::read_to_string(folder.path().join("table.csv")).unwrap();
+    let constant = table.replace(",female", ",male");
+    std::fs::write(folder.path().join("table.csv"), &constant).unwrap();
+    let (report, _) = run(&read(folder.path()), &folder.path().join("out"));
+    assert!(
+        report.notes.iter().any(|n| n.contains("sex")),
+        "{:?}",
+        report.notes
+    );
+    let mut nothing = read(folder.path());
+    nothing.data.latents = None;
+    nothing.columns = Columns::default();
+    nothing.models.kinds.clear();
+    let go = |_: StageEvent<'_>| ControlFlow::Continue(());
+    let error = nothing
+        .run(&folder.path().join("n"), &go)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("nothing to model"), "{error}");
+    // No event at all.
+    let mut lines = table.lines();
+    let header = lines.next().unwrap().to_owned();
+    let censored: Vec<String> = std::iter::once(header)
+        .chain(lines.map(|l| {
+            let mut cells: Vec<&str> = l.split(',').collect();
+            cells[3] = "0";
+            cells.join(",")
+        }))
+        .collect();
+    std::fs::write(folder.path().join("table.csv"), censored.join("\n")).unwrap();
+    let error = read(folder.path())
+        .run(&folder.path().join("e"), &go)
+        .unwrap_err();
+    assert!(error.to_string().contains("event"), "{error}");
+}

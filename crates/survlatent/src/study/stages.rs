@@ -1,0 +1,268 @@
+//! A study run in stages, each with an output in the run's folder that a later run takes up.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::file::StudyFile;
+use super::read::{self, hex};
+use super::report::html;
+use super::results::{DirectionFigures, StudyReport, TruthFigures};
+use super::{Study, StudyData, direction, figures, foreground};
+use crate::error::{Error, Result};
+use crate::output::OutputFile;
+use crate::simulate::Truth;
+
+/// What a run tells while it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StageEvent<'a> {
+    /// A stage's output was there already.
+    Resumed {
+        /// The stage.
+        stage: &'a str,
+    },
+    /// So much of a stage is done.
+    Progress {
+        /// The stage.
+        stage: &'a str,
+        /// Units done.
+        done: usize,
+        /// Units in all.
+        total: usize,
+    },
+}
+
+/// Hears of every finished unit; `ControlFlow::Break(())` stops the run, which can be taken up again.
+pub type StageObserver<'a> = dyn Fn(StageEvent<'_>) -> std::ops::ControlFlow<()> + Sync + 'a;
+
+impl StudyFile {
+    /// Runs the study into `folder`, which is made: `report.json`, `index.html`, the directions, and
+    /// the outputs of the stages. A stage whose inputs are those of an earlier run is not done
+    /// again. The same files, settings and seed give the same bytes.
+    ///
+    /// # Errors
+    /// What files and statistics refuse; [`Error::Study`] when the observer stops the run.
+    pub fn run(&self, folder: &Path, observer: &StageObserver<'_>) -> Result<StudyReport> {
+        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+            path: folder.to_owned(),
+            source,
+        })?;
+        let cohort = read::cohort(self)?;
+        let study = self.study();
+        let data = &cohort.data;
+        let run = Run {
+            folder,
+            observer,
+            key: key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?,
+        };
+        let kinds = study.kinds(data);
+        if kinds.is_empty() {
+            return Err(Error::Study {
+                reason: "there is nothing to model: name data.latents, columns.clinical, or \
+                         columns.age and columns.sex"
+                    .into(),
+            });
+        }
+        let v = &study.validation;
+
+        let total = v.repeats * v.outer_folds;
+        let predictions = run.stage("1-predictions", total, |step| study.predict(data, step))?;
+        let (models, increment) = run.stage("2-figures", v.bootstraps, |step| {
+            study.judge(data, &predictions, step)
+        })?;
+        let null = run.stage("3-null", v.permutations, |step| {
+            study.null(data, &models, step)
+        })?;
+        let truth = self.truth(data, &cohort.rows)?;
+        let direction = run.stage("4-direction", 1, |step| {
+            let found = run.direction(&study, data, truth.as_ref(), &predictions)?;
+            step()?;
+            Ok(found)
+        })?;
+
+        let front = foreground(&models).and_then(|m| predictions.of(m.name));
+        let groups = front.map(|p| figures::risk_groups(data, p)).transpose()?;
+        let mut notes = cohort.notes;
+        for model in models.iter().filter(|m| m.failed.is_some()) {
+            let reason = model.failed.as_deref().unwrap_or_default();
+            notes.push(format!("{} could not be fitted: {reason}", model.title));
+        }
+        let report = StudyReport {
+            title: self.title.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: self.seed,
+            time_unit: self.report.time_unit.clone(),
+            settings: self.models.clone(),
+            validation: self.validation.clone(),
+            inputs: cohort.inputs,
+            exclusions: cohort.exclusions,
+            cohort: figures::cohort(data)?,
+            models,
+            increment,
+            permutation_null: null,
+            risk_groups: groups.as_ref().map(|g| g.0.clone()),
+            clinical_model: figures::clinical_model(data)?,
+            direction,
+            subgroups: study.subgroups(data, &predictions),
+            truth: truth.map(|t| TruthFigures {
+                face: t.oracle.face,
+                clinical: t.oracle.clinical,
+                face_and_clinical: t.oracle.face_and_clinical,
+                all: t.oracle.all,
+            }),
+            notes,
+        };
+        let page = html::page(&report, data, &predictions, groups.as_ref());
+        run.write("report.json", &crate::json::pretty(&report)?)?;
+        run.write("index.html", page.as_bytes())?;
+        Ok(report)
+    }
+
+    /// What was planted, where the study names it.
+    fn truth(&self, data: &StudyData, rows: &[usize]) -> Result<Option<Truth>> {
+        let Some(path) = &self.data.truth else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let truth: Truth = serde_json::from_slice(&bytes).map_err(|error| {
+            let reason = error.to_string();
+            Error::Format {
+                format: "truth.json",
+                reason,
+            }
+            .in_file(path)
+        })?;
+        let width = data
+            .w
+            .as_ref()
+            .map_or(truth.direction.len(), crate::Latents::p);
+        if truth.direction.len() != width || rows.is_empty() {
+            let reason = format!(
+                "the direction has {} numbers, latents have {width}",
+                truth.direction.len()
+            );
+            return Err(Error::Study { reason }.in_file(path));
+        }
+        Ok(Some(truth))
+    }
+}
+
+/// A run's folder.
+struct Run<'a> {
+    folder: &'a Path,
+    observer: &'a StageObserver<'a>,
+    /// Hash of all that stages depend on.
+    key: String,
+}
+
+/// What a stage leaves.
+#[derive(Serialize, serde::Deserialize)]
+struct Envelope<T> {
+    inputs: String,
+    output: T,
+}
+
+impl Run<'_> {
+    /// The output of a stage: that of an earlier run with the same inputs, or a new one.
+    fn stage<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        total: usize,
+        work: impl FnOnce(&super::Step<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let path = self.folder.join(format!("{name}.json"));
+        // A file that cannot be read is as good as none: the stage is done again.
+        if let Ok(bytes) = std::fs::read(&path)
+            && let Ok(found) = serde_json::from_slice::<Envelope<T>>(&bytes)
+            && found.inputs == self.key
+        {
+            self.tell(StageEvent::Resumed { stage: name })?;
+            return Ok(found.output);
+        }
+        let done = AtomicUsize::new(0);
+        let step = || {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            self.tell(StageEvent::Progress {
+                stage: name,
+                done,
+                total,
+            })
+        };
+        let output = work(&step)?;
+        let envelope = Envelope {
+            inputs: self.key.clone(),
+            output,
+        };
+        let bytes = serde_json::to_vec(&envelope).map_err(|error| Error::Format {
+            format: "JSON",
+            reason: error.to_string(),
+        })?;
+        OutputFile::create(&path)?.write(&bytes)?;
+        Ok(envelope.output)
+    }
+
+    fn tell(&self, event: StageEvent<'_>) -> Result<()> {
+        if (self.observer)(event).is_break() {
+            return Err(Error::Study {
+                reason: "the run was stopped; run it again to go on".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        OutputFile::create(self.folder.join(name))?.write(bytes)
+    }
+
+    fn direction(
+        &self,
+        study: &Study,
+        data: &StudyData,
+        truth: Option<&Truth>,
+        predictions: &super::OutOfFoldPredictions,
+    ) -> Result<Option<DirectionFigures>> {
+        let Some(found) = study.direction(data)? else {
+            return Ok(None);
+        };
+        found
+            .direction
+            .save(self.folder.join("health_direction.safetensors"))?;
+        if let Some(conditional) = &found.conditional {
+            conditional.save(self.folder.join("health_direction_conditional.safetensors"))?;
+        }
+        let scores = |v: &[f64]| -> Vec<f64> {
+            let w = data.w.as_ref();
+            let of = |w: &crate::Latents, i| (0..w.p()).map(|j| w.get(i, j) * v[j]).sum();
+            w.map(|w| (0..w.n()).map(|i| of(w, i)).collect())
+                .unwrap_or_default()
+        };
+        let noise = predictions
+            .of(super::ModelKind::FaceW)
+            .map_or(1.0, |p| p.noise);
+        Ok(Some(DirectionFigures {
+            chosen: found.chosen,
+            agreement: 1.0 - noise,
+            step_for_half_hazard: found.direction.step_for_hazard_ratio(0.5)?,
+            cosine_with_truth: truth
+                .map(|t| direction::correlation(&scores(&found.coef), &scores(&t.direction))),
+            leakage: found.leakage,
+        }))
+    }
+}
+
+/// SHA-256 of what stages depend on: inputs, columns, rows, settings, version.
+fn key<T: Serialize>(parts: &T) -> Result<String> {
+    let bytes =
+        serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), parts)).map_err(|error| Error::Format {
+            format: "JSON",
+            reason: error.to_string(),
+        })?;
+    Ok(hex(&Sha256::digest(bytes)))
+}

@@ -1,0 +1,282 @@
+use super::*;
+use crate::simulate::PortraitSurv;
+
+/// A small cohort with age and sex.
+fn data(settings: &PortraitSurv) -> StudyData {
+    let cohort = settings.simulate().unwrap();
+    let of = |values: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        cohort.patient.iter().map(|&i| values(i)).collect()
+    };
+    let age = of(&|i| cohort.age[i]);
+    let male = of(&|i| f64::from(u8::from(cohort.male[i])));
+    let n = age.len();
+    let columns = vec![("age".to_owned(), age), ("male".to_owned(), male.clone())];
+    let design = Design::new(n, columns).unwrap();
+    StudyData {
+        surv: cohort.surv().unwrap(),
+        patient: cohort.patient.iter().map(|&i| i as u32).collect(),
+        w: Some(cohort.latents),
+        w_plus: None,
+        clinical: Some(design.clone()),
+        age_sex: Some(design),
+        subgroups: vec![Subgroups {
+            column: "sex".into(),
+            codes: male.iter().map(|m| u32::from(*m > 0.5)).collect(),
+            levels: vec!["female".into(), "male".into()],
+        }],
+    }
+}
+
+fn settings() -> PortraitSurv {
+    PortraitSurv {
+        n: 400,
+        dim: 6,
+        age_log_hr: 0.5,
+        ..PortraitSurv::default()
+    }
+}
+
+fn study(kinds: &[ModelKind]) -> Study {
+    Study {
+        models: StudyModels {
+            kinds: kinds.to_vec(),
+            n_lambda: 20,
+            components: vec![2, 5],
+            ..StudyModels::default()
+        },
+        validation: Validation {
+            repeats: 2,
+            bootstraps: 100,
+            calibration_bootstraps: 20,
+            permutations: 3,
+            ..Validation::default()
+        },
+        seed: 4,
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a step that never stops")]
+fn go() -> Result<()> {
+    Ok(())
+}
+
+#[test]
+fn all_models_find_what_is_planted_and_fusion_finds_both() {
+    let data = data(&settings());
+    let study = study(&[]);
+    let kinds = study.kinds(&data);
+    assert!(!kinds.contains(&ModelKind::FaceWPlus) && kinds.contains(&ModelKind::EarlyFusion));
+    let all = study.predict(&data, &go).unwrap();
+    let (models, increments) = study.judge(&data, &all, &go).unwrap();
+    let c = |kind| {
+        let found = models.iter().find(|m| m.name == kind).unwrap();
+        found.harrell.unwrap().estimate
+    };
+    for kind in [ModelKind::FaceW, ModelKind::PcaCox] {
+        assert!((0.6..0.75).contains(&c(kind)), "{kind}: {}", c(kind));
+    }
+    assert!(c(ModelKind::LateFusion) > c(ModelKind::FaceW) + 0.01);
+    assert!((c(ModelKind::LateFusion) - c(ModelKind::EarlyFusion)).abs() < 0.02);
+    for model in &models {
+        let h = model.harrell.unwrap();
+        assert!(h.lower.unwrap() < h.estimate && h.estimate < h.upper.unwrap());
+        // Knowing something is better than knowing nobody.
+        assert!(
+            model.ibs.unwrap().estimate < model.ibs_reference.unwrap(),
+            "{}",
+            model.title
+        );
+        assert_eq!(model.calibration.len(), 3);
+        let slope = model.calibration_slope.unwrap();
+        assert!(
+            (0.6..1.6).contains(&slope.estimate),
+            "{}: {slope:?}",
+            model.title
+        );
+        assert!(model.auc_over_time.len() > 8);
+    }
+    assert_eq!(increments.len(), 3);
+    for gain in &increments {
+        assert!(
+            gain.p < 1e-4 && gain.harrell.lower.unwrap() > 0.0,
+            "{gain:?}"
+        );
+        assert!(gain.hazard_ratio_per_sd > 1.3);
+    }
+    let groups = study.subgroups(&data, &all);
+    assert_eq!(groups.len(), 2);
+    assert_eq!(groups[0].rows.unwrap() + groups[1].rows.unwrap(), 400);
+}
+
+#[test]
+fn the_same_bits_on_one_thread_and_on_several() {
+    let data = data(&settings());
+    let study = study(&[ModelKind::FaceW, ModelKind::LateFusion]);
+    let with = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let all = study.predict(&data, &go).unwrap();
+            (study.judge(&data, &all, &go).unwrap(), all)
+        })
+    };
+    assert_eq!(with(1), with(3));
+}
+
+/// Predictions for held-out rows come from the outcomes of the others alone.
+#[test]
+fn nothing_of_a_fold_reaches_its_own_predictions() {
+    let mut data = data(&settings());
+    let study = study(&[]);
+    let before = study.predict(&data, &go).unwrap();
+    // Other outcomes for one fold of the first repeat; events stay where they are, so folds do too.
+    let fold = before.folds[0].clone();
+    let time: Vec<f64> = (0..data.n())
+        .map(|i| {
+            data.surv.time()[i]
+                * if fold[i] == 0 {
+                    1.0 + (i % 7) as f64
+                } else {
+                    1.0
+                }
+        })
+        .collect();
+    let times = before.times.clone();
+    data.surv = Surv::new(&time, data.surv.event()).unwrap();
+    let (validation, models) = (&study.validation, &study.models);
+    let kinds = study.kinds(&data);
+    let after = predict::out_of_fold(
+        &data, &data.surv, models, validation, &kinds, 2, &times, study.seed, &go,
+    )
+    .unwrap();
+    assert_eq!(after.folds[0], fold);
+    for (a, b) in before.models.iter().zip(&after.models) {
+        let mut moved = 0;
+        for (i, own) in fold.iter().enumerate() {
+            if *own == 0 {
+                assert_eq!(
+                    a.risk[0][i].to_bits(),
+                    b.risk[0][i].to_bits(),
+                    "{}",
+                    a.model
+                );
+            } else {
+                moved += usize::from(a.risk[0][i].to_bits() != b.risk[0][i].to_bits());
+            }
+        }
+        assert!(moved > 200, "{}: other folds were trained on it", a.model);
+    }
+}
+
+#[test]
+fn photos_of_one_patient_stay_together() {
+    let data = data(&PortraitSurv {
+        n: 90,
+        photos: 3,
+        ..settings()
+    });
+    let all = study(&[ModelKind::FaceW]).predict(&data, &go).unwrap();
+    for fold in &all.folds {
+        for photos in fold.chunks(3) {
+            assert!(photos.iter().all(|f| *f == photos[0]));
+        }
+    }
+}
+
+#[test]
+fn permuted_outcomes_give_a_half() {
+    let data = data(&settings());
+    let study = study(&[ModelKind::FaceW]);
+    let all = study.predict(&data, &go).unwrap();
+    let (models, _) = study.judge(&data, &all, &go).unwrap();
+    let null = study.null(&data, &models, &go).unwrap().unwrap();
+    assert_eq!((null.harrell.len(), null.failed), (3, 0));
+    assert!((null.mean - 0.5).abs() < 0.05 && null.max < models[0].harrell.unwrap().estimate);
+    assert!((null.p - 0.25).abs() < 1e-12);
+}
+
+/// A penalty that leaves nothing gives the same risk to everybody, and that is a result.
+#[test]
+fn a_model_that_knows_nothing_is_no_failure() {
+    let mut data = data(&settings());
+    let order: Vec<usize> = (0..400).map(|i| (i * 173) % 400).collect();
+    data.surv = data.surv.subset(&order).unwrap();
+    let mut study = study(&[ModelKind::FaceW, ModelKind::LateFusion]);
+    study.models.alphas = vec![1.0];
+    study.models.n_lambda = 1;
+    let all = study.predict(&data, &go).unwrap();
+    let face = all.of(ModelKind::FaceW).unwrap();
+    assert!(face.risk.iter().flatten().all(|r| r.abs() < 1e-12));
+    assert!(all.of(ModelKind::LateFusion).is_some());
+    let (models, _) = study.judge(&data, &all, &go).unwrap();
+    let known = models.iter().find(|m| m.name == ModelKind::FaceW).unwrap();
+    assert!((known.harrell.unwrap().estimate - 0.5).abs() < 1e-12);
+    assert!((known.ibs.unwrap().estimate - known.ibs_reference.unwrap()).abs() < 0.01);
+}
+
+#[test]
+fn small_groups_are_named_and_not_shown() {
+    let mut data = data(&settings());
+    data.subgroups[0].codes = (0..400).map(|i| u32::from(i < 12)).collect();
+    let study = study(&[ModelKind::FaceW]);
+    let all = study.predict(&data, &go).unwrap();
+    let groups = study.subgroups(&data, &all);
+    assert!(groups[0].rows.is_some());
+    assert_eq!((groups[1].rows, groups[1].events), (None, None));
+    assert!(groups[1].harrell.is_empty());
+}
+
+#[test]
+fn the_direction_is_the_planted_one_and_conditions_clean_it() {
+    let settings = PortraitSurv {
+        n: 1500,
+        age_in_face: 0.8,
+        age_log_hr: 0.0,
+        ..settings()
+    };
+    let cohort = settings.simulate().unwrap();
+    let data = data(&settings);
+    let found = study(&[]).direction(&data).unwrap().unwrap();
+    let scores = |v: &[f64]| -> Vec<f64> {
+        (0..1500)
+            .map(|i| (0..6).map(|j| cohort.latents.get(i, j) * v[j]).sum())
+            .collect()
+    };
+    let cosine = direction::correlation(&scores(&found.coef), &scores(&cohort.truth.direction));
+    assert!(cosine > 0.97, "{cosine}");
+    let age = found.leakage.iter().find(|l| l.name == "age").unwrap();
+    assert!((age.r_squared - 0.64).abs() < 0.08, "{}", age.r_squared);
+    assert!(age.conditional.abs() < 1e-8);
+}
+
+#[test]
+fn faults_are_told() {
+    let data = data(&settings());
+    let mut far = study(&[]);
+    far.validation.horizons = vec![1e9];
+    let error = far.predict(&data, &go).unwrap_err().to_string();
+    assert!(
+        error.contains("1000000000 lies outside follow-up"),
+        "{error}"
+    );
+    let mut few = study(&[]);
+    few.validation.outer_folds = 1;
+    assert!(
+        few.predict(&data, &go)
+            .unwrap_err()
+            .to_string()
+            .contains("outer_folds")
+    );
+    // A model without its data fails alone.
+    let other = study(&[ModelKind::FaceWPlus, ModelKind::AgeSex]);
+    let all = other.predict(&data, &go).unwrap();
+    let (models, _) = other.judge(&data, &all, &go).unwrap();
+    let failed = models
+        .iter()
+        .find(|m| m.name == ModelKind::FaceWPlus)
+        .unwrap();
+    assert!(failed.failed.is_some() && failed.harrell.is_none());
+    assert!(models.iter().any(|m| m.harrell.is_some()));
+}
