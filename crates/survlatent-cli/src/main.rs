@@ -17,6 +17,7 @@ mod data;
 mod deepsurv;
 mod failure;
 mod gan;
+mod invert;
 mod km;
 mod logrank;
 mod metrics;
@@ -35,7 +36,8 @@ use crate::failure::Failure;
 /// table, and with --json print one JSON object instead (numbers in full precision, null for what
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
 /// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing
-/// anything in them. Of photos, align cuts out the faces. Messages go to standard error.
+/// anything in them. Of photos, align cuts out the faces and invert finds the latents. Messages go to
+/// standard error.
 #[derive(Parser)]
 #[command(
     name = "survlatent",
@@ -91,6 +93,9 @@ enum Command {
     Fd(gan::fd::Fd),
     Train(Box<gan::train::Train>),
     Align(align::Align),
+    Invert(Box<invert::photos::Invert>),
+    Gather(invert::gather::Gather),
+    TrainEncoder(Box<invert::train_encoder::TrainEncoder>),
 }
 
 fn main() -> ExitCode {
@@ -131,5 +136,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Fd(verb) => verb.run(),
         Command::Train(verb) => verb.run(),
         Command::Align(verb) => verb.run(),
+        Command::Invert(verb) => verb.run(),
+        Command::Gather(verb) => verb.run(),
+        Command::TrainEncoder(verb) => verb.run(),
     }
 }

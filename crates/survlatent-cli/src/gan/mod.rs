@@ -14,6 +14,8 @@ mod picture;
 pub(crate) mod style_mix;
 pub(crate) mod train;
 
+pub(crate) use network::in_file;
+
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};

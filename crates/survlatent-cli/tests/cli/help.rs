@@ -25,6 +25,9 @@ fn help_texts_are_as_written() {
         ("fd", "fd --help"),
         ("train", "train --help"),
         ("align", "align --help"),
+        ("invert", "invert --help"),
+        ("gather", "gather --help"),
+        ("train-encoder", "train-encoder --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
