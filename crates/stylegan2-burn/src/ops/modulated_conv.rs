@@ -90,10 +90,13 @@ impl ModulatedConv {
         let scale = styles.linear(|t| t.reshape([n, i, 1, 1]).cast(dtype));
         let weight = weight.cast(dtype);
         let y = x
-            .times(scale)
+            .bilinear(scale, scale_planes)
             .linear(|t| conv2d_resample(t, weight.clone(), filter, &self.resample));
         match demodulation {
-            Some(d) => y.times(d.linear(|t| t.reshape([n, o, 1, 1]).cast(dtype))),
+            Some(d) => y.bilinear(
+                d.linear(|t| t.reshape([n, o, 1, 1]).cast(dtype)),
+                scale_planes,
+            ),
             None => y,
         }
     }
@@ -122,6 +125,15 @@ impl ModulatedConv {
         let [_, _, oh, ow] = y.dims();
         y.linear(|t| t.reshape([n, o, oh, ow]))
     }
+}
+
+/// `x` `[N, C, H, W]` times `factors` `[N, C, 1, 1]`.
+fn scale_planes(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "winograd")]
+    if let Some(scale) = super::kernels::Scale::suited(&x, &factors) {
+        return scale.apply(x, factors);
+    }
+    x * factors
 }
 
 /// Keeps the products of a half-precision convolution in range: demodulation cancels both factors.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
-use rayon::prelude::*;
 
 use crate::config::GeneratorConfig;
 use crate::error::{Error, Result};
@@ -12,6 +11,7 @@ use crate::synthesis::Noise;
 use crate::train::draws::{Key, Phase, Purpose};
 use crate::train::loss::{Latents, StyleMix};
 use crate::train::map::{Augmentation, DrawnAugmentation};
+use crate::train::prefetch::{Batch, Reader};
 use crate::train::settings::TrainSettings;
 use crate::train::source::ImageSource;
 
@@ -46,7 +46,7 @@ pub(crate) struct Epoch {
 
 impl Epoch {
     /// The entry shown as the `position`-th image since the beginning.
-    fn entry(&mut self, seed: u64, count: usize, position: u64) -> usize {
+    pub(crate) fn entry(&mut self, seed: u64, count: usize, position: u64) -> usize {
         let (epoch, place) = (position / count as u64, position % count as u64);
         if self
             .known
@@ -86,7 +86,7 @@ impl Draw<'_> {
         iteration: u64,
         position: u64,
         p: f64,
-        epoch: &mut Epoch,
+        reader: &mut Reader,
     ) -> Result<Vec<RoundInputs>> {
         let settings = self.settings;
         let size = settings.batch / settings.rounds;
@@ -108,13 +108,8 @@ impl Draw<'_> {
                     let mut rng = key(phase, purpose).rng();
                     self.augmentation.draw(size, shape, p, &mut rng)
                 };
-                let entries: Vec<usize> = (0..size)
-                    .map(|k| {
-                        let shown = position + (round * size + k) as u64;
-                        epoch.entry(settings.seed, self.entries(), shown)
-                    })
-                    .collect();
-                let (real, real_labels) = self.real(&entries)?;
+                let batch = reader.take(position + (round * size) as u64, size)?;
+                let (real, real_labels) = self.real(&batch)?;
                 let path_size = (size / settings.path_shrink).max(1);
                 let path = if path_due {
                     let [c, h, w] = shape;
@@ -142,10 +137,6 @@ impl Draw<'_> {
                 })
             })
             .collect()
-    }
-
-    fn entries(&self) -> usize {
-        self.source.len() * (1 + usize::from(self.settings.mirror))
     }
 
     fn tensor<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
@@ -223,36 +214,19 @@ impl Draw<'_> {
         Ok(self.tensor(values, [indices.len(), width]))
     }
 
-    fn real(&self, entries: &[usize]) -> Result<(Tensor<4>, Option<Tensor<2>>)> {
+    fn real(&self, batch: &Batch) -> Result<(Tensor<4>, Option<Tensor<2>>)> {
         let [c, h, w] = self.source.shape();
-        let count = self.source.len();
-        let images = entries
-            .par_iter()
-            .map(|&entry| {
-                let index = entry % count;
-                let bytes = self.source.image(index)?;
-                if bytes.len() != c * h * w {
-                    return Err(Error::Argument {
-                        name: "source",
-                        reason: format!(
-                            "image {index} has {} bytes; expected {c} x {h} x {w}",
-                            bytes.len()
-                        ),
-                    });
-                }
-                let mut values: Vec<f32> =
-                    bytes.iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect();
-                if entry >= count {
-                    values.chunks_exact_mut(w).for_each(<[f32]>::reverse);
-                }
-                Ok(values)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let real = self.tensor(images.concat(), [entries.len(), c, h, w]);
+        let values: Vec<f32> = batch
+            .images
+            .iter()
+            .map(|&b| f32::from(b) / 127.5 - 1.0)
+            .collect();
+        let real = self.tensor(values, [batch.entries.len(), c, h, w]);
         let labels = if self.generator.c_dim == 0 {
             None
         } else {
-            let indices: Vec<usize> = entries.iter().map(|e| e % count).collect();
+            let count = self.source.len();
+            let indices: Vec<usize> = batch.entries.iter().map(|e| e % count).collect();
             Some(self.labels(&indices)?)
         };
         Ok((real, labels))

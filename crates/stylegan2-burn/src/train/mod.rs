@@ -40,7 +40,7 @@ pub use inputs::RoundInputs;
 pub use map::{Augmentation, DrawnAugmentation, Identity};
 pub use optimizer::{Adam, AdamState};
 pub use prefetch::{Batch, Prefetch};
-pub use run::{Ending, RunSettings, TrainRun};
+pub use run::{Ending, Measure, RunSettings, TrainRun};
 pub use settings::{AugmentStrength, Plan, Preset, TrainPrecision, TrainSettings};
 pub use source::ImageSource;
 pub use trainer::{Progress, StepReport, Trainer};

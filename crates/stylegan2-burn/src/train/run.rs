@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | `config.toml` | networks and settings |
 //! | `stats.jsonl` | one line per tick: means of the [`StepReport`]s |
+//! | `metrics.jsonl` | one line per snapshot, if a [`Measure`] was given |
 //! | `reals.png`, `fakes000200.png` | real images; images of fixed latents at 200 kimg |
 //! | `network-000200.safetensors` | `G_ema`, `G` and `D` at 200 kimg |
 //! | `state.safetensors` | the last state, to go on from |
 //! | `events.out.tfevents.*` | the figures for `TensorBoard`; one file per start |
 //!
-//! Every file but `stats.jsonl` and the events appears whole or not at all.
+//! Every file but `*.jsonl` and the events appears whole or not at all.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -95,6 +96,9 @@ pub enum Ending {
     Stopped,
 }
 
+/// What is measured of the moving average at every snapshot: figures by name.
+pub type Measure = Box<dyn FnMut(&Generator) -> Result<Vec<(String, f64)>>>;
+
 /// A training and its folder.
 pub struct TrainRun {
     trainer: Trainer,
@@ -102,11 +106,13 @@ pub struct TrainRun {
     settings: RunSettings,
     tick: Tick,
     events: EventWriter,
+    measure: Option<Measure>,
 }
 
 /// The name of the state's file.
 const STATE: &str = "state.safetensors";
 const STATS: &str = "stats.jsonl";
+const METRICS: &str = "metrics.jsonl";
 
 /// Reports since the last line of `stats.jsonl`.
 #[derive(Default)]
@@ -187,6 +193,7 @@ impl TrainRun {
             folder,
             settings,
             tick: Tick::default(),
+            measure: None,
         };
         run.write_config()?;
         run.write_reals()?;
@@ -196,7 +203,8 @@ impl TrainRun {
 
     /// Goes on with the run of a folder, from its last state.
     ///
-    /// Lines of `stats.jsonl` behind that state are dropped: they are written again.
+    /// Lines of `stats.jsonl` and `metrics.jsonl` behind that state are dropped: they are written
+    /// again.
     pub fn resume(
         folder: impl Into<PathBuf>,
         source: Arc<dyn ImageSource>,
@@ -213,10 +221,19 @@ impl TrainRun {
             folder,
             settings,
             tick: Tick::default(),
+            measure: None,
         };
-        run.trim_stats()?;
+        run.trim(STATS)?;
+        run.trim(METRICS)?;
         run.write_config()?;
         Ok(run)
+    }
+
+    /// Measures the moving average at every snapshot, into `metrics.jsonl` and the events.
+    #[must_use]
+    pub fn with_measure(mut self, measure: Measure) -> Self {
+        self.measure = Some(measure);
+        self
     }
 
     /// The trainer.
@@ -283,8 +300,13 @@ impl TrainRun {
             return Ok(());
         };
         self.tick.reports.clear();
-        let path = self.folder.join(STATS);
-        let mut text = serde_json::to_string(&line).map_err(|e| Error::Argument {
+        self.append(STATS, &line)?;
+        self.write_events(&line)
+    }
+
+    fn append(&self, name: &str, line: &impl Serialize) -> Result<()> {
+        let path = self.folder.join(name);
+        let mut text = serde_json::to_string(line).map_err(|e| Error::Argument {
             name: "stats",
             reason: e.to_string(),
         })?;
@@ -294,8 +316,26 @@ impl TrainRun {
             .append(true)
             .open(&path)
             .map_err(Error::io(&path))?;
-        file.write_all(text.as_bytes()).map_err(Error::io(&path))?;
-        self.write_events(&line)
+        file.write_all(text.as_bytes()).map_err(Error::io(&path))
+    }
+
+    fn write_metrics(&mut self) -> Result<()> {
+        let Some(measure) = &mut self.measure else {
+            return Ok(());
+        };
+        let figures = measure(&self.trainer.average)?;
+        let (step, now) = (self.kimg(), seconds());
+        let progress = self.trainer.progress();
+        let mut line = serde_json::Map::new();
+        line.insert("iteration".to_owned(), progress.iteration.into());
+        line.insert("kimg".to_owned(), (progress.images as f64 / 1000.0).into());
+        for (name, value) in figures {
+            let tag = format!("metrics/{name}");
+            self.events.scalar(&tag, step, now, value as f32)?;
+            line.insert(name, value.into());
+        }
+        self.events.flush()?;
+        self.append(METRICS, &line)
     }
 
     /// The same figures for `TensorBoard`, by kimg.
@@ -323,8 +363,8 @@ impl TrainRun {
     }
 
     /// Drops lines behind the state.
-    fn trim_stats(&self) -> Result<()> {
-        let path = self.folder.join(STATS);
+    fn trim(&self, name: &str) -> Result<()> {
+        let path = self.folder.join(name);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -343,7 +383,7 @@ impl TrainRun {
             kept.push_str(line);
             kept.push('\n');
         }
-        self.write(STATS, kept.as_bytes())
+        self.write(name, kept.as_bytes())
     }
 
     fn write_snapshot(&mut self) -> Result<()> {
@@ -351,7 +391,8 @@ impl TrainRun {
         self.trainer
             .save_networks(self.folder.join(name), FloatFormat::F32)?;
         self.write_fakes()?;
-        self.drop_old_snapshots()
+        self.drop_old_snapshots()?;
+        self.write_metrics()
     }
 
     fn drop_old_snapshots(&self) -> Result<()> {

@@ -306,7 +306,7 @@ fn faults_are_named_and_leave_the_training_unharmed() {
 
 #[test]
 fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
-    use super::run::{Ending, RunSettings, TrainRun};
+    use super::run::{Ending, Measure, RunSettings, TrainRun};
     use std::ops::ControlFlow;
 
     let root = tempfile::tempdir().unwrap();
@@ -326,7 +326,14 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
         let trainer = trainer(settings.clone(), 0).unwrap();
         TrainRun::create(root.path().join(name), trainer, times.clone()).unwrap()
     };
-    let mut whole = make("whole");
+    // The mean of w stands for a distance from real images.
+    let mean = |g: &crate::Generator| {
+        let mean = g.mapping.w_avg.as_ref().unwrap().val().into_data();
+        f64::from(mean.try_to_vec::<f32>().unwrap()[0])
+    };
+    let measure =
+        || -> Measure { Box::new(move |generator| Ok(vec![("w".to_owned(), mean(generator))])) };
+    let mut whole = make("whole").with_measure(measure());
     assert_eq!(
         whole.train(|_| ControlFlow::Continue(())).unwrap(),
         Ending::Finished
@@ -350,9 +357,12 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
     let lines = std::fs::read_to_string(&stats).unwrap();
     assert_eq!(lines.lines().count(), 3);
     std::fs::write(&stats, format!("{lines}{{\"iteration\":4}}\n{{\"iter")).unwrap();
+    std::fs::write(folder.join("metrics.jsonl"), "{\"iteration\":10,\"w\":1}\n").unwrap();
     let source = Arc::new(Pictures { labels: 0 });
     let device = Device::default();
-    let mut again = TrainRun::resume(&folder, source, &device, times.clone(), |_| {}).unwrap();
+    let mut again = TrainRun::resume(&folder, source, &device, times.clone(), |_| {})
+        .unwrap()
+        .with_measure(measure());
     assert_eq!(
         again.train(|_| ControlFlow::Continue(())).unwrap(),
         Ending::Finished
@@ -378,6 +388,15 @@ fn a_run_fills_its_folder_and_goes_on_where_it_stopped() {
         .map(Option::unwrap)
         .collect();
     assert!(iterations.into_iter().eq(1..=10));
+    // One snapshot, measured once; a line of an iteration that is done again is dropped.
+    assert!(same("metrics.jsonl"));
+    let lines = String::from_utf8(read("metrics.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!(
+        (line["iteration"].as_u64(), line["kimg"].as_f64()),
+        (Some(10), Some(1.0))
+    );
+    assert_eq!(line["w"].as_f64(), Some(mean(&whole.trainer().average)));
     let config: toml::Table = String::from_utf8(read("config.toml"))
         .unwrap()
         .parse()

@@ -19,11 +19,12 @@ use crate::train::ada::AdaController;
 use crate::train::augment::Augment;
 use crate::train::ema::{self, ema_weight};
 use crate::train::init::Networks;
-use crate::train::inputs::{Draw, Epoch, RoundInputs};
+use crate::train::inputs::{Draw, RoundInputs};
 use crate::train::loss::{self, numbers};
 use crate::train::map::{Augmentation, Identity};
 use crate::train::optimizer::AdamState;
 use crate::train::parameters::{self, trained};
+use crate::train::prefetch::Reader;
 use crate::train::settings::{AugmentStrength, TrainSettings};
 use crate::train::source::ImageSource;
 
@@ -177,7 +178,7 @@ pub struct Trainer {
     source: Arc<dyn ImageSource>,
     augmentation: Arc<dyn Augmentation>,
     noise_shapes: Vec<(String, usize)>,
-    epoch: Epoch,
+    reader: Reader,
     device: Device,
 }
 
@@ -258,6 +259,7 @@ impl Trainer {
         });
         let device = generator.mapping.layers[0].weight.val().device().inner();
         let noise_shapes = generator.synthesis.noise_shapes();
+        let reader = Reader::new(Arc::clone(&source), settings.seed, settings.mirror);
         Ok(Self {
             g: Side::new(generator.valid(), g_names, &settings.generator_optimizer()),
             d: Side::new(
@@ -275,7 +277,7 @@ impl Trainer {
             source,
             augmentation,
             noise_shapes,
-            epoch: Epoch::default(),
+            reader,
             device,
         })
     }
@@ -344,7 +346,7 @@ impl Trainer {
         let Progress {
             iteration, images, ..
         } = self.progress;
-        let inputs = draw.iteration(iteration, images, p, &mut self.epoch)?;
+        let inputs = draw.iteration(iteration, images, p, &mut self.reader)?;
         let mut report = self.step_with(&inputs)?;
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)

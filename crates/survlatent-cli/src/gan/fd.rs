@@ -110,7 +110,7 @@ impl Fd {
         }
         let count = self.images.unwrap_or(images.len()).max(4);
         let bar = progress(images.len() + count, "pictures");
-        let real = self.real(&lpips, &images, &device, &bar)?;
+        let real = real(&lpips, &images, &device, self.batch, &mut |n| bar.inc(n))?;
         let fake = self.generated(&lpips, &net, count, &bar)?;
         bar.finish_and_clear();
         let quality = Quality::measure(lpips.trunk().name(), &real, &fake, self.seed)?;
@@ -127,29 +127,6 @@ impl Fd {
             quality,
         };
         report::result(self.json.then_some(&distances), &distances)
-    }
-
-    fn real(
-        &self,
-        lpips: &Lpips,
-        images: &Images,
-        device: &Device,
-        bar: &ProgressBar,
-    ) -> Result<Features, Failure> {
-        let [c, h, w] = images.shape();
-        let starts = (0..images.len()).step_by(self.batch);
-        let batches = starts.map(|first| {
-            let last = (first + self.batch).min(images.len());
-            let mut values = Vec::with_capacity((last - first) * c * h * w);
-            for index in first..last {
-                let image = images.image(index)?;
-                values.extend(image.into_iter().map(|v| f32::from(v) / 127.5 - 1.0));
-            }
-            bar.inc((last - first) as u64);
-            let data = TensorData::new(values, [last - first, c, h, w]);
-            Ok(Tensor::<4>::from_data(data, device))
-        });
-        Ok(Features::extract(lpips, batches)?)
     }
 
     fn generated(
@@ -171,6 +148,30 @@ impl Fd {
         });
         Ok(Features::extract(lpips, batches)?)
     }
+}
+
+/// Features of all images.
+pub(super) fn real(
+    lpips: &Lpips,
+    images: &Images,
+    device: &Device,
+    batch: usize,
+    done: &mut dyn FnMut(u64),
+) -> Result<Features, stylegan2_burn::Error> {
+    let [c, h, w] = images.shape();
+    let starts = (0..images.len()).step_by(batch);
+    let batches = starts.map(|first| {
+        let last = (first + batch).min(images.len());
+        let mut values = Vec::with_capacity((last - first) * c * h * w);
+        for index in first..last {
+            let image = images.image(index)?;
+            values.extend(image.into_iter().map(|v| f32::from(v) / 127.5 - 1.0));
+        }
+        done((last - first) as u64);
+        let data = TensorData::new(values, [last - first, c, h, w]);
+        Ok(Tensor::<4>::from_data(data, device))
+    });
+    Features::extract(lpips, batches)
 }
 
 fn median(neighbours: &[(usize, f64)]) -> f64 {

@@ -10,12 +10,17 @@ use std::time::Instant;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use stylegan2_burn::Checkpoint;
+use latent_inversion::lpips::Lpips;
+use stylegan2_burn::image::{Rounding, from_pixels, to_pixels};
+use stylegan2_burn::metrics::{Features, Quality, distance_name};
 use stylegan2_burn::train::{
-    AugmentStrength, Ending, ImageFolder, ImageSource, Images, Networks, Plan, Preset, RunSettings,
-    StepReport, TrainPrecision, TrainRun, TrainSettings, Trainer,
+    AugmentStrength, Ending, ImageFolder, ImageSource, Images, Measure, Networks, Plan, Preset,
+    RunSettings, StepReport, TrainPrecision, TrainRun, TrainSettings, Trainer,
 };
 
+use stylegan2_burn::{Checkpoint, Generator, SynthesisOptions, Truncation, seed};
+
+use super::fd;
 use super::network::in_file;
 use crate::failure::Failure;
 use crate::{report, value};
@@ -107,6 +112,12 @@ pub(crate) struct Train {
     /// Snapshots kept, the newest ones; 0 keeps all
     #[arg(long, value_name = "N", default_value_t = 5)]
     keep: usize,
+    /// At every snapshot, measure the distance from these pictures (see `survlatent fd`)
+    #[arg(long, value_name = "DIR|ZIP")]
+    metrics: Option<PathBuf>,
+    /// Pictures generated for --metrics
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value::count::<4>)]
+    metrics_images: usize,
     /// Print the settings and stop
     #[arg(long)]
     dry_run: bool,
@@ -114,7 +125,8 @@ pub(crate) struct Train {
 
 const NOTES: &str = "\
 Files in the folder of the run:
-  config.toml, stats.jsonl (losses, p and speed, a line per thousand pictures), reals.png,
+  config.toml, stats.jsonl (losses, p and speed, a line per thousand pictures), metrics.jsonl
+  (with --metrics, a line per snapshot), reals.png,
   fakes000200.png and network-000200.safetensors (at 200 thousand pictures), state.safetensors.
   Ctrl-C finishes the iteration, saves the state and ends; --resume goes on with the same bits as
   if the run had not stopped.
@@ -186,7 +198,8 @@ impl Train {
             if self.dry_run {
                 return print_plan(&run.trainer().plan());
             }
-            return train(run);
+            let measure = self.measure(run.trainer())?;
+            return train(with(run, measure));
         }
         let [channels, side, _] = source.shape();
         let mut plan = Preset::from(self.cfg).plan(side, channels, source.label_dim());
@@ -218,7 +231,8 @@ impl Train {
             return Err(Failure::usage("give --out or --resume"));
         };
         let trainer = Trainer::new(plan.settings, networks, source)?;
-        train(TrainRun::create(out, trainer, self.times())?)
+        let measure = self.measure(&trainer)?;
+        train(with(TrainRun::create(out, trainer, self.times())?, measure))
     }
 
     fn images(&self) -> Result<Images, Failure> {
@@ -238,6 +252,54 @@ impl Train {
             images.len()
         ));
         Ok(images)
+    }
+
+    /// What `--metrics` measures.
+    fn measure(&self, trainer: &Trainer) -> Result<Option<Measure>, Failure> {
+        let Some(data) = &self.metrics else {
+            return Ok(None);
+        };
+        let config = trainer.plan().generator;
+        let lpips = Lpips::alexnet(trainer.device()).map_err(|e| Failure::run(e.to_string()))?;
+        if config.c_dim > 0 || !matches!(config.channels, 1 | 3) {
+            return Err(Failure::usage(
+                "--metrics: for networks without classes, of gray or colour pictures",
+            ));
+        }
+        if config.resolution < lpips.trunk().smallest_side() {
+            return Err(Failure::usage(format!(
+                "--metrics: pictures have {} pixels; features need {}",
+                config.resolution,
+                lpips.trunk().smallest_side()
+            )));
+        }
+        let images = ImageFolder::default()
+            .with_resolution(config.resolution)
+            .with_channels(config.channels)
+            .with_set_aside(self.set_aside)
+            .open(data)?;
+        let device = trainer.device().clone();
+        let real = fd::real(&lpips, &images, &device, FEATURES_AT_ONCE, &mut |_| ())?;
+        let count = u32::try_from(self.metrics_images).unwrap_or(u32::MAX);
+        let seeds: Vec<u32> = (0..count).collect();
+        Ok(Some(Box::new(move |generator: &Generator| {
+            let batches = seeds.chunks(FEATURES_AT_ONCE).map(|seeds| {
+                let z = seed::latents(seeds, config.z_dim, &device);
+                let options = SynthesisOptions::default();
+                let images = generator.forward(z, None, Truncation::default(), &options);
+                // Through bytes, as real pictures come.
+                Ok(from_pixels(&to_pixels(images, Rounding::Generate), &device))
+            });
+            let fake = Features::extract(&lpips, batches)?;
+            let name = lpips.trunk().name();
+            let quality = Quality::measure(name, &real, &fake, 0)?;
+            Ok(vec![
+                (distance_name("FD", name), quality.frechet),
+                (distance_name("KD", name), quality.kernel),
+                ("precision".to_owned(), quality.precision_recall.precision),
+                ("recall".to_owned(), quality.precision_recall.recall),
+            ])
+        })))
     }
 
     fn times(&self) -> RunSettings {
@@ -279,6 +341,16 @@ impl Train {
             PrecisionArg::F16 => TrainPrecision::F16,
             PrecisionArg::Bf16 => TrainPrecision::Bf16,
         };
+    }
+}
+
+/// Pictures whose features are computed at once.
+const FEATURES_AT_ONCE: usize = 16;
+
+fn with(run: TrainRun, measure: Option<Measure>) -> TrainRun {
+    match measure {
+        Some(measure) => run.with_measure(measure),
+        None => run,
     }
 }
 

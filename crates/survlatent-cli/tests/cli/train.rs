@@ -90,6 +90,8 @@ fn settings_are_resolved_and_printed() {
     assert_eq!(plan["settings"]["kimg"], 7);
     assert_eq!(plan["settings"]["augment"]["fixed"], 0.2);
     assert!((plan["settings"]["r1_gamma"].as_f64().unwrap() - 0.0016).abs() < 1e-9);
+    let small = run_in(dir, "train --data data --out run --metrics data");
+    small.fails(2, &["--metrics", "16 pixels"]);
     let from = network("official_uncond32.pkl");
     let fault = run_in(dir, &format!("train --data data --out run --from {from}"));
     fault.fails(1, &["16 x 16", "32 x 32"]);
