@@ -26,7 +26,7 @@ struct Args {
     /// Latents, one row per patient: .npy, .npz, .safetensors or .csv.
     #[arg(long, requires_all = ["survival", "time", "event"])]
     latents: Option<PathBuf>,
-    /// Follow-up as CSV, rows in the order of the latents.
+    /// Follow-up as CSV, rows in the order of the latents or with a column `id` of their ids.
     #[arg(long, requires = "latents")]
     survival: Option<PathBuf>,
     /// Column of times.
@@ -78,8 +78,10 @@ fn run(args: &Args) -> Result<(), AnyError> {
     let time = args.time.as_deref().unwrap_or("time");
     let event = args.event.as_deref().unwrap_or("event");
 
-    let latents = LatentsReader::new().read(&latents_file)?;
     let table = Table::read(&survival_file)?;
+    let latents = LatentsReader::new()
+        .read(&latents_file)?
+        .paired_with(&table)?;
     let cohort = Roles::new(time, event).cohort_with(&table, &latents)?;
     let outputs = Outputs::create(&args.out)?;
 

@@ -248,7 +248,7 @@ fn map(decoder: &dyn Decoder, z: &[f32]) -> Vec<f32> {
 
 /// The lower triangle $L$ of $A = L L^\top$; needs the lower half of a positive definite `a`.
 /// $O(d^3 / 3)$.
-fn cholesky(mut a: Vec<f64>, d: usize) -> Vec<f64> {
+pub(crate) fn cholesky(mut a: Vec<f64>, d: usize) -> Vec<f64> {
     for j in 0..d {
         let (above, below) = a.split_at_mut((j + 1) * d);
         let row = &mut above[j * d..];
@@ -265,7 +265,7 @@ fn cholesky(mut a: Vec<f64>, d: usize) -> Vec<f64> {
 }
 
 /// The inverse of a lower triangle. $O(d^3 / 3)$.
-fn invert_lower(l: &[f64], d: usize) -> Vec<f64> {
+pub(crate) fn invert_lower(l: &[f64], d: usize) -> Vec<f64> {
     let mut out = vec![0.0; d * d];
     for i in 0..d {
         let (done, rest) = out.split_at_mut(i * d);

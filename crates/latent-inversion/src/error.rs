@@ -34,6 +34,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A file is no photograph that can be used.
     #[error("{}: {fault}", path.display())]
     Photo {

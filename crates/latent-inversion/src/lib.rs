@@ -6,26 +6,35 @@
 
 mod adam;
 pub mod align;
+pub mod cohort;
 mod decoder;
 mod distribution;
 mod draws;
+mod encoder;
 mod error;
 pub mod face;
 mod file;
+mod inverter;
 pub mod lpips;
 mod objective;
 mod photo;
 mod projector;
+mod quality;
+mod tensors;
 
 #[cfg(feature = "stylegan2")]
 pub use decoder::StyleGan2;
 pub use decoder::{Decoder, broadcast};
 pub use distribution::{WDistribution, Whitening};
 pub use draws::{CounterDraws, Draws};
+pub use encoder::{Encoder, EncoderProgress, EncoderSettings, EncoderTrainer, EncoderTraining};
 pub use error::{Error, Result};
+pub use inverter::{Inversion, Inverter, Method, Tools};
 pub use objective::{Objective, Target, Terms, noise_penalty, to_256};
 pub use photo::{Photo, PhotoFault, PhotoLimits};
 pub use projector::{Coordinates, Projector, Space, State};
+pub use quality::{Quality, Thresholds};
+pub use tensors::Precision;
 
 /// The values of a tensor, last index fastest.
 pub(crate) fn floats<const D: usize>(x: burn::tensor::Tensor<D>) -> Vec<f32> {

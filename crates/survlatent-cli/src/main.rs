@@ -17,6 +17,7 @@ mod data;
 mod deepsurv;
 mod failure;
 mod gan;
+mod invert;
 mod km;
 mod logrank;
 mod metrics;
@@ -36,8 +37,9 @@ use crate::failure::Failure;
 /// table, and with --json print one JSON object instead (numbers in full precision, null for what
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
 /// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing
-/// anything in them. Of photos, align cuts out the faces. A whole study is run by run, on patients
-/// whose risk is known if simulate made them. Messages go to standard error.
+/// anything in them. Of photos, align cuts out the faces and invert finds the latents. A whole study
+/// is run by run, on patients whose risk is known if simulate made them. Messages go to standard
+/// error.
 #[derive(Parser)]
 #[command(
     name = "survlatent",
@@ -96,6 +98,9 @@ enum Command {
     Align(align::Align),
     Simulate(Box<study::simulate::Simulate>),
     Run(study::run::Run),
+    Invert(Box<invert::photos::Invert>),
+    Gather(invert::gather::Gather),
+    TrainEncoder(Box<invert::train_encoder::TrainEncoder>),
 }
 
 fn main() -> ExitCode {
@@ -138,5 +143,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Align(verb) => verb.run(),
         Command::Simulate(verb) => verb.run(),
         Command::Run(verb) => verb.run(),
+        Command::Invert(verb) => verb.run(),
+        Command::Gather(verb) => verb.run(),
+        Command::TrainEncoder(verb) => verb.run(),
     }
 }

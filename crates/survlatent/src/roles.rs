@@ -410,7 +410,27 @@ impl Feature {
 
 /// The latents in the table's order of rows.
 fn pair(table: &Table, latents: &Latents, notices: &mut Vec<Notice>) -> Result<Latents> {
-    if latents.ids().is_some() && table.columns().iter().any(|c| c.name() == ID) {
+    if by_id(table, latents) {
+        notices.push(Notice::PairedById);
+    }
+    latents.paired_with(table)
+}
+
+fn by_id(table: &Table, latents: &Latents) -> bool {
+    latents.ids().is_some() && table.columns().iter().any(|c| c.name() == ID)
+}
+
+impl Latents {
+    /// One row per row of the table, in its order: by identifier where the latents have them and
+    /// the table has a column `id`, otherwise as they are.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::UnknownId`] for the table's identifiers; [`Error::Rows`]
+    /// when rows are taken as they are and the numbers differ.
+    pub fn paired_with(&self, table: &Table) -> Result<Self> {
+        if !by_id(table, self) {
+            return self.same_rows(table.n()).map(|()| self.clone());
+        }
         let labels = table.labels(ID)?;
         let missing = (0..table.n()).filter(|&i| labels.code(i).is_none()).count();
         if missing > 0 {
@@ -424,11 +444,8 @@ fn pair(table: &Table, latents: &Latents, notices: &mut Vec<Notice>) -> Result<L
             .filter_map(|i| labels.code(i))
             .map(|code| labels.levels()[code as usize].clone())
             .collect();
-        notices.push(Notice::PairedById);
-        return latents.align(&ids);
+        self.align(&ids)
     }
-    latents.same_rows(table.n())?;
-    Ok(latents.clone())
 }
 
 /// The matrix of the planned features, and the categorical ones of a single level.

@@ -1,5 +1,7 @@
 //! Inversion against the reference programs, and of a generator's own samples.
 
+mod cohort;
 #[path = "../common/mod.rs"]
 mod common;
+mod encoder;
 mod projector;

@@ -43,11 +43,17 @@ impl Draws for Recorded<'_> {
     }
 }
 
-/// 30 steps of the published program, from its random numbers: each loss, each w, the noise.
-#[test]
-fn the_published_run_is_reproduced() {
-    let bytes = golden("projector/uncond32.safetensors");
-    let file = SafeTensors::deserialize(&bytes).unwrap();
+struct RecordedRun {
+    losses: Vec<f32>,
+    /// w after each step.
+    latents: Vec<f32>,
+    noise: Vec<Vec<f32>>,
+}
+
+/// 30 steps with the recorded random numbers; the start differs from the mean latent by `moved` in
+/// every entry.
+fn recorded_run(bytes: &[u8], moved: f32) -> RecordedRun {
+    let file = SafeTensors::deserialize(bytes).unwrap();
     let heads = golden("lpips/lpips.safetensors");
     let heads = SafeTensors::deserialize(&heads).unwrap();
     let device = Device::default();
@@ -63,6 +69,12 @@ fn the_published_run_is_reproduced() {
     let picture = numbers(&file, "target_u8");
     let picture = Tensor::from_data(TensorData::new(picture, [1, 3, 32, 32]), &device);
     let target = Target::new(&lpips, picture);
+    let start: Vec<f32> = distribution
+        .mean()
+        .iter()
+        .map(|m| *m as f32 + moved)
+        .collect();
+    let start = Tensor::from_data(TensorData::new(start, [1, 1, 32]), &device);
     let (mut losses, mut latents) = (Vec::new(), Vec::new());
     let state = Projector::published()
         .with_steps(30)
@@ -71,8 +83,8 @@ fn the_published_run_is_reproduced() {
             &lpips,
             &distribution,
             &target,
-            None,
-            &Recorded(SafeTensors::deserialize(&bytes).unwrap()),
+            Some(start),
+            &Recorded(SafeTensors::deserialize(bytes).unwrap()),
             &mut |step, terms, state| {
                 losses.extend(floats(terms.total().inner()));
                 if step > 0 {
@@ -83,28 +95,54 @@ fn the_published_run_is_reproduced() {
         )
         .unwrap();
     latents.extend(floats(state.ws));
+    let noise = state.noise.unwrap().into_iter().map(floats).collect();
+    RecordedRun {
+        losses,
+        latents,
+        noise,
+    }
+}
+
+fn worst(found: &[f32], expected: &[f32]) -> f32 {
+    let pairs = found.iter().zip(expected);
+    pairs.map(|(f, e)| (f - e).abs()).fold(0.0, f32::max)
+}
+
+/// 30 steps of the published program, from its random numbers: each loss, each w, the noise.
+#[test]
+fn the_published_run_is_reproduced() {
+    let bytes = golden("projector/uncond32.safetensors");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let found = recorded_run(&bytes, 0.0);
     let expected = numbers(&file, "loss");
-    assert_eq!((losses.len(), latents.len()), (30, 30 * 32));
-    let worst_loss = losses
-        .iter()
-        .zip(&expected)
-        .map(|(f, e)| (f / e - 1.0).abs());
-    let worst_loss = worst_loss.fold(0.0, f32::max);
-    let worst = |found: &[f32], expected: &[f32]| {
-        let pairs = found.iter().zip(expected);
-        pairs.map(|(f, e)| (f - e).abs()).fold(0.0, f32::max)
-    };
-    let worst_w = worst(&latents, &numbers(&file, "w_traj"));
-    // Losses agree to 2e-6. w was found 2.5e-3 off at the end (1e-3 is the aim): the first entry to
-    // move apart is one whose gradient nearly vanishes, which Adam blows up to a full step.
+    assert_eq!((found.losses.len(), found.latents.len()), (30, 30 * 32));
+    let pairs = found.losses.iter().zip(&expected);
+    let worst_loss = pairs.map(|(f, e)| (f / e - 1.0).abs()).fold(0.0, f32::max);
+    let trajectory = numbers(&file, "w_traj");
+    let worst_w = worst(&found.latents, &trajectory);
+    // Losses agree to 2e-6. w is 2.5e-3 off at the end where 1e-3 is the aim (its entries reach
+    // 2.4), and no nearer to be had: see the test below.
     assert!(worst_loss < 1e-5, "{worst_loss:e}");
-    assert!(worst(&latents[..5 * 32], &numbers(&file, "w_traj")) < 1e-3);
+    assert!(worst(&found.latents[..5 * 32], &trajectory) < 1e-3);
     assert!(worst_w < 4e-3, "{worst_w:e}");
-    for (map, name) in state.noise.unwrap().into_iter().zip(NAMES) {
+    for (map, name) in found.noise.iter().zip(NAMES) {
         let expected = numbers(&file, &format!("noise_final.{name}.noise_const"));
-        let off = worst(&floats(map), &expected);
+        let off = worst(map, &expected);
         assert!(off < 1e-5, "{name}: {off:e}");
     }
+}
+
+/// Why w is not reproduced to 1e-3: the run itself does not determine it so far. A start that is
+/// 1e-6 off, less than half a millionth of w's entries, ends 6e-3 away, with the same losses: Adam
+/// makes full steps of gradients that nearly vanish, whose sign is a matter of rounding.
+#[test]
+fn the_published_run_hangs_on_rounding() {
+    let bytes = golden("projector/uncond32.safetensors");
+    let (ours, moved) = (recorded_run(&bytes, 0.0), recorded_run(&bytes, 1e-6));
+    let pairs = ours.losses.iter().zip(&moved.losses);
+    let loss = pairs.map(|(f, e)| (f / e - 1.0).abs()).fold(0.0, f32::max);
+    assert!(loss < 1e-5, "{loss:e}");
+    assert!(worst(&ours.latents, &moved.latents) > 1e-3);
 }
 
 fn own_samples(decoder: &StyleGan2, count: usize) -> (Tensor<2>, Tensor<4>) {

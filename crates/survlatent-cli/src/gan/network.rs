@@ -64,6 +64,15 @@ pub(crate) fn shipped() -> Result<Checkpoint, Error> {
     Checkpoint::from_bytes(survlatent::assets::FACES_64.to_vec())
 }
 
+/// The networks of a file, or those that ship, with the name to call them by.
+pub(crate) fn open_or_shipped(path: Option<&Path>) -> Result<(&Path, Checkpoint), Failure> {
+    let (path, file) = match path {
+        Some(path) => (path, Checkpoint::open(path)),
+        None => (Path::new("shipped network"), shipped()),
+    };
+    Ok((path, file.map_err(|error| in_file(path, error))?))
+}
+
 /// An opened generator.
 pub(crate) struct Opened {
     pub(crate) generator: Generator,
@@ -84,7 +93,7 @@ impl NetworkArgs {
     /// The default generator of a file, as it is.
     pub(crate) fn of(network: &Path) -> Self {
         Self {
-            network: network.to_owned(),
+            network: Some(network.to_owned()),
             which: None,
             trunc: 1.0,
             trunc_cutoff: None,
@@ -97,11 +106,7 @@ impl NetworkArgs {
 
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
         let device = Device::default();
-        let (path, file) = match &self.network {
-            Some(path) => (path.as_path(), Checkpoint::open(path)),
-            None => (Path::new("shipped network"), shipped()),
-        };
-        let file = file.map_err(|error| in_file(path, error))?;
+        let (path, file) = open_or_shipped(self.network.as_deref())?;
         let name = match &self.which {
             Some(name) => name.as_str(),
             None => file

@@ -27,6 +27,9 @@ fn help_texts_are_as_written() {
         ("align", "align --help"),
         ("simulate", "simulate --help"),
         ("run", "run --help"),
+        ("invert", "invert --help"),
+        ("gather", "gather --help"),
+        ("train-encoder", "train-encoder --help"),
     ] {
         let help = run(line);
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));

@@ -8,6 +8,7 @@ mod cox;
 mod deepsurv;
 mod films;
 mod help;
+mod invert;
 mod km;
 mod logrank;
 mod metrics;

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `.npy` | `\x93NUMPY` | one array, either byte order, C or Fortran order |
 //! | `.npz` | `PK` | the array asked for, or the only one |
-//! | `.safetensors` | a JSON header after 8 bytes | the tensor asked for, or the only one |
+//! | `.safetensors` | a JSON header after 8 bytes | the tensor asked for, `w`, or the only one; `ids` of its metadata |
 //! | `.csv` | anything else that is text | all columns but `id` |
 //!
 //! Element types: f16, bf16 and f32 stay f32 in memory (exactly), integers up to 16 bits become
@@ -68,7 +68,7 @@ struct Array {
 }
 
 impl LatentsReader {
-    /// The only array of the file.
+    /// The only array of the file, or `w` of a safetensors file that has one.
     pub fn new() -> Self {
         Self::default()
     }
@@ -95,10 +95,14 @@ impl LatentsReader {
     /// [`Error::Format`], [`Error::Dtype`], [`Error::Rank`], [`Error::WhichArray`],
     /// [`Error::NotFinite`] and what [`Table::from_csv`](crate::Table::from_csv) refuses.
     pub fn read_bytes(&self, bytes: &[u8]) -> Result<Latents> {
-        match self.find(bytes)? {
-            Some((name, array)) => Latents::from_array(array, &name),
-            None => table::read(bytes),
+        let Some((name, array)) = self.find(bytes)? else {
+            return table::read(bytes);
+        };
+        let mut latents = Latents::from_array(array, &name)?;
+        if safetensors::is_safetensors(bytes) {
+            latents.ids = safetensors::ids(bytes, latents.n)?;
         }
+        Ok(latents)
     }
 
     /// Reads an array of any rank, such as images `[N, C, H, W]`: its shape and its values, last
@@ -235,7 +239,8 @@ impl Latents {
         &self.names
     }
 
-    /// Row identifiers: the column `id` of a CSV file.
+    /// Row identifiers: the column `id` of a CSV file, or the JSON list of strings `ids` in the
+    /// metadata of a safetensors file.
     pub fn ids(&self) -> Option<&[String]> {
         self.ids.as_deref()
     }

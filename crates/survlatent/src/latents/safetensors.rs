@@ -3,7 +3,7 @@
 //! Read here rather than by the crate `safetensors` (which writes the files of the tests): that
 //! one adds up stated offsets without a check for overflow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 
 /// The key that holds no tensor.
 const METADATA: &str = "__metadata__";
+/// The entry of the metadata that names the rows: a JSON list of strings.
+const IDS: &str = "ids";
+/// The tensor taken where several are there and none is asked for: latents of the space W.
+const LATENTS: &str = "w";
 
 #[derive(Deserialize)]
 struct Tensor {
@@ -26,8 +30,8 @@ pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{') && bytes[..8].contains(&0)
 }
 
-/// Reads the tensor called `wanted` (or the only one) with its name.
-pub(super) fn read(bytes: &[u8], wanted: Option<&str>) -> Result<(String, Array)> {
+/// The header and the data behind it.
+fn split(bytes: &[u8]) -> Result<(BTreeMap<String, Value>, &[u8])> {
     let (header, data) = bytes
         .split_first_chunk()
         .and_then(|(length, rest)| {
@@ -35,10 +39,42 @@ pub(super) fn read(bytes: &[u8], wanted: Option<&str>) -> Result<(String, Array)
             rest.split_at_checked(length)
         })
         .ok_or_else(|| bad("the header is cut off".to_owned()))?;
-    let header: BTreeMap<String, Value> =
+    let header =
         serde_json::from_slice(header).map_err(|error| bad(format!("the header: {error}")))?;
+    Ok((header, data))
+}
+
+/// The identifiers of the `n` rows, where the metadata have them.
+pub(super) fn ids(bytes: &[u8], n: usize) -> Result<Option<Vec<String>>> {
+    let (header, _) = split(bytes)?;
+    let Some(text) = header.get(METADATA).and_then(|m| m.get(IDS)) else {
+        return Ok(None);
+    };
+    let ids = text.as_str().and_then(|t| serde_json::from_str(t).ok());
+    let ids: Vec<String> =
+        ids.ok_or_else(|| bad(format!("its `{IDS}` are no JSON list of strings")))?;
+    if ids.len() != n {
+        return Err(bad(format!("{} `{IDS}` for {n} rows", ids.len())));
+    }
+    let mut seen = HashMap::new();
+    for (second, id) in ids.iter().enumerate() {
+        if let Some(first) = seen.insert(id, second) {
+            return Err(Error::DuplicateId {
+                id: id.clone(),
+                first,
+                second,
+            });
+        }
+    }
+    Ok(Some(ids))
+}
+
+/// Reads the tensor called `wanted` (or `w`, or the only one) with its name.
+pub(super) fn read(bytes: &[u8], wanted: Option<&str>) -> Result<(String, Array)> {
+    let (header, data) = split(bytes)?;
     let names: Vec<&str> = header.keys().map(String::as_str).collect();
     let names: Vec<&str> = names.into_iter().filter(|&n| n != METADATA).collect();
+    let wanted = wanted.or(names.contains(&LATENTS).then_some(LATENTS));
     let name = choose(&names, wanted)?;
     let tensor = Tensor::deserialize(&header[name])
         .map_err(|error| bad(format!("tensor `{name}`: {error}")))?;

@@ -353,3 +353,44 @@ proptest! {
         let _ = read(text.as_bytes());
     }
 }
+
+/// As `survlatent gather` writes them: several arrays, of which `w` is read, and ids.
+#[test]
+fn safetensors_may_name_their_rows() {
+    let bytes: Vec<u8> = SIX.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let dtype = ::safetensors::Dtype::F32;
+    let file = |ids: &str| {
+        let view = |shape: &[usize]| {
+            ::safetensors::tensor::TensorView::new(dtype, shape.to_vec(), &bytes).unwrap()
+        };
+        let views = [("w", view(&[3, 2])), ("w_plus", view(&[3, 2, 1]))];
+        let about = std::collections::HashMap::from([("ids".to_owned(), ids.to_owned())]);
+        ::safetensors::serialize(views, Some(about)).unwrap()
+    };
+    let named = file(r#"["p1", "p2", "p3"]"#);
+    let latents = read(&named).unwrap();
+    assert_eq!((latents.n(), latents.p(), latents.layers()), (3, 2, None));
+    assert_eq!(latents.ids().unwrap(), ["p1", "p2", "p3"]);
+    let plus = LatentsReader::new()
+        .array("w_plus")
+        .read_bytes(&named)
+        .unwrap();
+    assert_eq!((plus.layers(), plus.ids().unwrap().len()), (Some(2), 3));
+    let table = crate::Table::from_csv(b"id,age\np3,1\np1,2\n").unwrap();
+    let paired = latents.paired_with(&table).unwrap();
+    assert_eq!(paired.ids().unwrap(), ["p3", "p1"]);
+    assert_eq!(paired.get(0, 0).to_bits(), latents.get(2, 0).to_bits());
+    let plain = crate::Table::from_csv(b"name,age\np3,1\np1,2\n").unwrap();
+    assert!(matches!(
+        latents.paired_with(&plain),
+        Err(Error::Rows { .. })
+    ));
+    for (ids, says) in [
+        (r#"["p1", "p2"]"#, "2 `ids` for 3 rows"),
+        ("p1", "no JSON list"),
+        (r#"["a", "b", "a"]"#, "a"),
+    ] {
+        let error = read(&file(ids)).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Inversion of a cohort of photos: in shards, restartable, with a table of quality.
+//!
+//! A shard's photos are done in batches. Each batch is a file of its own, written whole or not at
+//! all, until the shard is complete and its file and table take their place. What is done is not
+//! done again, and a photo's bits depend on its pixels, its id and the settings, not on batch,
+//! shard or interruption.
+
+mod gather;
+mod manifest;
+mod record;
+mod shard;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+pub use gather::{Gathered, gather};
+pub use manifest::{Entry, Manifest};
+pub use record::{Status, table};
+pub use shard::Shard;
+
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::inverter::{Inversion, Inverter, Tools};
+use crate::photo::{Photo, PhotoLimits};
+use crate::tensors::malformed;
+use record::{Record, Settings, Store};
+
+/// Settings of the inversion of a cohort.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cohort {
+    /// How each photo is inverted.
+    pub inverter: Inverter,
+    /// Photos computed at once.
+    pub batch: usize,
+    /// Which part of the cohort is done.
+    pub shard: Shard,
+    /// What a photo may cost before it is refused.
+    pub limits: PhotoLimits,
+}
+
+impl Default for Cohort {
+    fn default() -> Self {
+        Self {
+            inverter: Inverter::default(),
+            batch: 8,
+            shard: Shard::default(),
+            limits: PhotoLimits::default(),
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CohortProgress {
+    /// Photos of the shard done, those of an earlier run included.
+    pub done: usize,
+    /// Photos of the shard done by an earlier run.
+    pub earlier: usize,
+    /// Photos of the shard.
+    pub photos: usize,
+    /// Share of the steps of the batch at hand, from 0 to 1.
+    pub within: f64,
+    /// Photos of the batch at hand.
+    pub batch: usize,
+}
+
+/// What a shard came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CohortResult {
+    /// The latents; `w`, `w_plus` and, in the header, `ids`.
+    pub latents: PathBuf,
+    /// One line per photo.
+    pub table: PathBuf,
+    /// The photos, in order.
+    pub status: Vec<Status>,
+    /// Photos done by an earlier run.
+    pub earlier: usize,
+}
+
+impl CohortResult {
+    /// Photos with latents.
+    pub fn inverted(&self) -> usize {
+        self.status.iter().filter(|s| s.quality.is_some()).count()
+    }
+
+    /// Those whose latents are to be trusted.
+    pub fn trusted(&self) -> usize {
+        let qualities = self.status.iter().filter_map(|s| s.quality);
+        qualities.filter(|q| q.trusted).count()
+    }
+}
+
+impl Cohort {
+    /// Inverts the shard's photos into files of the folder `out`, or finishes what an earlier run
+    /// began there. Photos that cannot be read or have another shape than the generator's are set
+    /// aside with the reason. None is returned if the observer breaks off; what is done by then
+    /// stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if `out` holds results of other settings; as [`Inverter::invert`];
+    /// [`Error::Io`] if a file cannot be written, when what was written before stays.
+    pub fn run(
+        &self,
+        tools: &Tools<'_>,
+        manifest: &Manifest,
+        out: impl AsRef<Path>,
+        observer: &mut dyn FnMut(&CohortProgress) -> ControlFlow<()>,
+    ) -> Result<Option<CohortResult>> {
+        if self.batch == 0 {
+            return Err(Error::Argument {
+                name: "batch",
+                reason: "0 photos at once".to_owned(),
+            });
+        }
+        self.inverter.validate(tools)?;
+        let entries = &manifest.entries()[self.shard.range(manifest.entries().len())];
+        let settings = Settings::new(&self.inverter, tools, manifest, self.shard);
+        let store = Store::new(out.as_ref(), self.shard, settings)?;
+        if let Some(status) = store.finished(entries)? {
+            return Ok(Some(CohortResult {
+                latents: store.latents(),
+                table: store.table(),
+                earlier: entries.len(),
+                status,
+            }));
+        }
+        let mut done: HashMap<String, Record> = store.parts()?;
+        done.retain(|id, _| entries.iter().any(|e| e.id == *id));
+        let earlier = done.len();
+        let missing: Vec<&Entry> = entries
+            .iter()
+            .filter(|e| !done.contains_key(&e.id))
+            .collect();
+        for batch in missing.chunks(self.batch) {
+            let mut progress = CohortProgress {
+                done: done.len(),
+                earlier,
+                photos: entries.len(),
+                within: 0.0,
+                batch: batch.len(),
+            };
+            if observer(&progress).is_break() {
+                return Ok(None);
+            }
+            let records = self.batch(tools, batch, &mut |step, steps| {
+                progress.within = step as f64 / steps.max(1) as f64;
+                observer(&progress)
+            })?;
+            let Some(records) = records else {
+                return Ok(None);
+            };
+            store.add_part(&records)?;
+            done.extend(records.into_iter().map(|r| (r.status.id.clone(), r)));
+        }
+        let records: Vec<Record> = entries.iter().filter_map(|e| done.remove(&e.id)).collect();
+        store.finish(&records)?;
+        Ok(Some(CohortResult {
+            latents: store.latents(),
+            table: store.table(),
+            status: records.into_iter().map(|r| r.status).collect(),
+            earlier,
+        }))
+    }
+
+    /// Whether `out` holds results of this shard, finished or not.
+    pub fn is_begun(&self, out: impl AsRef<Path>) -> bool {
+        let stem = self.shard.stem();
+        let file = |ending: &str| out.as_ref().join(format!("{stem}.{ending}")).exists();
+        file("safetensors") || file("parts")
+    }
+
+    fn batch(
+        &self,
+        tools: &Tools<'_>,
+        entries: &[&Entry],
+        observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Record>>> {
+        let device = tools.decoder.device();
+        let pictures: Vec<Result<Tensor<4>, String>> = entries
+            .iter()
+            .map(|e| open(&e.path, &self.limits, tools.decoder, &device))
+            .collect();
+        let usable = entries.iter().zip(&pictures);
+        let (ids, images): (Vec<&str>, Vec<Tensor<4>>) = usable
+            .filter_map(|(e, p)| Some((e.id.as_str(), p.as_ref().ok()?.clone())))
+            .unzip();
+        let found = if images.is_empty() {
+            Vec::new()
+        } else {
+            let images = Tensor::cat(images, 0);
+            let found = self.inverter.invert(tools, images, &ids, observer)?;
+            let Some(found) = found else {
+                return Ok(None);
+            };
+            found
+        };
+        let mut found = found.into_iter();
+        let records = entries.iter().zip(pictures).map(|(entry, picture)| {
+            let inversion: Result<Inversion, String> =
+                picture.and_then(|_| found.next().ok_or_else(|| "no result".to_owned()));
+            Record::new(entry, inversion)
+        });
+        Ok(Some(records.collect()))
+    }
+}
+
+/// A photo as the generator's images are, or why not.
+fn open(
+    path: &Path,
+    limits: &PhotoLimits,
+    decoder: &dyn Decoder,
+    device: &Device,
+) -> Result<Tensor<4>, String> {
+    let photo = Photo::open(path, limits).map_err(|error| match error {
+        Error::Photo { fault, .. } => fault.to_string(),
+        Error::Io { source, .. } => source.to_string(),
+        error => error.to_string(),
+    })?;
+    let [channels, height, width] = decoder.shape();
+    let (w, h) = (photo.width(), photo.height());
+    if w % width != 0 || h % height != 0 || w / width != h / height {
+        return Err(format!(
+            "{w} x {h} pixels; the generator's pictures have {width} x {height}, see survlatent align"
+        ));
+    }
+    let image = shrink(photo.to_tensor(device), w / width);
+    match channels {
+        3 => Ok(image),
+        1 => Ok(image.mean_dim(1)),
+        n => Err(format!("the generator's pictures have {n} channels")),
+    }
+}
+
+/// Means over squares of `factor` x `factor` pixels.
+fn shrink(image: Tensor<4>, factor: usize) -> Tensor<4> {
+    if factor == 1 {
+        return image;
+    }
+    let [n, c, h, w] = image.dims();
+    let (h, w) = (h / factor, w / factor);
+    image
+        .reshape([n * c, h, factor, w, factor])
+        .mean_dim(4)
+        .mean_dim(2)
+        .reshape([n, c, h, w])
+}
+
+/// The latents of a file that [`Cohort::run`] or [`gather`] wrote: ids, `w` and `w_plus`.
+///
+/// # Shapes
+///
+/// - w: `[N, w_dim]`
+/// - w_plus: `[N, num_ws, w_dim]`
+///
+/// # Errors
+///
+/// [`Error::Io`], or [`Error::Malformed`] if it is no such file.
+pub fn read_latents(
+    path: impl AsRef<Path>,
+    device: &Device,
+) -> Result<(Vec<String>, Tensor<2>, Tensor<3>)> {
+    let path = path.as_ref();
+    let (settings, records) = record::read(path)?;
+    let (rows, d) = (settings.num_ws, settings.w_dim);
+    let records: Vec<_> = records.into_iter().filter(|r| !r.w.is_empty()).collect();
+    let n = records.len();
+    if n == 0 {
+        return Err(malformed(path, "no photo of it could be inverted"));
+    }
+    let ids = records.iter().map(|r| r.status.id.clone()).collect();
+    let w: Vec<f32> = records.iter().flat_map(|r| r.w.iter().copied()).collect();
+    let plus = records.iter().flat_map(|r| r.w_plus.iter().copied());
+    let plus: Vec<f32> = plus.collect();
+    Ok((
+        ids,
+        Tensor::from_data(TensorData::new(w, [n, d]), device),
+        Tensor::from_data(TensorData::new(plus, [n, rows, d]), device),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shrinking_takes_means_of_squares() {
+        let device = Device::default();
+        let x: Vec<f32> = (0..8).map(|v| v as f32).collect();
+        let x = Tensor::<4>::from_data(TensorData::new(x, [1, 1, 2, 4]), &device);
+        assert_eq!(crate::floats(shrink(x, 2)), [2.5, 4.5]);
+    }
+}

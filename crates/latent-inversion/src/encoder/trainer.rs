@@ -1,0 +1,455 @@
+//! Training of an encoder on the generator's own samples.
+
+use std::path::Path;
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::linear;
+use super::network::Plan;
+use super::units::Units;
+use super::{About, Encoder, EncoderSettings, VERSION};
+use crate::adam::{Adam, Moments};
+use crate::decoder::{Decoder, broadcast};
+use crate::draws::{normals, rng};
+use crate::error::{Error, Result};
+use crate::lpips::Lpips;
+use crate::objective::to_256;
+use crate::projector::Coordinates;
+use crate::tensors::{Arrays, malformed, numbers, parse, read_bytes};
+
+/// Settings of the training of an encoder.
+///
+/// Every step draws `batch` fresh latents $z$, and the loss is
+/// $\lambda\,\operatorname{mean}(v - \hat v)^2 + \sigma\,\operatorname{mean}(x - \hat x)^2 +
+/// \pi\,\mathrm{LPIPS}(x, \hat x)$ with the latent $v$ in the chosen coordinates, $x$ the sample and
+/// $\hat x$ the generator's image of the latent found. Adam's learning rate falls along half a
+/// cosine to zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncoderTraining {
+    /// Size of the network.
+    pub network: EncoderSettings,
+    /// Units of the network's output and of the loss: W over its standard deviation, or whitened.
+    pub coordinates: Coordinates,
+    /// Thousands of samples to train on.
+    pub kimg: f64,
+    /// Samples per step.
+    pub batch: usize,
+    /// Adam's learning rate at the start.
+    pub learning_rate: f64,
+    /// Weight of the latent.
+    pub latent: f64,
+    /// Weight of squared differences of pixels.
+    pub squared: f64,
+    /// Weight of LPIPS.
+    pub perceptual: f64,
+    /// Samples from which the linear part starts; none with 0.
+    pub linear: usize,
+    /// Seed of weights and samples.
+    pub seed: u64,
+}
+
+impl Default for EncoderTraining {
+    fn default() -> Self {
+        Self {
+            network: EncoderSettings::default(),
+            coordinates: Coordinates::Plain,
+            kimg: 100.0,
+            batch: 16,
+            learning_rate: 1e-3,
+            latent: 1.0,
+            squared: 0.0,
+            perceptual: 0.0,
+            linear: 4096,
+            seed: 0,
+        }
+    }
+}
+
+impl EncoderTraining {
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`].
+    pub fn validate(&self) -> Result<()> {
+        self.network.validate()?;
+        for (name, value, least, most) in [
+            ("kimg", self.kimg, 0.0, 1e9),
+            ("batch", self.batch as f64, 1.0, 65536.0),
+            ("learning_rate", self.learning_rate, 0.0, 1e3),
+            ("latent", self.latent, 0.0, 1e6),
+            ("squared", self.squared, 0.0, 1e6),
+            ("perceptual", self.perceptual, 0.0, 1e6),
+        ] {
+            if !(value >= least && value <= most) {
+                return Err(Error::Argument {
+                    name,
+                    reason: format!("{value}; from {least} to {most} is taken"),
+                });
+            }
+        }
+        if self.latent + self.squared + self.perceptual > 0.0 {
+            return Ok(());
+        }
+        Err(Error::Argument {
+            name: "latent",
+            reason: "all weights of the loss are zero".to_owned(),
+        })
+    }
+
+    /// Number of steps.
+    #[allow(clippy::cast_sign_loss)]
+    pub fn steps(&self) -> u64 {
+        (self.kimg * 1000.0 / self.batch as f64).ceil() as u64
+    }
+
+    fn learning_rate_at(&self, step: u64) -> f64 {
+        let t = step as f64 / self.steps().max(1) as f64;
+        self.learning_rate * (0.5 + 0.5 * (std::f64::consts::PI * t.min(1.0)).cos())
+    }
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EncoderProgress {
+    /// Steps made, this one included.
+    pub step: u64,
+    /// Samples seen.
+    pub images: u64,
+    /// The loss before the step.
+    pub loss: f64,
+    /// Mean cosine of $w - \mu$ and what the network found, before the step.
+    pub cosine: f64,
+}
+
+/// Trains an [`Encoder`].
+pub struct EncoderTrainer<'a> {
+    decoder: &'a dyn Decoder,
+    /// Only where LPIPS has a weight.
+    lpips: Option<Lpips>,
+    settings: EncoderTraining,
+    generator: String,
+    plan: Plan,
+    values: Tensor<1>,
+    moments: Moments<1>,
+    units: Units,
+    step: u64,
+    /// Samples an encoder that was continued had seen before.
+    earlier: u64,
+}
+
+/// Streams of the seed.
+const SAMPLES: u64 = 1 << 40;
+const VALIDATION: u64 = 2 << 40;
+const LINEAR: u64 = 4 << 40;
+
+const STATE: &str = "latent-inversion encoder training";
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    settings: EncoderTraining,
+    about: About,
+    step: u64,
+    earlier: u64,
+}
+
+impl<'a> EncoderTrainer<'a> {
+    /// A new encoder for `decoder`, which the files will call `generator`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for settings out of range, or a generator of images that are no squares
+    /// with a power of two from 16 as side.
+    pub fn new(
+        decoder: &'a dyn Decoder,
+        generator: impl Into<String>,
+        settings: EncoderTraining,
+    ) -> Result<Self> {
+        let mut trainer = Self::assemble(decoder, generator.into(), settings)?;
+        trainer.start_linear();
+        Ok(trainer)
+    }
+
+    /// With the first weights.
+    fn assemble(
+        decoder: &'a dyn Decoder,
+        generator: String,
+        settings: EncoderTraining,
+    ) -> Result<Self> {
+        settings.validate()?;
+        let plan = Plan::new(&settings.network, decoder.shape(), decoder.w_dim())?;
+        let device = decoder.device();
+        let values = plan.init(settings.seed, &device);
+        let lpips = (settings.perceptual > 0.0)
+            .then(|| Lpips::alexnet(&device))
+            .transpose()?;
+        Ok(Self {
+            units: Units::new(decoder, settings.coordinates)?,
+            moments: Moments::zeros(&values),
+            decoder,
+            lpips,
+            settings,
+            generator,
+            plan,
+            values,
+            step: 0,
+            earlier: 0,
+        })
+    }
+
+    /// As [`EncoderTrainer::new`], starting from a trained encoder: of an earlier snapshot of the
+    /// generator, say. The network's size is that encoder's.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Argument`] if it is an encoder of other shapes.
+    pub fn from_encoder(
+        decoder: &'a dyn Decoder,
+        generator: impl Into<String>,
+        settings: EncoderTraining,
+        encoder: &Encoder,
+    ) -> Result<Self> {
+        encoder.check(decoder)?;
+        let settings = EncoderTraining {
+            network: encoder.about.settings,
+            ..settings
+        };
+        let mut trainer = Self::assemble(decoder, generator.into(), settings)?;
+        let parts = trainer.units.unfold(encoder.parts.clone());
+        trainer.values = Tensor::cat(parts, 0);
+        trainer.earlier = encoder.about.images;
+        Ok(trainer)
+    }
+
+    /// Goes on from a state that [`EncoderTrainer::save`] wrote, with the same bits as if it had
+    /// not stopped; `change` may raise the number of samples, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; [`Error::Malformed`] if the file is no state, or one of another generator.
+    pub fn resume(
+        decoder: &'a dyn Decoder,
+        path: impl AsRef<Path>,
+        change: impl FnOnce(&mut EncoderTraining),
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = read_bytes(path)?;
+        let (file, record) = parse(path, &bytes, STATE)?;
+        let mut record: Record =
+            serde_json::from_str(&record).map_err(|e| malformed(path, e.to_string()))?;
+        if record.about.fingerprint != decoder.fingerprint() {
+            let reason = format!(
+                "a training for the generator {} ({}); this one is {}",
+                record.about.generator,
+                record.about.fingerprint,
+                decoder.fingerprint()
+            );
+            return Err(malformed(path, reason));
+        }
+        change(&mut record.settings);
+        let mut trainer = Self::assemble(decoder, record.about.generator, record.settings)?;
+        let count = trainer.plan.count();
+        let read = |name| -> Result<Tensor<1>> {
+            let values = numbers(path, &file, name, &[count])?;
+            Ok(Tensor::from_data(
+                TensorData::new(values, [count]),
+                &decoder.device(),
+            ))
+        };
+        trainer.values = read("values")?;
+        trainer.moments = Moments {
+            steps: record.step,
+            first: read("first_moment")?,
+            second: read("second_moment")?,
+        };
+        trainer.step = record.step;
+        trainer.earlier = record.earlier;
+        Ok(trainer)
+    }
+
+    /// The linear part by least squares.
+    fn start_linear(&mut self) {
+        let EncoderTraining { seed, linear, .. } = self.settings;
+        if linear == 0 {
+            return;
+        }
+        let chunks = (0..linear).step_by(64).map(|first| {
+            let count = (linear - first).min(64);
+            let (w, images) = self.samples(seed, LINEAR + first as u64, count);
+            (images, self.units.measure(w))
+        });
+        let (weight, bias) = linear::fit(chunks);
+        let mut parts = self.plan.split(&self.values);
+        let device = self.decoder.device();
+        let vector = |v: Vec<f32>| {
+            let count = v.len();
+            Tensor::from_data(TensorData::new(v, [count]), &device)
+        };
+        parts[0] = vector(weight);
+        parts[1] = vector(bias);
+        self.values = Tensor::cat(parts, 0);
+    }
+
+    /// Writes the state; the file appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let record = Record {
+            settings: self.settings.clone(),
+            about: self.about(),
+            step: self.step,
+            earlier: self.earlier,
+        };
+        let record = serde_json::to_string(&record).map_err(|e| malformed(path, e.to_string()))?;
+        let vectors = [&self.values, &self.moments.first, &self.moments.second]
+            .map(|v| crate::floats(v.clone()));
+        let shape = [self.plan.count()];
+        Arrays::default()
+            .metadata(STATE, record)
+            .array("values", &shape, &vectors[0])
+            .array("first_moment", &shape, &vectors[1])
+            .array("second_moment", &shape, &vectors[2])
+            .write(path)
+    }
+
+    /// One step on fresh samples.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if the loss is not finite; the step is not made.
+    pub fn step(&mut self) -> Result<EncoderProgress> {
+        let EncoderTraining { seed, batch, .. } = self.settings;
+        let (w, images) = self.samples(seed, SAMPLES + self.step, batch);
+        let leaves: Vec<Tensor<1>> = self
+            .plan
+            .split(&self.values)
+            .into_iter()
+            .map(|part| part.autodiff().require_grad())
+            .collect();
+        let found = self.plan.forward(&leaves, images.clone().autodiff());
+        let target = self.units.measure(w.clone()).autodiff();
+        let mut loss = (found.clone() - target).square().mean() * self.settings.latent;
+        if self.settings.squared + self.settings.perceptual > 0.0 {
+            loss = loss + self.image_loss(found.clone(), images);
+        }
+        let cosine = self.cosine(found.inner(), w);
+        let value = f64::from(crate::floats(loss.clone().inner())[0]);
+        if !value.is_finite() {
+            return Err(Error::Argument {
+                name: "learning_rate",
+                reason: format!(
+                    "the loss is {value} at step {}; take a lower one",
+                    self.step
+                ),
+            });
+        }
+        let gradients = loss.backward();
+        let gradients = leaves.iter().map(|leaf| {
+            leaf.grad(&gradients)
+                .unwrap_or_else(|| leaf.clone().inner().zeros_like())
+        });
+        let gradient = Tensor::cat(gradients.collect(), 0);
+        let rate = self.settings.learning_rate_at(self.step);
+        let values = self.values.clone();
+        self.values = Adam::default().step(&mut self.moments, values, gradient, rate);
+        self.step += 1;
+        Ok(EncoderProgress {
+            step: self.step,
+            images: self.images(),
+            loss: value,
+            cosine,
+        })
+    }
+
+    /// Mean cosine of $w - \mu$ and what the network finds, over samples that training never sees.
+    pub fn validate(&self, samples: usize) -> f64 {
+        let parts = self.plan.split(&self.values);
+        let chunks = (0..samples).step_by(32).map(|first| {
+            let count = (samples - first).min(32);
+            let (w, images) = self.samples(self.settings.seed, VALIDATION + first as u64, count);
+            self.cosine(self.plan.forward(&parts, images), w) * count as f64
+        });
+        chunks.sum::<f64>() / samples.max(1) as f64
+    }
+
+    /// The encoder as it is.
+    pub fn encoder(&self) -> Encoder {
+        Encoder {
+            about: self.about(),
+            plan: self.plan.clone(),
+            parts: self.units.fold(self.plan.split(&self.values)),
+        }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &EncoderTraining {
+        &self.settings
+    }
+
+    /// Steps made.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Whether all steps are made.
+    pub fn is_finished(&self) -> bool {
+        self.step >= self.settings.steps()
+    }
+
+    /// Samples seen, those of an encoder it started from included.
+    pub fn images(&self) -> u64 {
+        self.earlier + self.step * self.settings.batch as u64
+    }
+
+    fn about(&self) -> About {
+        About {
+            version: VERSION,
+            settings: self.settings.network,
+            generator: self.generator.clone(),
+            fingerprint: self.decoder.fingerprint(),
+            shape: self.decoder.shape(),
+            w_dim: self.decoder.w_dim(),
+            images: self.images(),
+        }
+    }
+
+    /// Latents and their images.
+    fn samples(&self, seed: u64, stream: u64, count: usize) -> (Tensor<2>, Tensor<4>) {
+        let z_dim = self.decoder.z_dim();
+        let z = normals(&mut rng(seed, stream), count * z_dim);
+        let z = TensorData::new(z, [count, z_dim]);
+        let w = self
+            .decoder
+            .map(Tensor::from_data(z, &self.decoder.device()));
+        let ws = broadcast(w.clone(), self.decoder.num_ws());
+        (w, self.decoder.decode(ws, None))
+    }
+
+    fn image_loss(&self, found: Tensor<2>, images: Tensor<4>) -> Tensor<1> {
+        let w = self.units.latent(found);
+        let made = self
+            .decoder
+            .decode(broadcast(w, self.decoder.num_ws()), None);
+        let difference = made.clone() - images.clone().autodiff();
+        let mut loss = difference.square().mean() * self.settings.squared;
+        if let Some(lpips) = &self.lpips {
+            let target = lpips.features(to_256(images));
+            let distance = lpips.distance(&lpips.features(to_256(made)), &target);
+            loss = loss + distance.mean() * self.settings.perceptual;
+        }
+        loss
+    }
+
+    fn cosine(&self, found: Tensor<2>, w: Tensor<2>) -> f64 {
+        let centre = |w: Tensor<2>| w - self.units.mean.clone();
+        let (a, b) = (centre(self.units.latent(found)), centre(w));
+        let dot = |a: &Tensor<2>, b: &Tensor<2>| (a.clone() * b.clone()).sum_dim(1);
+        let cosine = dot(&a, &b) / ((dot(&a, &a) * dot(&b, &b)).sqrt() + 1e-12);
+        f64::from(crate::floats(cosine.mean())[0])
+    }
+}

@@ -1,0 +1,278 @@
+//! From a batch of photos to latents with their quality: the methods.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::decoder::{Decoder, broadcast};
+use crate::distribution::WDistribution;
+use crate::draws::{CounterDraws, Draws};
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::lpips::Lpips;
+use crate::objective::Target;
+use crate::projector::{Projector, Space, State};
+use crate::quality::{Quality, Thresholds, compare};
+
+/// How latents are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The encoder's latent, then short optimisations of W and W+.
+    #[default]
+    Default,
+    /// The published projector: W from the mean latent, with noise images; W+ is w in every row.
+    Projector,
+    /// The encoder's latent alone.
+    Encoder,
+    /// W from the mean latent, then W+ tied to it.
+    Hybrid,
+}
+
+impl Method {
+    /// Whether it needs an [`Encoder`].
+    pub fn needs_encoder(self) -> bool {
+        matches!(self, Self::Default | Self::Encoder)
+    }
+}
+
+/// Settings of an inversion: a [`Method`], and how long it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inverter {
+    /// How latents are found.
+    pub method: Method,
+    /// The optimisation of W; no steps for [`Method::Encoder`].
+    pub in_w: Projector,
+    /// The optimisation of W+ after it; no steps for [`Method::Projector`].
+    pub in_w_plus: Projector,
+    /// When a result is trusted.
+    pub thresholds: Thresholds,
+    /// Seed of the random numbers, which depend on it and the photo's id.
+    pub seed: u64,
+}
+
+impl Default for Inverter {
+    fn default() -> Self {
+        Self::new(Method::Default)
+    }
+}
+
+/// What inversion works with.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// The generator.
+    pub decoder: &'a dyn Decoder,
+    /// The perceptual distance.
+    pub lpips: &'a Lpips,
+    /// The generator's latents.
+    pub distribution: &'a WDistribution,
+    /// For the methods that need one.
+    pub encoder: Option<&'a Encoder>,
+}
+
+/// The latents of a photo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inversion {
+    /// For the survival model: one latent, `[w_dim]`.
+    pub w: Vec<f32>,
+    /// For pictures: a row per layer, `[num_ws, w_dim]`.
+    pub w_plus: Vec<f32>,
+    /// How good they are.
+    pub quality: Quality,
+}
+
+impl Inverter {
+    /// A method with its usual numbers of steps.
+    ///
+    /// | method | steps in W | steps in W+ |
+    /// | --- | --- | --- |
+    /// | default | 40 | 40 |
+    /// | projector | 1000 | 0 |
+    /// | encoder | 0 | 0 |
+    /// | hybrid | 200 | 100 |
+    pub fn new(method: Method) -> Self {
+        let plus = Projector::default().with_space(Space::WPlus);
+        let (in_w, in_w_plus) = match method {
+            Method::Default => {
+                let in_w = Projector::default().with_steps(40).with_learning_rate(0.05);
+                (in_w, plus.with_steps(40).with_learning_rate(0.05))
+            }
+            Method::Projector => (Projector::published(), plus.with_steps(0)),
+            Method::Encoder => (Projector::default().with_steps(0), plus.with_steps(0)),
+            Method::Hybrid => (Projector::default(), plus.with_steps(100)),
+        };
+        Self {
+            method,
+            in_w,
+            in_w_plus,
+            thresholds: Thresholds::default(),
+            seed: 0,
+        }
+    }
+
+    /// Sets the number of steps in all, shared between W and W+ as by default.
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        let before = self.in_w.steps + self.in_w_plus.steps;
+        if let Some(in_w) = (self.in_w.steps * steps).checked_div(before) {
+            self.in_w.steps = in_w;
+            self.in_w_plus.steps = steps - in_w;
+        }
+        self
+    }
+
+    /// Sets the seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Refuses settings out of range, or a method whose encoder is missing or does not fit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`].
+    pub fn validate(&self, tools: &Tools<'_>) -> Result<()> {
+        self.in_w.validate()?;
+        self.in_w_plus.validate()?;
+        match (self.method.needs_encoder(), tools.encoder) {
+            (true, None) => Err(Error::Argument {
+                name: "encoder",
+                reason: "this method starts from an encoder; train one, or take another method"
+                    .to_owned(),
+            }),
+            (true, Some(encoder)) => encoder.check(tools.decoder),
+            (false, _) => Ok(()),
+        }
+    }
+
+    /// Finds the latents of a batch of photos.
+    ///
+    /// A photo's result depends on its own pixels and id and on the settings, not on what else is
+    /// in the batch. The observer sees the number of steps made, of how many; when it breaks off,
+    /// nothing is returned.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, C, H, W]` in [-1, 1], the generator's size
+    ///
+    /// # Errors
+    ///
+    /// As [`Inverter::validate`] and [`Projector::run`]; [`Error::Argument`] if there are not as
+    /// many ids as images.
+    pub fn invert<S: AsRef<str>>(
+        &self,
+        tools: &Tools<'_>,
+        images: Tensor<4>,
+        ids: &[S],
+        observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Inversion>>> {
+        self.validate(tools)?;
+        let n = images.dims()[0];
+        if ids.len() != n {
+            return Err(Error::Argument {
+                name: "ids",
+                reason: format!("{} for {n} images", ids.len()),
+            });
+        }
+        if n == 1 {
+            // A product with a single row goes another way in the back end and rounds otherwise.
+            let twice = images.repeat_dim(0, 2);
+            let found = self.invert(tools, twice, &[ids[0].as_ref(); 2], observer)?;
+            return Ok(found.map(|mut found| {
+                found.truncate(1);
+                found[0].quality.seconds *= 2.0;
+                found
+            }));
+        }
+        let started = Instant::now();
+        let decoder = tools.decoder;
+        let (d, rows) = (decoder.w_dim(), decoder.num_ws());
+        let target = Target::new(tools.lpips, images.clone());
+        let draws = CounterDraws::new(self.seed, ids);
+        let start = match tools.encoder {
+            Some(encoder) if self.method.needs_encoder() => {
+                let w = encoder.encode_for(decoder, images)?;
+                Some(w.reshape([n, 1, d]))
+            }
+            _ => None,
+        };
+        let total = self.in_w.steps + self.in_w_plus.steps;
+        let mut run = |projector: &Projector, start, before| -> Result<Option<State>> {
+            let mut stopped = false;
+            let state = projector.run(
+                decoder,
+                tools.lpips,
+                tools.distribution,
+                &target,
+                start,
+                &draws as &dyn Draws,
+                &mut |step, _, _| {
+                    let flow = observer(before + step, total);
+                    stopped = flow.is_break();
+                    flow
+                },
+            )?;
+            Ok((!stopped).then_some(state))
+        };
+        let Some(found) = run(&self.in_w, start, 0)? else {
+            return Ok(None);
+        };
+        let w = found.ws.clone();
+        let in_w = found.decode(decoder);
+        let (w_plus, image) = if self.in_w_plus.steps > 0 {
+            let Some(refined) = run(&self.in_w_plus, Some(w.clone()), self.in_w.steps)? else {
+                return Ok(None);
+            };
+            (refined.ws.clone(), refined.decode(decoder))
+        } else {
+            let ws = broadcast(w.clone().reshape([n, d]), rows);
+            (ws, in_w.clone())
+        };
+        let of_w = compare(tools.lpips, &target, &in_w);
+        let of_w_plus = compare(tools.lpips, &target, &image);
+        let (w, w_plus) = (crate::floats(w), crate::floats(w_plus));
+        let seconds = started.elapsed().as_secs_f64() / n as f64;
+        let each = w.chunks_exact(d).zip(w_plus.chunks_exact(rows * d));
+        let results = each.zip(of_w.iter().zip(&of_w_plus));
+        let results = results.map(|((w, w_plus), (&[lpips_w, psnr_w], &[lpips, psnr]))| {
+            let mahalanobis = tools.distribution.mahalanobis(w);
+            Inversion {
+                w: w.to_vec(),
+                w_plus: w_plus.to_vec(),
+                quality: Quality {
+                    lpips,
+                    lpips_w,
+                    psnr,
+                    psnr_w,
+                    mahalanobis,
+                    iterations: total,
+                    seconds,
+                    trusted: self
+                        .thresholds
+                        .holds(lpips_w, mahalanobis, tools.distribution),
+                },
+            }
+        });
+        Ok(Some(results.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_shared_as_by_default() {
+        let steps = |method, steps| {
+            let inverter = Inverter::new(method).with_steps(steps);
+            (inverter.in_w.steps, inverter.in_w_plus.steps)
+        };
+        assert_eq!(steps(Method::Default, 21), (10, 11));
+        assert_eq!(steps(Method::Projector, 7), (7, 0));
+        assert_eq!(steps(Method::Encoder, 7), (0, 0));
+        assert_eq!(steps(Method::Hybrid, 30), (20, 10));
+    }
+}

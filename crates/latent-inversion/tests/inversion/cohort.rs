@@ -1,0 +1,267 @@
+//! Cohorts: shards, restarts, gathering, and what is set aside.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use burn::tensor::Device;
+use latent_inversion::cohort::{
+    Cohort, CohortProgress, CohortResult, Entry, Manifest, gather, read_latents,
+};
+use latent_inversion::lpips::Lpips;
+use latent_inversion::{
+    Decoder, Error, Inverter, Method, Photo, StyleGan2, Tools, WDistribution, broadcast,
+};
+
+use crate::projector::generator;
+
+struct Bench {
+    decoder: StyleGan2,
+    lpips: Lpips,
+    distribution: WDistribution,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let device = Device::default();
+        let decoder = generator(&device);
+        Self {
+            lpips: Lpips::alexnet(&device).unwrap(),
+            distribution: WDistribution::estimate(&decoder, 300, 1).unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            decoder,
+        }
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            decoder: &self.decoder,
+            lpips: &self.lpips,
+            distribution: &self.distribution,
+            encoder: None,
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Five pictures, `a` twice the size, and two that are none.
+    fn photos(&self) -> Manifest {
+        let photos = self.path("photos");
+        std::fs::create_dir(&photos).unwrap();
+        let z = stylegan2_burn::seed::latents(&[1, 2, 3, 4, 5], 32, &self.decoder.device());
+        let ws = broadcast(self.decoder.map(z), self.decoder.num_ws());
+        let images = self.decoder.decode(ws, None);
+        for (k, name) in ["a", "b", "c", "e", "g"].iter().enumerate() {
+            let photo = Photo::from_tensor(images.clone().slice_dim(0, k..k + 1)).unwrap();
+            let photo = if k == 0 { doubled(&photo) } else { photo };
+            photo.save_png(photos.join(format!("{name}.png"))).unwrap();
+        }
+        std::fs::write(photos.join("d.png"), b"\x89PNG\r\n\x1a\ncut").unwrap();
+        let small = Photo::from_rgb(20, 32, vec![7; 20 * 32 * 3]).unwrap();
+        small.save_png(photos.join("f.png")).unwrap();
+        Manifest::of_folder(&photos).unwrap()
+    }
+}
+
+fn doubled(photo: &Photo) -> Photo {
+    let (w, h) = (photo.width(), photo.height());
+    let pixel = |y: usize, x: usize| photo.rgb()[(y / 2 * w + x / 2) * 3..][..3].to_vec();
+    let rgb = (0..4 * w * h).flat_map(|at| pixel(at / (2 * w), at % (2 * w)));
+    Photo::from_rgb(2 * w, 2 * h, rgb.collect()).unwrap()
+}
+
+fn cohort(batch: usize, shard: &str) -> Cohort {
+    Cohort {
+        inverter: Inverter::new(Method::Hybrid).with_steps(3).with_seed(2),
+        batch,
+        shard: shard.parse().unwrap(),
+        ..Cohort::default()
+    }
+}
+
+fn on(_: &CohortProgress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn run(bench: &Bench, cohort: &Cohort, photos: &Manifest, out: &Path) -> CohortResult {
+    let result = cohort.run(&bench.tools(), photos, out, &mut on);
+    result.unwrap().unwrap()
+}
+
+/// The bits of a photo do not depend on batch, shard or interruption; gathered shards are the file
+/// of one run.
+#[test]
+fn shards_and_restarts_give_the_same_bits() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let whole = run(&bench, &cohort(4, "0/1"), &photos, &bench.path("whole"));
+    assert_eq!(
+        (whole.status.len(), whole.inverted(), whole.earlier),
+        (7, 5, 0)
+    );
+    let reasons: Vec<_> = whole
+        .status
+        .iter()
+        .filter_map(|s| s.reason.as_ref())
+        .collect();
+    assert!(
+        reasons.len() == 2 && reasons[1].contains("20 x 32"),
+        "{reasons:?}"
+    );
+    let expected = std::fs::read(&whole.latents).unwrap();
+
+    for shard in 0..3 {
+        let cohort = cohort(1 + shard, &format!("{shard}/3"));
+        run(
+            &bench,
+            &cohort,
+            &photos,
+            &bench.path(&format!("s{}", shard % 2)),
+        );
+    }
+    let gathered = bench.path("gathered.safetensors");
+    let folders = [bench.path("s0"), bench.path("s1")];
+    let found = gather(&folders, &gathered).unwrap();
+    assert_eq!((found.shards, found.status.len()), (3, 7));
+    assert!(std::fs::read(&gathered).unwrap() == expected);
+    let (ids, w, w_plus) = read_latents(&gathered, &Device::default()).unwrap();
+    assert_eq!(ids, ["a", "b", "c", "e", "g"]);
+    assert_eq!((w.dims(), w_plus.dims()), ([5, 32], [5, 8, 32]));
+
+    // Broken off in the second batch; then one of the parts is lost and one cut short.
+    let out = bench.path("stopped");
+    let one = cohort(1, "0/1");
+    let stopped = one.run(&bench.tools(), &photos, &out, &mut |p| {
+        if p.done == 4 && p.within > 0.0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(stopped.unwrap().is_none());
+    assert!(one.is_begun(&out) && !out.join("latents.safetensors").exists());
+    let mut parts: Vec<_> = std::fs::read_dir(out.join("latents.parts"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    parts.sort();
+    assert_eq!(parts.len(), 4);
+    std::fs::remove_file(&parts[0]).unwrap();
+    let bytes = std::fs::read(&parts[1]).unwrap();
+    std::fs::write(&parts[1], &bytes[..bytes.len() - 9]).unwrap();
+    let again = run(&bench, &one, &photos, &out);
+    assert_eq!(again.earlier, 2);
+    assert!(std::fs::read(&again.latents).unwrap() == expected);
+    assert!(!out.join("latents.parts").exists());
+    let table = std::fs::read_to_string(&again.table).unwrap();
+    assert_eq!(table.lines().count(), 8);
+    // All is done: nothing is done again.
+    let third = run(&bench, &one, &photos, &out);
+    assert_eq!((third.earlier, third.inverted()), (7, 5));
+
+    // Other settings are no continuation.
+    let mut other = one.clone();
+    other.inverter.seed = 9;
+    let error = other
+        .run(&bench.tools(), &photos, &out, &mut on)
+        .unwrap_err();
+    assert!(error.to_string().contains("other settings"), "{error}");
+}
+
+#[test]
+fn gathering_checks_what_there_is() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let entries = photos.entries()[1..4].to_vec();
+    let with_patients = entries.into_iter().map(|e| Entry {
+        patient: Some(format!("P{}", &e.id)),
+        ..e
+    });
+    let photos = Manifest::new(with_patients.collect()).unwrap();
+    let out = bench.path("out");
+    let file = bench.path("all.safetensors");
+    let says = |text: &str| {
+        let error = gather(&[&out], &file).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }));
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(!file.exists());
+    };
+    std::fs::create_dir(&out).unwrap();
+    says("nothing to gather");
+    run(&bench, &cohort(2, "0/2"), &photos, &out);
+    says("shards are missing: 1/2");
+    run(&bench, &cohort(2, "1/2"), &photos, &out);
+    let first = out.join("latents-00000-of-00002.safetensors");
+    let copy = out.join("latents-00000-of-00003.safetensors");
+    std::fs::copy(&first, &copy).unwrap();
+    says("shard 0/2 is in");
+    std::fs::remove_file(&copy).unwrap();
+    let mut other = cohort(2, "0/2");
+    other.inverter.seed = 1;
+    run(&bench, &other, &photos, &bench.path("other"));
+    let theirs = bench
+        .path("other")
+        .join("latents-00000-of-00002.safetensors");
+    let ours = std::fs::read(&first).unwrap();
+    std::fs::copy(&theirs, &first).unwrap();
+    says("other settings");
+    std::fs::write(&first, ours).unwrap();
+    let found = gather(&[&out], &file).unwrap();
+    let patients: Vec<_> = found.status.iter().map(|s| s.patient.as_deref()).collect();
+    assert_eq!(patients, [Some("Pb"), Some("Pc"), Some("Pd")]);
+    let header = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+    assert!(
+        header.contains(r#""patients":"[\"Pb\",\"Pc\"]""#),
+        "{}",
+        &header[..400]
+    );
+    let seconds = found
+        .status
+        .iter()
+        .filter_map(|s| s.quality)
+        .map(|q| q.seconds);
+    assert!(seconds.clone().count() == 2 && seconds.fold(1.0, f64::min) > 0.0);
+}
+
+/// Own samples come out trusted, noise does not; the encoder's method asks for an encoder.
+#[test]
+fn quality_tells_samples_from_noise() {
+    let bench = Bench::new();
+    let z = stylegan2_burn::seed::latents(&[5], 32, &bench.decoder.device());
+    let ws = broadcast(bench.decoder.map(z), bench.decoder.num_ws());
+    let sample = bench.decoder.decode(ws, None).clamp(-1.0, 1.0);
+    let noise = sample
+        .clone()
+        .random_like(burn::tensor::Distribution::Uniform(-1.0, 1.0));
+    let images = burn::tensor::Tensor::cat(vec![sample, noise], 0);
+    let invert = |method| {
+        let mut inverter = Inverter::new(method).with_steps(180);
+        // This network's pictures are noise themselves.
+        inverter.thresholds.lpips_w = 0.1;
+        inverter.invert(&bench.tools(), images.clone(), &["a", "b"], &mut |_, _| {
+            ControlFlow::Continue(())
+        })
+    };
+    let found = invert(Method::Hybrid).unwrap().unwrap();
+    let [own, noise] = [found[0].quality, found[1].quality];
+    assert!(own.trusted && !noise.trusted, "{own}; {noise}");
+    assert!(
+        own.psnr > noise.psnr && own.lpips <= own.lpips_w + 1e-3,
+        "{own}; {noise}"
+    );
+    assert_eq!(own.iterations, 180);
+    assert_eq!((found[0].w.len(), found[0].w_plus.len()), (32, 8 * 32));
+    let error = invert(Method::Default).unwrap_err().to_string();
+    assert!(error.contains("encoder"), "{error}");
+    // W+ of the projector is w in every row.
+    let found = Inverter::new(Method::Projector).with_steps(2);
+    let found = found.invert(&bench.tools(), images, &["a", "b"], &mut |_, _| {
+        ControlFlow::Continue(())
+    });
+    let found = found.unwrap().unwrap();
+    for row in found[1].w_plus.chunks_exact(32) {
+        assert_eq!(row, found[1].w);
+    }
+}

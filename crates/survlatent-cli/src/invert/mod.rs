@@ -1,0 +1,60 @@
+//! Verbs from photos to latents.
+
+pub(crate) mod gather;
+pub(crate) mod photos;
+pub(crate) mod train_encoder;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::Device;
+use latent_inversion::StyleGan2;
+
+use crate::failure::Failure;
+use crate::gan::network::{in_file, open_or_shipped};
+
+/// The generator of a network file, or the one that ships, and what to call it.
+fn open_network(
+    path: Option<&Path>,
+    which: Option<&str>,
+    device: &Device,
+) -> Result<(String, StyleGan2), Failure> {
+    let (path, file) = open_or_shipped(path)?;
+    let name = match which {
+        Some(name) => name,
+        None => file
+            .default_generator()
+            .ok_or_else(|| Failure::run(format!("{}: holds no generator", path.display())))?,
+    };
+    let generator = file
+        .generator(name, device)
+        .map_err(|error| in_file(path, error))?;
+    let decoder = StyleGan2::new(&generator)
+        .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
+    Ok((file_name(path), decoder))
+}
+
+/// A file's name without its folder.
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// A flag that the first interrupt raises.
+fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
+        .map_err(|e| Failure::run(format!("no handler for interrupts: {e}")))?;
+    Ok(interrupted)
+}
+
+impl From<latent_inversion::Error> for Failure {
+    fn from(error: latent_inversion::Error) -> Self {
+        match error {
+            latent_inversion::Error::Argument { .. } => Self::usage(error.to_string()),
+            error => Self::Run(Box::new(error)),
+        }
+    }
+}

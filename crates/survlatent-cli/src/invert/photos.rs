@@ -1,0 +1,257 @@
+//! `survlatent invert`: the latents of a cohort of photos.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
+use latent_inversion::cohort::{Cohort, CohortProgress, CohortResult, Manifest, Shard};
+use latent_inversion::lpips::Lpips;
+use latent_inversion::{Decoder, Encoder, Inverter, Method, Tools, WDistribution};
+use serde::Serialize;
+
+use super::{interrupts, open_network};
+use crate::failure::Failure;
+use crate::{gan, report, value};
+
+/// Find the latents of photos: of a whole cohort, in shards, restartable
+#[derive(Args)]
+#[command(after_long_help = NOTES)]
+pub(crate) struct Invert {
+    /// Faces as survlatent align cuts them out: a folder, or a table with columns id, file and, if
+    /// wanted, patient
+    #[arg(long, value_name = "DIR|MANIFEST.csv")]
+    photos: PathBuf,
+    /// The generator (.pkl, .pt or .safetensors; default: the one that ships, faces of 64 px)
+    #[arg(long, value_name = "NET")]
+    network: Option<PathBuf>,
+    /// Generator in the file, where there are several (default: the averaged one)
+    #[arg(long, value_name = "NAME")]
+    which: Option<String>,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How latents are found
+    #[arg(long, value_enum, default_value_t = MethodArg::Default)]
+    method: MethodArg,
+    /// Encoder of the network, from survlatent train-encoder; for the methods default and encoder
+    #[arg(long, value_name = "FILE")]
+    encoder: Option<PathBuf>,
+    /// Steps of optimisation in all (default: 80, projector 1000, hybrid 300)
+    #[arg(long, value_name = "N", value_parser = value::count::<1>)]
+    steps: Option<usize>,
+    /// Photos computed at once; results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value::count::<1>)]
+    batch: usize,
+    /// Do part I, from 0, of N parts of the photos
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    shard: Shard,
+    /// Go on with what an interrupted run has done
+    #[arg(long)]
+    resume: bool,
+    /// Seed of the random numbers, which depend on it and the photo's id
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object instead of the counts
+    #[arg(long)]
+    json: bool,
+}
+
+const NOTES: &str = "\
+Methods:
+  default    the encoder's latent, then short optimisations of W and of W+
+  projector  StyleGAN2's projector: W from the mean latent, with noise images
+  encoder    the encoder's latent alone
+  hybrid     W from the mean latent, then W+ tied to it
+
+Files in OUT:
+  latents.safetensors: w [N, w_dim] for survival models (cox --features-file), w_plus
+  [N, layers, w_dim] for pictures, ids and patients in the header. latents.csv: id, patient, file,
+  status, trusted, lpips and psnr of w_plus and of w, mahalanobis (distance of w from the mean
+  latent), iterations, seconds, reason of what was set aside. With --shard 1/8 the names are
+  latents-00001-of-00008.*; survlatent gather makes one file of them. Until a shard is done its
+  batches are in a folder *.parts; the same command with --resume goes on from there and gives the
+  same bits.
+
+JSON:
+  latents, table (files), photos, inverted, trusted, set_aside, earlier (done by an earlier run)
+
+Examples:
+  survlatent invert --photos faces --network faces.safetensors --encoder encoder.safetensors \\
+      --out latents
+  survlatent invert --photos cohort.csv --network faces.safetensors --method hybrid --out latents \\
+      --shard 3/16 --resume";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum MethodArg {
+    Default,
+    Projector,
+    Encoder,
+    Hybrid,
+}
+
+impl From<MethodArg> for Method {
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Default => Self::Default,
+            MethodArg::Projector => Self::Projector,
+            MethodArg::Encoder => Self::Encoder,
+            MethodArg::Hybrid => Self::Hybrid,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Counts {
+    latents: String,
+    table: String,
+    photos: usize,
+    inverted: usize,
+    trusted: usize,
+    set_aside: usize,
+    earlier: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} photos: {} inverted, {} of them trusted",
+            self.photos, self.inverted, self.trusted
+        )?;
+        if self.set_aside > 0 {
+            write!(f, ", {} set aside", self.set_aside)?;
+        }
+        if self.earlier > 0 {
+            write!(f, " ({} in an earlier run)", self.earlier)?;
+        }
+        writeln!(f, "\n{}\n{}", self.latents, self.table)
+    }
+}
+
+/// Latents behind the moments of W.
+const MOMENTS: usize = 10_000;
+
+impl Invert {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let method = Method::from(self.method);
+        if method.needs_encoder() && self.encoder.is_none() {
+            return Err(Failure::usage(
+                "this method needs --encoder FILE (make one with survlatent train-encoder), or take \
+                 --method hybrid",
+            ));
+        }
+        let manifest = if self.photos.is_dir() {
+            Manifest::of_folder(&self.photos)?
+        } else {
+            Manifest::read_csv(&self.photos)?
+        };
+        let mut inverter = Inverter::new(method).with_seed(self.seed);
+        if let Some(steps) = self.steps {
+            inverter = inverter.with_steps(steps);
+        }
+        let cohort = Cohort {
+            inverter,
+            batch: self.batch,
+            shard: self.shard,
+            ..Cohort::default()
+        };
+        if !self.resume && cohort.is_begun(&self.out) {
+            return Err(Failure::usage(format!(
+                "{} holds results of this shard; --resume goes on with them, or give another folder",
+                self.out.display()
+            )));
+        }
+        let device = Device::default();
+        let (name, decoder) =
+            open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
+        let encoder = self.encoder(&device)?;
+        if let Some(encoder) = encoder.as_ref().filter(|e| !e.belongs_to(&decoder)) {
+            report::note(&format!(
+                "the encoder was trained for another state of the generator, {} ({})",
+                encoder.generator(),
+                encoder.fingerprint()
+            ));
+        }
+        let lpips = Lpips::alexnet(&device)?;
+        let [_, height, width] = decoder.shape();
+        let least = lpips.trunk().smallest_side();
+        if height.min(width) < least {
+            return Err(Failure::run(format!(
+                "{name}: pictures of {width} x {height} pixels; LPIPS needs {least}"
+            )));
+        }
+        let distribution = WDistribution::estimate(&decoder, MOMENTS, 0)?;
+        let tools = Tools {
+            decoder: &decoder,
+            lpips: &lpips,
+            distribution: &distribution,
+            encoder: encoder.as_ref(),
+        };
+        self.cohort(&cohort, &tools, &manifest)
+    }
+
+    fn encoder(&self, device: &Device) -> Result<Option<Encoder>, Failure> {
+        if !Method::from(self.method).needs_encoder() {
+            return Ok(None);
+        }
+        let path = self.encoder.as_ref();
+        Ok(path.map(|p| Encoder::open(p, device)).transpose()?)
+    }
+
+    fn cohort(
+        &self,
+        cohort: &Cohort,
+        tools: &Tools<'_>,
+        manifest: &Manifest,
+    ) -> Result<(), Failure> {
+        let interrupted = interrupts()?;
+        let photos = self.shard.range(manifest.entries().len()).len();
+        let bar = gan::progress(photos, "photos");
+        let mut first = true;
+        let result = cohort.run(
+            tools,
+            manifest,
+            &self.out,
+            &mut |progress: &CohortProgress| {
+                if first {
+                    // Time left counts from what this run has to do.
+                    bar.set_position(progress.earlier as u64);
+                    bar.reset_eta();
+                    first = false;
+                }
+                let within = progress.within * progress.batch as f64;
+                #[allow(clippy::cast_sign_loss)]
+                bar.set_position(progress.done as u64 + within as u64);
+                if interrupted.load(Ordering::SeqCst) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
+        bar.finish_and_clear();
+        let Some(result) = result? else {
+            return Err(Failure::run(format!(
+                "interrupted; the same command with --resume goes on, what is done is in {}",
+                self.out.display()
+            )));
+        };
+        let counts = counts(&result);
+        report::result(self.json.then_some(&counts), &counts)
+    }
+}
+
+fn counts(result: &CohortResult) -> Counts {
+    Counts {
+        latents: result.latents.display().to_string(),
+        table: result.table.display().to_string(),
+        photos: result.status.len(),
+        inverted: result.inverted(),
+        trusted: result.trusted(),
+        set_aside: result.status.len() - result.inverted(),
+        earlier: result.earlier,
+    }
+}
