@@ -306,12 +306,36 @@ fn inspect_tells_format_architecture_sizes_and_tensors() {
 }
 
 #[test]
+fn the_shipped_network_is_taken_where_none_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run_in(folder.path(), "generate --seeds 3 --out faces");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let picture = image::open(folder.path().join("faces/seed0003.png")).unwrap();
+    let picture = picture.to_rgb8();
+    assert_eq!(picture.dimensions(), (64, 64));
+    // A face is neither flat nor noise: neighbours are nearer than pixels far apart.
+    let gray = |x: u32, y: u32| f64::from(picture.get_pixel(x, y)[1]);
+    let mean = |dx: u32| {
+        let pairs = (0..64).flat_map(|y| (0..32).map(move |x| (x, y)));
+        pairs
+            .map(|(x, y)| (gray(x, y) - gray(x + dx, y)).abs())
+            .sum::<f64>()
+            / 2048.0
+    };
+    assert!(
+        mean(32) > 10.0 && mean(1) < mean(32) / 2.0,
+        "{} {}",
+        mean(1),
+        mean(32)
+    );
+}
+
+#[test]
 fn calls_that_cannot_be_are_usage_errors() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let network = network("official_uncond32.pkl");
     let generate = format!("generate --network {network} --out x");
-    run_in(dir, "generate --seeds 1 --out x").fails(2, &["--network"]);
     run_in(dir, &generate).fails(2, &["--seeds"]);
     run_in(dir, &format!("{generate} --seeds 1 --z z.npy")).fails(2, &["cannot be used with"]);
     for (flags, word) in [
