@@ -250,6 +250,10 @@ pub enum Error {
     /// The direction refuses.
     #[error(transparent)]
     Direction(#[from] latent_attribute::Error),
+    /// The network's file is refused.
+    #[cfg(feature = "gan")]
+    #[error(transparent)]
+    Network(#[from] stylegan2_burn::Error),
 }
 
 /// What the header of a table looks like, for the message about an unknown column.

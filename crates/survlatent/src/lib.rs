@@ -7,6 +7,7 @@ mod json;
 mod latents;
 mod output;
 pub mod pipeline;
+pub mod proof;
 mod roles;
 pub mod simulate;
 pub mod study;

@@ -1,0 +1,327 @@
+//! The stages about pictures: what the direction looks like, where it looks, and what else the
+//! outcome goes with.
+
+use latent_attribute::{HealthDirection, bootstrap_directions};
+use serde::{Deserialize, Serialize};
+
+use super::data::StudyData;
+use super::fold::Training;
+use super::interval::Interval;
+use super::{ModelKind, Step, Study};
+use crate::error::{Error, Result};
+use crate::latents::Latents;
+use crate::proof::{
+    DEFAULT_RATIOS, Picture, PictureLawSettings, Portraits, RegionMap, RegionModels, Saliency,
+    SaliencyFigures, ShortcutFigures, ShortcutTest, Thumbnails, film, stability, strip, triptych,
+};
+
+/// Refits of the direction for the picture of its stability.
+const REPLICATES: usize = 20;
+/// The ratio of triptych and stability.
+const RATIO: f64 = 4.0;
+/// Latents at which the derivative is taken, at most.
+const LATENTS: usize = 1000;
+
+/// A picture of the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shown {
+    /// Its file in the run's folder.
+    pub(super) file: String,
+    /// What it shows, for who cannot see it.
+    pub(super) alt: String,
+    /// What to read from it.
+    pub(super) caption: String,
+    /// The file's bytes.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How stable the picture of the direction is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PictureFigures {
+    /// Bootstrap refits of the direction, by patient.
+    pub replicates: usize,
+    /// Cosine of their directions to the study's.
+    pub cosine: Interval,
+    /// Mean cosine of the pixels' changes, theirs to the study's.
+    pub picture: f64,
+}
+
+/// What the stages about pictures leave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Drawn<T> {
+    pub(super) figures: T,
+    pub(super) shown: Vec<Shown>,
+}
+
+impl Shown {
+    fn png(file: &str, picture: &Picture, alt: &str, caption: &str) -> Result<Self> {
+        Ok(Self {
+            file: file.to_owned(),
+            alt: alt.to_owned(),
+            caption: caption.to_owned(),
+            bytes: picture.png()?,
+        })
+    }
+
+    /// An image element with the picture in it.
+    pub(super) fn html(&self) -> String {
+        let kind = if self.file.ends_with(".gif") { "gif" } else { "png" };
+        format!(
+            "<img src=\"data:image/{kind};base64,{}\" alt=\"{}\">",
+            base64(&self.bytes),
+            self.alt.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+        )
+    }
+}
+
+/// Strips, triptych, film and stability at the mean latent of the cohort.
+pub(super) fn pictures(
+    study: &Study,
+    data: &StudyData,
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    conditional: Option<&HealthDirection>,
+    step: &Step<'_>,
+) -> Result<Drawn<PictureFigures>> {
+    let latents = data.w.as_ref().ok_or_else(absent)?;
+    let mean = mean(latents);
+    let doses = "Hazard ratios are relative to the face in the middle.";
+    let alt = "Five generated faces from a quarter of the hazard on the left to four times the hazard \
+               on the right, each labelled synthetic.";
+    let mut shown = vec![Shown::png(
+        "strip.png",
+        &strip(net, direction, &mean, &DEFAULT_RATIOS)?,
+        alt,
+        &format!("The cohort's mean face along the direction. {doses} All faces are synthetic."),
+    )?];
+    if let Some(conditional) = conditional {
+        shown.push(Shown::png(
+            "strip_conditional.png",
+            &strip(net, conditional, &mean, &DEFAULT_RATIOS)?,
+            alt,
+            &format!(
+                "The same along the conditional direction, which leaves the covariates' predictions as \
+                 they are. {doses}"
+            ),
+        )?);
+    }
+    let somebody: Vec<f64> = net.draws(study.seed, 0, 1)?.iter().map(|v| f64::from(*v)).collect();
+    shown.push(Shown::png(
+        "strip_generated.png",
+        &strip(net, direction, &somebody, &DEFAULT_RATIOS)?,
+        alt,
+        &format!("A face that the generator drew, nobody's portrait, along the direction. {doses}"),
+    )?);
+    shown.push(Shown::png(
+        "triptych.png",
+        &triptych(net, direction, &mean, RATIO)?,
+        "Three generated faces, of low, mean and high hazard, and a map of where the first and the \
+         last differ.",
+        "The mean face at low and at high hazard, and where the two differ: white is the largest \
+         difference, black none.",
+    )?);
+    shown.push(Shown {
+        file: "traversal.gif".into(),
+        alt: "A generated face that moves from low to high hazard and back.".into(),
+        caption: "The mean face from a quarter to four times the hazard and back.".into(),
+        bytes: film(net, direction, &mean, (1.0 / RATIO, RATIO), 13)?,
+    });
+    let replicates = replicates(study, data, direction, step)?;
+    let maps = stability(net, direction, &replicates, &mean, RATIO)?;
+    shown.push(Shown::png(
+        "stability.png",
+        &maps.maps,
+        "Two maps in gray: the mean change of each pixel over bootstrap directions, and its standard \
+         deviation.",
+        "Change of each pixel from low to high hazard over directions refitted to bootstrap samples of \
+         patients: its mean and its standard deviation on one scale. Where the second is as bright as \
+         the first, the picture is not to be read.",
+    )?);
+    let (lower, upper) = maps.cosines.interval();
+    Ok(Drawn {
+        figures: PictureFigures {
+            replicates: replicates.len(),
+            cosine: Interval {
+                estimate: maps.cosines.mean(),
+                lower: Some(lower),
+                upper: Some(upper),
+            },
+            picture: maps.picture.iter().sum::<f64>() / maps.picture.len() as f64,
+        },
+        shown,
+    })
+}
+
+/// The derivative along the direction at the cohort's latents, by region.
+pub(super) fn saliency(
+    study: &Study,
+    data: &StudyData,
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+) -> Result<Drawn<SaliencyFigures>> {
+    let latents = data.w.as_ref().ok_or_else(absent)?;
+    let first = one_each(&data.patient);
+    let every = first.len().div_ceil(LATENTS);
+    let rows: Vec<usize> = first.into_iter().step_by(every).collect();
+    let p = latents.p();
+    let w: Vec<f32> =
+        rows.iter().flat_map(|&i| (0..p).map(move |j| latents.get(i, j) as f32)).collect();
+    let regions = [RegionMap::canonical(net.side())];
+    let settings = Saliency {
+        bootstraps: study.validation.bootstraps,
+        level: study.validation.level,
+        seed: study.seed,
+    };
+    let mut figures = settings.fit(net, direction, &w, rows.len(), &regions)?;
+    let mean: Vec<f32> = mean(latents).iter().map(|v| *v as f32).collect();
+    let face = Picture::of(net, &mean)?;
+    let shown = Shown::png(
+        "saliency.png",
+        &figures.picture(&face, &regions[0])?,
+        "The cohort's mean face, labelled synthetic, and a map in gray of how much each pixel changes \
+         along the direction.",
+        "How much each pixel changes along the direction, mean over patients; white is most. The thin \
+         line is the oval that counts as face.",
+    )?;
+    // The picture has it, and the figures stay readable.
+    figures.map.clear();
+    Ok(Drawn {
+        figures,
+        shown: vec![shown],
+    })
+}
+
+/// What the test for shortcuts and the models of face and background found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shortcuts {
+    pub(super) test: ShortcutFigures,
+    pub(super) models: RegionModels,
+}
+
+/// The outcome and the pixels of the photos, one per row.
+pub(super) fn shortcut(
+    study: &Study,
+    data: &StudyData,
+    net: &dyn Portraits,
+    photos: &Thumbnails,
+    face_risk: Option<&[f64]>,
+    step: &Step<'_>,
+) -> Result<Drawn<Shortcuts>> {
+    let law = PictureLawSettings {
+        side: photos.side(),
+        seed: study.seed,
+        ..PictureLawSettings::default()
+    }
+    .fit(net)?;
+    let test = ShortcutTest {
+        seed: study.seed,
+        ..ShortcutTest::default()
+    };
+    let outcome = crate::proof::Outcome {
+        surv: &data.surv,
+        patient: &data.patient,
+        covariates: data.clinical.as_ref().or(data.age_sex.as_ref()),
+        face_risk,
+    };
+    let mut found = test.fit(&law, photos, &outcome)?;
+    let mut shown = Vec::new();
+    if found.p.is_some() {
+        shown.push(Shown::png(
+            "shortcut.png",
+            &found.picture(),
+            "A map in gray of how much each pixel goes with the outcome's part that no generated \
+             portrait shows.",
+            "Where the photos differ with what is new in them and goes best with the outcome, over all \
+             patients; white is most.",
+        )?);
+    }
+    found.map.clear();
+    let models = RegionModels::fit(study, data, photos, step)?;
+    Ok(Drawn {
+        figures: Shortcuts {
+            test: found,
+            models,
+        },
+        shown,
+    })
+}
+
+/// Directions refitted to bootstrap samples of patients; those without any direction are left out.
+fn replicates(
+    study: &Study,
+    data: &StudyData,
+    direction: &HealthDirection,
+    step: &Step<'_>,
+) -> Result<Vec<HealthDirection>> {
+    let mut rows_of = vec![Vec::new(); data.patients()];
+    for (row, patient) in data.patient.iter().enumerate() {
+        rows_of[*patient as usize].push(row);
+    }
+    let fit = |patients: &[usize]| -> Result<Vec<f64>> {
+        let rows: Vec<usize> = patients.iter().flat_map(|&p| rows_of[p].iter().copied()).collect();
+        let inner = study.validation.inner_folds;
+        let training = Training::new(data, &study.models, &data.surv, rows, inner, study.seed)?;
+        let (_, fitted) = training.fit(&[ModelKind::FaceW]).swap_remove(0);
+        step()?;
+        Ok(fitted?.coef.unwrap_or_default())
+    };
+    let coefs = bootstrap_directions(rows_of.len(), REPLICATES, study.seed, fit)?;
+    let dim = direction.dim();
+    coefs
+        .iter()
+        .filter(|coef| coef.iter().any(|b| b.abs() > 0.0))
+        .map(|coef| {
+            let space = latent_attribute::LatentSpace::W { dim };
+            let map = latent_attribute::FeatureMap::identity(dim);
+            Ok(latent_attribute::LatentRisk::from_cox(space, coef, map)?.weights()?)
+        })
+        .collect()
+}
+
+/// The first row of every patient.
+fn one_each(patient: &[u32]) -> Vec<usize> {
+    let mut seen = std::collections::HashSet::new();
+    (0..patient.len()).filter(|&i| seen.insert(patient[i])).collect()
+}
+
+fn mean(latents: &Latents) -> Vec<f64> {
+    let n = latents.n() as f64;
+    (0..latents.p())
+        .map(|j| (0..latents.n()).map(|i| latents.get(i, j)).sum::<f64>() / n)
+        .collect()
+}
+
+fn absent() -> Error {
+    Error::Study {
+        reason: "pictures need latents".into(),
+    }
+}
+
+/// Bytes as base64 (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for some in bytes.chunks(3) {
+        let at = |k: usize| u32::from(some.get(k).copied().unwrap_or(0));
+        let word = at(0) << 16 | at(1) << 8 | at(2);
+        for k in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * k) & 63) as usize];
+            out.push(if k <= some.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 4648, section 10.
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let known = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        for (n, text) in known.iter().enumerate() {
+            assert_eq!(base64(&b"foobar"[..n]), *text);
+        }
+    }
+}
