@@ -7,6 +7,8 @@ mod json;
 mod latents;
 mod output;
 pub mod pipeline;
+#[cfg(feature = "photos")]
+mod png;
 mod roles;
 pub mod simulate;
 pub mod study;
@@ -16,6 +18,8 @@ pub use cohort::{Cohort, Group, Groups, Notice};
 pub use cox_survival;
 pub use error::{Error, Header, Place, Result};
 pub use latent_attribute;
+#[cfg(feature = "photos")]
+pub use latent_inversion;
 pub use latents::{Latents, LatentsReader, Values};
 pub use output::OutputFile;
 pub use roles::Roles;
