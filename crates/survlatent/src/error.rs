@@ -250,6 +250,10 @@ pub enum Error {
     /// The direction refuses.
     #[error(transparent)]
     Direction(#[from] latent_attribute::Error),
+    /// Photos or their inversion are refused.
+    #[cfg(feature = "photos")]
+    #[error(transparent)]
+    Inversion(#[from] latent_inversion::Error),
     /// The network's file is refused.
     #[cfg(feature = "gan")]
     #[error(transparent)]

@@ -8,6 +8,8 @@ mod latents;
 mod output;
 pub mod pipeline;
 pub mod proof;
+#[cfg(feature = "photos")]
+mod png;
 mod roles;
 pub mod simulate;
 pub mod study;
@@ -17,6 +19,8 @@ pub use cohort::{Cohort, Group, Groups, Notice};
 pub use cox_survival;
 pub use error::{Error, Header, Place, Result};
 pub use latent_attribute;
+#[cfg(feature = "photos")]
+pub use latent_inversion;
 pub use latents::{Latents, LatentsReader, Values};
 pub use output::OutputFile;
 pub use roles::Roles;

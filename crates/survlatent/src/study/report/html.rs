@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::results::StudyReport;
+use super::super::results::{InversionFigures, StudyReport};
 use super::super::{OutOfFoldPredictions, StudyData, foreground};
 use super::checklist;
 use super::pictures::{self, Figure, Groups};
@@ -36,6 +36,10 @@ pub(in super::super) fn page(
     };
     page.section("Flow of rows", &[tables::flow(report)], &[]);
     page.section("Cohort", &[tables::cohort(report)], &[]);
+    if let Some(found) = &report.inversion {
+        let text = paragraph(&inversion(found));
+        page.section("Inversion", &[text, tables::inversion(found)], &[]);
+    }
     page.section(
         "Models",
         &[
@@ -131,6 +135,36 @@ pub(in super::super) fn page(
         &format!("<nav><ul>{contents}</ul></nav>"),
         1,
     )
+}
+
+/// How photos became latents, and what was done with those not to be trusted.
+fn inversion(found: &InversionFigures) -> String {
+    let doubtful = found.inverted - found.trusted;
+    let fate = match (doubtful, found.untrusted_left_out) {
+        (0, _) => "",
+        (_, true) => " They were left out.",
+        (_, false) => " They were kept (photos.drop_untrusted = true leaves them out).",
+    };
+    let mut text = format!(
+        "{} of {} faces were inverted into the latent space of {} (method {}, {} steps). {doubtful} of \
+         them are not to be trusted: the picture of their latent differs from the photo, or the latent \
+         lies far from all that the network knows.{fate} Mahalanobis distances of the network's own \
+         latents: median {:.1}, 99th percentile {:.1}.",
+        found.inverted,
+        found.photos,
+        found.network,
+        found.method,
+        found.steps,
+        found.mahalanobis_of_network[0],
+        found.mahalanobis_of_network[1]
+    );
+    if let Some(r) = found.correlation_with_truth {
+        let _ = write!(
+            text,
+            " The planted log hazard at the latents found correlates {r:.3} with that at the true ones."
+        );
+    }
+    text
 }
 
 struct Page {

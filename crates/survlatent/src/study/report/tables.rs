@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::interval::Interval;
-use super::super::results::StudyReport;
+use super::super::results::{InversionFigures, Quantiles, StudyReport};
 
 /// Text made safe inside HTML.
 pub(super) fn safe(text: &str) -> String {
@@ -126,6 +126,25 @@ pub(super) fn cohort(report: &StudyReport) -> String {
         rows.push(vec![safe(&x.name), text]);
     }
     table(&["", "Cohort"], &rows)
+}
+
+pub(super) fn inversion(found: &InversionFigures) -> String {
+    let row = |name: &str, q: &Quantiles, digits: usize| {
+        let mut row = vec![safe(name)];
+        row.extend([q.p5, q.p25, q.median, q.p75, q.p95].map(|v| number(v, digits)));
+        row
+    };
+    let header = ["", "5 %", "25 %", "Median", "75 %", "95 %"];
+    table(
+        &header,
+        &[
+            row("LPIPS, picture of w", &found.lpips_w, 3),
+            row("LPIPS, picture of W+", &found.lpips, 3),
+            row("PSNR, picture of w (dB)", &found.psnr_w, 1),
+            row("PSNR, picture of W+ (dB)", &found.psnr, 1),
+            row("Mahalanobis distance of w", &found.mahalanobis, 1),
+        ],
+    )
 }
 
 pub(super) fn models(report: &StudyReport) -> String {
