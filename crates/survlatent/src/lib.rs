@@ -7,9 +7,9 @@ mod json;
 mod latents;
 mod output;
 pub mod pipeline;
-pub mod proof;
 #[cfg(feature = "photos")]
 mod png;
+pub mod proof;
 mod roles;
 pub mod simulate;
 pub mod study;

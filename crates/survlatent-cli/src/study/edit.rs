@@ -32,7 +32,12 @@ pub(crate) struct Edit {
     #[arg(long, value_name = "ID", requires = "latents")]
     id: Option<String>,
     /// Seed of the face that is drawn
-    #[arg(long, value_name = "K", default_value_t = 0, conflicts_with = "latents")]
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 0,
+        conflicts_with = "latents"
+    )]
     seed: u64,
     /// Hazard ratios, relative to the face itself (default: 0.25,0.5,1,2,4)
     #[arg(long, value_name = "R,..", value_delimiter = ',', value_parser = value::positive)]
@@ -58,7 +63,11 @@ Examples:
 impl Edit {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let file = OutputFile::create(&self.out)?;
-        let kind = self.out.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let kind = self
+            .out
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         let moving = match kind.to_ascii_lowercase().as_str() {
             "png" => false,
             "gif" => true,
@@ -73,9 +82,11 @@ impl Edit {
         let latent = self.latent(&net)?;
         let ratios = self.doses()?;
         let bytes = if moving {
-            let ends = ratios.iter().fold((f64::MAX, 0.0), |(low, high): (f64, f64), r| {
-                (low.min(*r), high.max(*r))
-            });
+            let ends = ratios
+                .iter()
+                .fold((f64::MAX, 0.0), |(low, high): (f64, f64), r| {
+                    (low.min(*r), high.max(*r))
+                });
             film(&net, &direction, &latent, ends, self.frames)?
         } else {
             strip(&net, &direction, &latent, &ratios)?.png()?
@@ -89,7 +100,9 @@ impl Edit {
             return Ok(drawn.into_iter().map(f64::from).collect());
         };
         let latents = LatentsReader::new().read(path)?;
-        let row = latents.ids().and_then(|ids| ids.iter().position(|i| i == id));
+        let row = latents
+            .ids()
+            .and_then(|ids| ids.iter().position(|i| i == id));
         let row = row.ok_or_else(|| Failure::run(format!("{}: no id `{id}`", path.display())))?;
         Ok((0..latents.p()).map(|j| latents.get(row, j)).collect())
     }
@@ -101,7 +114,9 @@ impl Edit {
                 let ratio = |s: &f64| hazard_ratio_of_survival(*now, *s);
                 Ok(then.iter().map(ratio).collect::<Result<_, _>>()?)
             }
-            ([], _) => Err(Failure::usage("--survival: one probability now, and at least one then")),
+            ([], _) => Err(Failure::usage(
+                "--survival: one probability now, and at least one then",
+            )),
             (ratios, _) => Ok(ratios.to_vec()),
         }
     }

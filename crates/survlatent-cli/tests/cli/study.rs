@@ -134,6 +134,9 @@ repeats = 1
 bootstraps = 10
 calibration_bootstraps = 0
 permutations = 0
+[proof]
+replicates = 2
+draws = 1600
 "#;
 
 /// Runs the program with no network but the loopback, where the system lets us.
@@ -167,7 +170,18 @@ fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
     assert!(value["inversion"]["correlation_with_truth"].is_number());
     assert_eq!(value["inversion"]["method"], "hybrid");
     assert!(value["models"][1]["harrell"]["estimate"].is_number());
-    assert!(text(folder.path(), "whole/index.html").contains("LPIPS"));
+    assert!(value["shortcut"]["alarm"].is_boolean());
+    assert!(value["region_models"]["face"]["estimate"].is_number());
+    let page = text(folder.path(), "whole/index.html");
+    assert!(page.contains("LPIPS") && page.contains("Everything but the face"));
+    // Where a direction was found, it is shown.
+    let shown = value["direction"].is_object();
+    assert_eq!(value["saliency"]["face_share"].is_number(), shown);
+    assert_eq!(
+        page.contains("data:image/png;base64,"),
+        shown || value["shortcut"]["p"].is_number()
+    );
+    assert_eq!(folder.path().join("whole/traversal.gif").is_file(), shown);
 
     // Killed once the first batch of photos is inverted.
     let mut child = crate::support::program()

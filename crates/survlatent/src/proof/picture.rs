@@ -64,7 +64,7 @@ impl Picture {
         let byte = |c: usize, k: usize| {
             let value = planes[c.min(last) * size + k] * 127.5 + 128.0;
             // In range by the clamp.
-            #[expect(clippy::cast_sign_loss, reason = "clamped")]
+            #[allow(clippy::cast_sign_loss)]
             let byte = value.clamp(0.0, 255.0) as u8;
             byte
         };
@@ -79,7 +79,7 @@ impl Picture {
 
     /// Gray values in `[0, 1]`, row by row; others are clamped.
     pub(super) fn from_gray(values: &[f64], side: usize) -> Self {
-        #[expect(clippy::cast_sign_loss, reason = "clamped")]
+        #[allow(clippy::cast_sign_loss)]
         let byte = |v: &f64| (v * 255.0).round().clamp(0.0, 255.0) as u8;
         Self {
             width: side,

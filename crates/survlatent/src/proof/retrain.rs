@@ -114,7 +114,7 @@ mod tests {
                         } else {
                             0.0
                         };
-                        #[expect(clippy::cast_sign_loss, reason = "clamped")]
+                        #[allow(clippy::cast_sign_loss)]
                         let v = (128.0 + told + 15.0 * noise).clamp(0.0, 255.0) as u8;
                         [v; 3]
                     })

@@ -51,6 +51,8 @@ pub struct StudyFile {
     pub validation: Validation,
     /// The report.
     pub report: ReportSettings,
+    /// Pictures of the direction, and what shows where it looks; for studies that start from photos.
+    pub proof: ProofSettings,
 }
 
 /// The files of a study.
@@ -125,6 +127,26 @@ impl Default for ReportSettings {
     fn default() -> Self {
         Self {
             time_unit: "years".into(),
+        }
+    }
+}
+
+/// How much is computed for pictures and proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProofSettings {
+    /// Bootstrap refits of the direction for the picture of its stability; 0 for none.
+    pub replicates: usize,
+    /// Pictures the generator draws for the test for shortcuts, and as many again to know chance; at
+    /// least 1,536, or 0 for no test.
+    pub draws: usize,
+}
+
+impl Default for ProofSettings {
+    fn default() -> Self {
+        Self {
+            replicates: 20,
+            draws: 4000,
         }
     }
 }

@@ -40,6 +40,14 @@ pub struct StudyReport {
     pub clinical_model: Vec<HazardRatio>,
     /// The health direction.
     pub direction: Option<DirectionFigures>,
+    /// How stable the pictures of the direction are, where there are pictures.
+    pub pictures: Option<super::PictureFigures>,
+    /// Which part of the picture the direction changes.
+    pub saliency: Option<crate::proof::SaliencyFigures>,
+    /// Whether the outcome goes with something in the photos that no generated portrait shows.
+    pub shortcut: Option<crate::proof::ShortcutFigures>,
+    /// What the pixels of face and background say by themselves.
+    pub region_models: Option<crate::proof::RegionModels>,
     /// Models by subgroup.
     pub subgroups: Vec<SubgroupFigures>,
     /// What was planted, in a simulated cohort.

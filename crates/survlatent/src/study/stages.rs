@@ -11,7 +11,7 @@ use super::photos;
 use super::read::{self, sha256};
 use super::report::html;
 use super::results::{DirectionFigures, StudyReport, TruthFigures};
-use super::{Study, StudyData, direction, figures, foreground};
+use super::{Study, StudyData, direction, figures, foreground, proof};
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
 use crate::simulate::Truth;
@@ -83,6 +83,18 @@ impl StudyFile {
             Ok(found)
         })?;
 
+        #[cfg(feature = "photos")]
+        let evidence = match &inverted {
+            Some(inverted) => {
+                let run = run.with_key(key(&(&run.key, &self.proof))?);
+                let found = direction.is_some();
+                proof::evidence(&run, &file, &study, data, &predictions, inverted, found)?
+            }
+            None => proof::Evidence::default(),
+        };
+        #[cfg(not(feature = "photos"))]
+        let evidence = proof::Evidence::default();
+
         let front = foreground(&models).and_then(|m| predictions.of(m.name));
         let groups = front.map(|p| figures::risk_groups(data, p)).transpose()?;
         let mut notes = cohort.notes;
@@ -107,6 +119,10 @@ impl StudyFile {
             risk_groups: groups.as_ref().map(|g| g.0.clone()),
             clinical_model: figures::clinical_model(data)?,
             direction,
+            pictures: evidence.pictures,
+            saliency: evidence.saliency.clone(),
+            shortcut: evidence.shortcut.clone(),
+            region_models: evidence.region_models.clone(),
             subgroups: study.subgroups(data, &predictions),
             truth: truth.map(|t| TruthFigures {
                 face: t.oracle.face,
@@ -116,7 +132,7 @@ impl StudyFile {
             }),
             notes,
         };
-        let page = html::page(&report, data, &predictions, groups.as_ref());
+        let page = html::page(&report, data, &predictions, groups.as_ref(), &evidence);
         run.write("report.json", &crate::json::pretty(&report)?)?;
         run.write("index.html", page.as_bytes())?;
         Ok(report)
@@ -233,7 +249,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Where a file of the run is.
+    #[cfg(feature = "photos")]
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         OutputFile::create(self.folder.join(name))?.write(bytes)
     }
 

@@ -30,6 +30,9 @@ pub(super) struct Inverted {
     pub(super) inputs: Vec<Input>,
     pub(super) figures: InversionFigures,
     pub(super) notes: Vec<String>,
+    /// The face of every photo, by id.
+    #[cfg(feature = "photos")]
+    pub(super) files: std::collections::HashMap<String, std::path::PathBuf>,
 }
 
 /// The same in a program without networks: a refusal where the study starts from photos.

@@ -117,7 +117,12 @@ pub(in super::super) fn latents(
         notes.push("the encoder was trained for another state of the generator".to_owned());
     }
     file.data.latents = Some(path);
+    let files = faces
+        .iter()
+        .filter_map(|face| Some((face.id.clone(), face.file.clone()?)))
+        .collect();
     Ok(Some(Inverted {
+        files,
         set_aside: set_aside(&faces, &found, &settings),
         inputs,
         figures,

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::super::proof::{Evidence, Shown};
 use super::super::results::{InversionFigures, StudyReport};
 use super::super::{OutOfFoldPredictions, StudyData, foreground};
 use super::checklist;
 use super::pictures::{self, Figure, Groups};
 use super::tables::{self, interval, p_value, safe};
+use crate::proof::SaliencyFigures;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -17,6 +19,7 @@ pub(in super::super) fn page(
     data: &StudyData,
     predictions: &OutOfFoldPredictions,
     groups: Option<&Groups>,
+    evidence: &Evidence,
 ) -> String {
     let drawn = pictures::draw(report, data, predictions, groups);
     let title = match report.title.as_str() {
@@ -116,7 +119,33 @@ pub(in super::super) fn page(
             paragraph(leak),
             tables::leakage(report),
         ];
-        page.section("Health direction", &body, &[]);
+        let mut body = body.to_vec();
+        if let Some(pictures) = &report.pictures {
+            body.push(format!(
+                "<p>Directions refitted to {} bootstrap samples of patients: cosine to this one {}; their \
+                 pictures change as this one's does with a mean cosine of {:.2} over the pixels.</p>",
+                pictures.replicates,
+                interval(&pictures.cosine, 2),
+                pictures.picture
+            ));
+        }
+        page.section("Health direction", &body, &shown(&evidence.direction));
+    }
+    if let Some(saliency) = &report.saliency {
+        let body = [paragraph(&seen(saliency)), tables::saliency(saliency)];
+        page.section("Where it looks", &body, &shown(&evidence.where_it_looks));
+    }
+    if let Some(test) = &report.shortcut {
+        let mut body = vec![paragraph(&test.sentence()), tables::shortcut(test)];
+        if let Some(models) = &report.region_models {
+            body.push(paragraph(
+                "The same model, principal components and Cox, fitted to pixels: all of them, those of \
+                 the face's oval, and all others. Hair and outline tell of a person, too: a background \
+                 above 0.5 is no proof of a shortcut.",
+            ));
+            body.push(tables::region_models(models));
+        }
+        page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
     }
     if let Some(truth) = &report.truth {
         let text = format!(
@@ -195,6 +224,28 @@ impl Page {
         }
         self.out.push_str("</section>");
     }
+}
+
+fn shown(pictures: &[Shown]) -> Vec<Figure> {
+    let figure = |p: &Shown| Figure {
+        svg: p.html(),
+        caption: p.caption.clone(),
+    };
+    pictures.iter().map(figure).collect()
+}
+
+/// The share of the face beside its area, in words.
+fn seen(saliency: &SaliencyFigures) -> String {
+    format!(
+        "{:.0} % ({:.0} to {:.0}) of the picture's change along the direction lies inside the face, which \
+         takes {:.0} % of the picture. Exact derivatives of the generator at the latents of {} patients; \
+         limits by bootstrap over patients.",
+        100.0 * saliency.face_share,
+        100.0 * saliency.lower,
+        100.0 * saliency.upper,
+        100.0 * saliency.face_area,
+        saliency.rows
+    )
 }
 
 fn figures(figure: Option<Figure>) -> Vec<Figure> {

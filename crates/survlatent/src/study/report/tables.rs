@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::interval::Interval;
 use super::super::results::{InversionFigures, Quantiles, StudyReport};
+use crate::proof::{RegionModels, RegionShare, SaliencyFigures, ShortcutFigures};
 
 /// Text made safe inside HTML.
 pub(super) fn safe(text: &str) -> String {
@@ -291,4 +292,73 @@ pub(super) fn leakage(report: &StudyReport) -> String {
         ],
         &direction.leakage.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+pub(super) fn saliency(found: &SaliencyFigures) -> String {
+    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    let row = |r: &RegionShare| {
+        let limits = match (r.share.lower, r.share.upper) {
+            (Some(lower), Some(upper)) => {
+                format!(
+                    " <span class=\"ci\">({:.1} to {:.1})</span>",
+                    100.0 * lower,
+                    100.0 * upper
+                )
+            }
+            _ => String::new(),
+        };
+        vec![
+            safe(r.region.title()),
+            percent(r.share.estimate) + &limits,
+            percent(r.area),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.regions.iter().map(row).collect();
+    table(
+        &["Region", "Share of the change", "Share of the picture"],
+        &rows,
+    )
+}
+
+pub(super) fn shortcut(found: &ShortcutFigures) -> String {
+    let p = |p: Option<f64>| p.map_or_else(|| "-".to_owned(), p_value);
+    let rows = vec![
+        vec![
+            "Alarm".to_owned(),
+            if found.alarm { "yes" } else { "no" }.to_owned(),
+        ],
+        vec!["Novel directions".to_owned(), found.novel.to_string()],
+        vec![
+            "Largest variance (threshold)".to_owned(),
+            format!("{} ({:.1})", number(found.largest, 1), found.threshold),
+        ],
+        vec!["p given the clinical covariates".to_owned(), p(found.p)],
+        vec![
+            "p given the face's risk, too".to_owned(),
+            p(found.p_given_face),
+        ],
+        vec![
+            "Hazard ratio per SD of the novel score, in sample".to_owned(),
+            number(found.hazard_ratio_per_sd, 2),
+        ],
+        vec![
+            "Correlation of that score with the face's risk".to_owned(),
+            number(found.risk_correlation, 2),
+        ],
+        vec![
+            "Its share inside the face (area)".to_owned(),
+            format!("{} ({:.2})", number(found.face_share, 2), found.face_area),
+        ],
+    ];
+    table(&["", "Test"], &rows)
+}
+
+pub(super) fn region_models(found: &RegionModels) -> String {
+    let row = |name: &str, c: Option<&Interval>| vec![name.to_owned(), optional(c, 3)];
+    let rows = [
+        row("All pixels", found.whole.as_ref()),
+        row("Face alone", found.face.as_ref()),
+        row("Everything but the face", found.background.as_ref()),
+    ];
+    table(&["Pixels", "Harrell's C"], &rows)
 }

@@ -1,49 +1,104 @@
-//! The stages about pictures: what the direction looks like, where it looks, and what else the
-//! outcome goes with.
+//! The stages, for studies that start from photos.
 
 use latent_attribute::{HealthDirection, bootstrap_directions};
+use latent_inversion::{Photo, PhotoLimits};
 use serde::{Deserialize, Serialize};
 
-use super::data::StudyData;
-use super::fold::Training;
-use super::interval::Interval;
-use super::{ModelKind, Step, Study};
+use super::super::data::StudyData;
+use super::super::fold::Training;
+use super::super::interval::Interval;
+use super::super::photos::Inverted;
+use super::super::stages::Run;
+use super::super::{ModelKind, OutOfFoldPredictions, ProofSettings, Step, Study, StudyFile};
+use super::{Evidence, PictureFigures, Shown};
 use crate::error::{Error, Result};
 use crate::latents::Latents;
 use crate::proof::{
-    DEFAULT_RATIOS, Picture, PictureLawSettings, Portraits, RegionMap, RegionModels, Saliency,
-    SaliencyFigures, ShortcutFigures, ShortcutTest, Thumbnails, film, stability, strip, triptych,
+    DEFAULT_RATIOS, FaceNetwork, Outcome, Picture, PictureLawSettings, Portraits, RegionMap,
+    RegionModels, Saliency, SaliencyFigures, ShortcutFigures, ShortcutTest, Thumbnails, film,
+    stability, strip, triptych,
 };
 
-/// Refits of the direction for the picture of its stability.
-const REPLICATES: usize = 20;
 /// The ratio of triptych and stability.
 const RATIO: f64 = 4.0;
 /// Latents at which the derivative is taken, at most.
 const LATENTS: usize = 1000;
+/// Side of the thumbnails on which shortcuts are looked for.
+const SIDE: usize = 16;
 
-/// A picture of the report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Shown {
-    /// Its file in the run's folder.
-    pub(super) file: String,
-    /// What it shows, for who cannot see it.
-    pub(super) alt: String,
-    /// What to read from it.
-    pub(super) caption: String,
-    /// The file's bytes.
-    pub(super) bytes: Vec<u8>,
+/// All three stages. What concerns the direction is left out where there is none.
+pub(in super::super) fn evidence(
+    run: &Run<'_>,
+    file: &StudyFile,
+    study: &Study,
+    data: &StudyData,
+    predictions: &OutOfFoldPredictions,
+    inverted: &Inverted,
+    has_direction: bool,
+) -> Result<Evidence> {
+    let net = match &file.photos.network {
+        Some(path) => FaceNetwork::open(path)?,
+        None => FaceNetwork::shipped()?,
+    };
+    let mut found = Evidence::default();
+    let load = |name: &str| HealthDirection::load(run.path(name)).ok();
+    let settings = &file.proof;
+    if has_direction && let Some(direction) = load("health_direction.safetensors") {
+        let conditional = load("health_direction_conditional.safetensors");
+        let drawn = run.stage("5-pictures", settings.replicates.max(1), |step| {
+            let both = (&direction, conditional.as_ref());
+            pictures(study, settings, data, &net, both, step)
+        })?;
+        found.pictures = drawn.figures;
+        found.direction = drawn.shown;
+        let drawn = run.stage("6-saliency", 1, |step| {
+            let drawn = saliency(study, data, &net, &direction)?;
+            step()?;
+            Ok(drawn)
+        })?;
+        found.saliency = Some(drawn.figures);
+        found.where_it_looks = drawn.shown;
+    }
+    let risk = predictions.of(ModelKind::FaceW).map(|p| {
+        let n = p.risk.len() as f64;
+        let of = |i: usize| p.risk.iter().map(|r| r[i]).sum::<f64>() / n;
+        (0..data.n()).map(of).collect::<Vec<f64>>()
+    });
+    let v = &study.validation;
+    // Three models, each on all folds and bootstrap replicates.
+    let total = 3 * (v.repeats * v.outer_folds + v.bootstraps);
+    if settings.draws > 0 {
+        let drawn = run.stage("7-shortcut", total, |step| {
+            let photos = thumbnails(data, inverted)?;
+            shortcut(study, settings, data, &net, &photos, risk.as_deref(), step)
+        })?;
+        found.shortcut = Some(drawn.figures.test);
+        found.region_models = Some(drawn.figures.models);
+        found.shortcuts = drawn.shown;
+    }
+    for shown in found
+        .direction
+        .iter()
+        .chain(&found.where_it_looks)
+        .chain(&found.shortcuts)
+    {
+        run.write(&shown.file, &shown.bytes)?;
+    }
+    Ok(found)
 }
 
-/// How stable the picture of the direction is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PictureFigures {
-    /// Bootstrap refits of the direction, by patient.
-    pub replicates: usize,
-    /// Cosine of their directions to the study's.
-    pub cosine: Interval,
-    /// Mean cosine of the pixels' changes, theirs to the study's.
-    pub picture: f64,
+/// The faces of the study's rows.
+fn thumbnails(data: &StudyData, inverted: &Inverted) -> Result<Thumbnails> {
+    let mut out = Thumbnails::new(SIDE);
+    let ids = data.w.as_ref().and_then(Latents::ids).unwrap_or_default();
+    for id in ids {
+        let path = inverted.files.get(id).ok_or_else(|| Error::Study {
+            reason: format!("there is no face of `{id}`"),
+        })?;
+        let photo = Photo::open(path, &PhotoLimits::default())?;
+        out.push(photo.rgb(), photo.width(), photo.height())?;
+    }
+    Ok(out)
 }
 
 /// What the stages about pictures leave.
@@ -62,27 +117,17 @@ impl Shown {
             bytes: picture.png()?,
         })
     }
-
-    /// An image element with the picture in it.
-    pub(super) fn html(&self) -> String {
-        let kind = if self.file.ends_with(".gif") { "gif" } else { "png" };
-        format!(
-            "<img src=\"data:image/{kind};base64,{}\" alt=\"{}\">",
-            base64(&self.bytes),
-            self.alt.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
-        )
-    }
 }
 
 /// Strips, triptych, film and stability at the mean latent of the cohort.
 pub(super) fn pictures(
     study: &Study,
+    settings: &ProofSettings,
     data: &StudyData,
     net: &dyn Portraits,
-    direction: &HealthDirection,
-    conditional: Option<&HealthDirection>,
+    (direction, conditional): (&HealthDirection, Option<&HealthDirection>),
     step: &Step<'_>,
-) -> Result<Drawn<PictureFigures>> {
+) -> Result<Drawn<Option<PictureFigures>>> {
     let latents = data.w.as_ref().ok_or_else(absent)?;
     let mean = mean(latents);
     let doses = "Hazard ratios are relative to the face in the middle.";
@@ -105,7 +150,11 @@ pub(super) fn pictures(
             ),
         )?);
     }
-    let somebody: Vec<f64> = net.draws(study.seed, 0, 1)?.iter().map(|v| f64::from(*v)).collect();
+    let somebody: Vec<f64> = net
+        .draws(study.seed, 0, 1)?
+        .iter()
+        .map(|v| f64::from(*v))
+        .collect();
     shown.push(Shown::png(
         "strip_generated.png",
         &strip(net, direction, &somebody, &DEFAULT_RATIOS)?,
@@ -126,7 +175,11 @@ pub(super) fn pictures(
         caption: "The mean face from a quarter to four times the hazard and back.".into(),
         bytes: film(net, direction, &mean, (1.0 / RATIO, RATIO), 13)?,
     });
-    let replicates = replicates(study, data, direction, step)?;
+    let replicates = replicates(study, settings.replicates, data, direction, step)?;
+    if replicates.is_empty() {
+        let figures = None;
+        return Ok(Drawn { figures, shown });
+    }
     let maps = stability(net, direction, &replicates, &mean, RATIO)?;
     shown.push(Shown::png(
         "stability.png",
@@ -139,7 +192,7 @@ pub(super) fn pictures(
     )?);
     let (lower, upper) = maps.cosines.interval();
     Ok(Drawn {
-        figures: PictureFigures {
+        figures: Some(PictureFigures {
             replicates: replicates.len(),
             cosine: Interval {
                 estimate: maps.cosines.mean(),
@@ -147,7 +200,7 @@ pub(super) fn pictures(
                 upper: Some(upper),
             },
             picture: maps.picture.iter().sum::<f64>() / maps.picture.len() as f64,
-        },
+        }),
         shown,
     })
 }
@@ -164,8 +217,10 @@ pub(super) fn saliency(
     let every = first.len().div_ceil(LATENTS);
     let rows: Vec<usize> = first.into_iter().step_by(every).collect();
     let p = latents.p();
-    let w: Vec<f32> =
-        rows.iter().flat_map(|&i| (0..p).map(move |j| latents.get(i, j) as f32)).collect();
+    let w: Vec<f32> = rows
+        .iter()
+        .flat_map(|&i| (0..p).map(move |j| latents.get(i, j) as f32))
+        .collect();
     let regions = [RegionMap::canonical(net.side())];
     let settings = Saliency {
         bootstraps: study.validation.bootstraps,
@@ -201,6 +256,7 @@ pub(super) struct Shortcuts {
 /// The outcome and the pixels of the photos, one per row.
 pub(super) fn shortcut(
     study: &Study,
+    settings: &ProofSettings,
     data: &StudyData,
     net: &dyn Portraits,
     photos: &Thumbnails,
@@ -209,6 +265,7 @@ pub(super) fn shortcut(
 ) -> Result<Drawn<Shortcuts>> {
     let law = PictureLawSettings {
         side: photos.side(),
+        draws: settings.draws,
         seed: study.seed,
         ..PictureLawSettings::default()
     }
@@ -217,7 +274,7 @@ pub(super) fn shortcut(
         seed: study.seed,
         ..ShortcutTest::default()
     };
-    let outcome = crate::proof::Outcome {
+    let outcome = Outcome {
         surv: &data.surv,
         patient: &data.patient,
         covariates: data.clinical.as_ref().or(data.age_sex.as_ref()),
@@ -249,24 +306,30 @@ pub(super) fn shortcut(
 /// Directions refitted to bootstrap samples of patients; those without any direction are left out.
 fn replicates(
     study: &Study,
+    count: usize,
     data: &StudyData,
     direction: &HealthDirection,
     step: &Step<'_>,
 ) -> Result<Vec<HealthDirection>> {
+    let dim = direction.dim();
     let mut rows_of = vec![Vec::new(); data.patients()];
     for (row, patient) in data.patient.iter().enumerate() {
         rows_of[*patient as usize].push(row);
     }
     let fit = |patients: &[usize]| -> Result<Vec<f64>> {
-        let rows: Vec<usize> = patients.iter().flat_map(|&p| rows_of[p].iter().copied()).collect();
+        let rows: Vec<usize> = patients
+            .iter()
+            .flat_map(|&p| rows_of[p].iter().copied())
+            .collect();
         let inner = study.validation.inner_folds;
         let training = Training::new(data, &study.models, &data.surv, rows, inner, study.seed)?;
         let (_, fitted) = training.fit(&[ModelKind::FaceW]).swap_remove(0);
         step()?;
-        Ok(fitted?.coef.unwrap_or_default())
+        // A sample that no model can be fitted to has no direction.
+        let coef = fitted.ok().and_then(|f| f.coef);
+        Ok(coef.unwrap_or_else(|| vec![0.0; dim]))
     };
-    let coefs = bootstrap_directions(rows_of.len(), REPLICATES, study.seed, fit)?;
-    let dim = direction.dim();
+    let coefs = bootstrap_directions(rows_of.len(), count, study.seed, fit)?;
     coefs
         .iter()
         .filter(|coef| coef.iter().any(|b| b.abs() > 0.0))
@@ -281,7 +344,9 @@ fn replicates(
 /// The first row of every patient.
 fn one_each(patient: &[u32]) -> Vec<usize> {
     let mut seen = std::collections::HashSet::new();
-    (0..patient.len()).filter(|&i| seen.insert(patient[i])).collect()
+    (0..patient.len())
+        .filter(|&i| seen.insert(patient[i]))
+        .collect()
 }
 
 fn mean(latents: &Latents) -> Vec<f64> {
@@ -294,34 +359,5 @@ fn mean(latents: &Latents) -> Vec<f64> {
 fn absent() -> Error {
     Error::Study {
         reason: "pictures need latents".into(),
-    }
-}
-
-/// Bytes as base64 (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for some in bytes.chunks(3) {
-        let at = |k: usize| u32::from(some.get(k).copied().unwrap_or(0));
-        let word = at(0) << 16 | at(1) << 8 | at(2);
-        for k in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * k) & 63) as usize];
-            out.push(if k <= some.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The examples of RFC 4648, section 10.
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let known = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-        for (n, text) in known.iter().enumerate() {
-            assert_eq!(base64(&b"foobar"[..n]), *text);
-        }
     }
 }
