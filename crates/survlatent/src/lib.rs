@@ -7,7 +7,7 @@ mod json;
 mod latents;
 mod output;
 pub mod pipeline;
-#[cfg(feature = "photos")]
+#[cfg(feature = "pictures")]
 mod png;
 pub mod proof;
 mod roles;

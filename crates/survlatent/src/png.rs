@@ -1,14 +1,16 @@
 //! PNG files that say what they show.
 
+#[cfg(feature = "photos")]
 use image::{ExtendedColorType, ImageEncoder};
+#[cfg(feature = "photos")]
 use stylegan2_burn::image::Pixels;
 
+#[cfg(feature = "photos")]
 use crate::error::{Error, Result};
 
 /// A picture of 1 to 4 channels as PNG, with a line of text in its metadata, as its description.
+#[cfg(feature = "photos")]
 pub(crate) fn encode(picture: &Pixels, text: &str) -> Result<Vec<u8>> {
-    // The signature and the header chunk, which comes first.
-    const HEAD: usize = 8 + 25;
     let fault = |reason: String| Error::Format {
         format: "PNG",
         reason,
@@ -29,10 +31,17 @@ pub(crate) fn encode(picture: &Pixels, text: &str) -> Result<Vec<u8>> {
             color,
         )
         .map_err(|error| fault(error.to_string()))?;
-    let rest = bytes.split_off(HEAD);
-    bytes.extend(text_chunk("Description", text));
-    bytes.extend(rest);
-    Ok(bytes)
+    Ok(described(bytes, text))
+}
+
+/// A PNG file with a line of text in its metadata, as its description.
+pub(crate) fn described(mut png: Vec<u8>, text: &str) -> Vec<u8> {
+    // The signature and the header chunk, which comes first.
+    const HEAD: usize = 8 + 25;
+    let rest = png.split_off(HEAD);
+    png.extend(text_chunk("Description", text));
+    png.extend(rest);
+    png
 }
 
 /// A chunk of the kind `tEXt` (PNG specification, 11.3.4.3).
@@ -57,4 +66,15 @@ fn crc(bytes: &[u8]) -> u32 {
         }
     }
     !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checksum of the text "IEND" is in every PNG.
+    #[test]
+    fn the_checksum_is_that_of_png() {
+        assert_eq!(crc(b"IEND"), 0xae42_6082);
+    }
 }

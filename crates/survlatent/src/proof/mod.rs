@@ -2,12 +2,12 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | how does a face change with the hazard? | [`strip`], [`triptych`], [`film`], [`stability`] |
+//! | how does a face change with the hazard? | [`strip`], [`triptych`], `film`, [`stability`] |
 //! | which part of the picture changes? | [`Saliency`]: the exact derivative, summed by [`Region`] |
 //! | does the outcome go with something that no face has? | [`ShortcutTest`] |
 //! | what do face and background say by themselves? | [`RegionModels`] |
 //!
-//! Pictures come from anything that is [`Portraits`]; [`FaceNetwork`] (feature `gan`) is a
+//! Pictures come from anything that is [`Portraits`]; `FaceNetwork` (feature `gan`) is a
 //! generator. Every picture that shows a generated or edited face is labelled in the picture and in
 //! its file.
 
@@ -29,7 +29,7 @@ mod strip;
 mod thumbnails;
 
 #[cfg(feature = "gan")]
-pub use network::{FaceNetwork, NetworkDraws};
+pub use network::FaceNetwork;
 pub use novelty::{PictureLaw, PictureLawSettings};
 pub use picture::{DESCRIPTION, LABEL, Picture};
 pub use portraits::Portraits;

@@ -8,7 +8,7 @@ use stylegan2_burn::{Checkpoint, Generator, SynthesisOptions, Truncation};
 use super::portraits::Portraits;
 use crate::assets::FACES_64;
 use crate::error::{Error, Result};
-use crate::simulate::{Draws, normals};
+use crate::simulate::normals;
 
 /// Pictures made at once: few enough for any memory.
 const BATCH: usize = 16;
@@ -177,25 +177,6 @@ impl Portraits for FaceNetwork {
             })?);
         }
         Ok(out)
-    }
-}
-
-/// The draws of a generator under one seed, for [`PortraitSurv`](crate::simulate::PortraitSurv).
-#[derive(Debug)]
-pub struct NetworkDraws<'a> {
-    /// The generator.
-    pub net: &'a FaceNetwork,
-    /// The seed.
-    pub seed: u64,
-}
-
-impl Draws for NetworkDraws<'_> {
-    fn dim(&self) -> usize {
-        self.net.dim
-    }
-
-    fn draws(&self, first: u64, count: usize) -> Result<Vec<f32>> {
-        self.net.draws(self.seed, first, count)
     }
 }
 

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    FaceNetwork, NetworkDraws, Outcome, Picture, PictureLawSettings, Portraits, ShortcutTest,
-    Thumbnails,
+    FaceNetwork, Outcome, Picture, PictureLawSettings, Portraits, ShortcutTest, Thumbnails,
 };
 use crate::error::Result;
 use crate::simulate::{Draws, PortraitSurv, Shortcut};
@@ -28,17 +27,18 @@ fn mask(rgb: &mut [u8], side: usize) {
 
 /// The generator's draws, with mean and deviations from one large sample of them for all cohorts.
 struct Sampled<'a> {
-    draws: NetworkDraws<'a>,
+    net: &'a FaceNetwork,
+    seed: u64,
     sample: &'a [f32],
 }
 
 impl Draws for Sampled<'_> {
     fn dim(&self) -> usize {
-        self.draws.dim()
+        self.net.dim()
     }
 
     fn draws(&self, first: u64, count: usize) -> Result<Vec<f32>> {
-        self.draws.draws(first, count)
+        self.net.draws(self.seed, first, count)
     }
 
     fn mean(&self) -> Result<Vec<f64>> {
@@ -88,7 +88,8 @@ fn power_and_false_alarms_of_the_shortcut_test() {
     for repetition in 0..REPETITIONS {
         let seed = 10_000 + repetition;
         let draws = Sampled {
-            draws: NetworkDraws { net: &net, seed },
+            net: &net,
+            seed,
             sample: &sample,
         };
         let cohort = |n: usize, log_hr: f64, painted: bool| {

@@ -223,7 +223,7 @@ pub(super) fn saliency(
         .collect();
     let regions = [RegionMap::canonical(net.side())];
     let settings = Saliency {
-        bootstraps: study.validation.bootstraps,
+        bootstraps: study.validation.bootstraps.max(1),
         level: study.validation.level,
         seed: study.seed,
     };
@@ -283,14 +283,17 @@ pub(super) fn shortcut(
     let mut found = test.fit(&law, photos, &outcome)?;
     let mut shown = Vec::new();
     if found.p.is_some() {
-        shown.push(Shown::png(
-            "shortcut.png",
-            &found.picture(),
-            "A map in gray of how much each pixel goes with the outcome's part that no generated \
-             portrait shows.",
-            "Where the photos differ with what is new in them and goes best with the outcome, over all \
-             patients; white is most.",
-        )?);
+        let about = "Map of differences over the photos of all patients; shows nobody";
+        shown.push(Shown {
+            file: "shortcut.png".into(),
+            alt: "A map in gray of how much each pixel goes with the outcome's part that no generated \
+                  portrait shows."
+                .into(),
+            caption: "Where the photos differ with what is new in them and goes best with the outcome, \
+                      over all patients; white is most."
+                .into(),
+            bytes: found.picture().png_about(about)?,
+        });
     }
     found.map.clear();
     let models = RegionModels::fit(study, data, photos, step)?;
