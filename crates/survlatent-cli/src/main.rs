@@ -67,7 +67,7 @@ Examples:
   survlatent metrics test.csv --time days --event died --score risk --train train.csv
   survlatent generate --network ffhq.pkl --seeds 0-15,42 --trunc 0.7 --out faces
   survlatent align photos faces --size 256
-  survlatent simulate --out cohort --n 2000 && survlatent run study.toml
+  survlatent simulate --out cohort --n 2000 && survlatent run cohort/study.toml
 
 What a table may hold:
   Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or

@@ -111,14 +111,14 @@ fn a_generator_gives_latents_and_labelled_portraits() {
     assert_eq!(latents.tensor("w").unwrap().shape()[0], 3);
 }
 
-/// From the network's portraits, at two steps of optimisation each.
+/// From the network's portraits, at a few steps of optimisation each.
 const FROM_PIXELS: &str = r#"
 seed = 3
 [simulate]
 n = 40
 age_log_hr = 0.5
 [photos]
-steps = 2
+steps = 12
 batch = 4
 [columns]
 patient = "patient"

@@ -28,7 +28,7 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn open(path: Option<&Path>) -> Result<Self> {
         let (name, bytes) = match path {
-            None => ("shipped network".to_owned(), FACES_64.to_vec()),
+            None => ("the shipped network".to_owned(), FACES_64.to_vec()),
             Some(path) => (file_name(path), read(path)?),
         };
         let sha256 = sha256(&bytes);
