@@ -135,9 +135,8 @@ pub(crate) fn maximise<L: Objective>(
     let at_zero = terms.offset.is_empty() && terms.start.iter().all(|b| b.abs() <= 0.0);
     let usual = if at_zero { likelihood.events() } else { 0.0 };
     check_information(&current.matrix, usual, x, &terms.free)?;
-    let start: Vec<f64> = (0..terms.free.len())
-        .map(|j| current.matrix[(j, j)])
-        .collect();
+    let diagonal = |j| current.matrix[(j, j)];
+    let start: Vec<f64> = (0..terms.free.len()).map(diagonal).collect();
     let mut score_test = 0.0;
     let mut iterations = 0;
     let mut last_decrement = f64::INFINITY;

@@ -88,10 +88,12 @@ pub(in super::super) fn latents(
         None if settings.train_encoder > 0.0 => {
             Some(network::train(&run, &settings, &network, seed)?)
         }
+        None if settings.network.is_none() => Some(EncoderFile::shipped()),
         None => None,
     };
     inputs.extend(encoder.as_ref().map(|e| e.input.clone()));
     let inverter = invert::inverter(&settings, encoder.is_some(), seed)?;
+    let inverter = inverter.suited_to(&network.decoder()?);
     let inverted = key(&(&inputs, settings.align, settings.largest, &inverter))?;
     inputs.push(Input {
         role: "latents (by what they depend on)".into(),
