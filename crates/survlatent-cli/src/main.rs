@@ -38,8 +38,8 @@ use crate::failure::Failure;
 /// is not a number). The verbs of networks (generate, style-mix, interpolate, discriminate,
 /// convert, inspect, fd, train) open NVIDIA's, TensorFlow's and rosinality's files without executing
 /// anything in them. Of photos, align cuts out the faces and invert finds the latents. A whole study
-/// is run by run, on patients whose risk is known if simulate made them. Messages go to standard
-/// error.
+/// is run by run, on patients whose risk is known if simulate made them; edit shows a face along its
+/// direction. Messages go to standard error.
 #[derive(Parser)]
 #[command(
     name = "survlatent",
@@ -67,7 +67,7 @@ Examples:
   survlatent metrics test.csv --time days --event died --score risk --train train.csv
   survlatent generate --network ffhq.pkl --seeds 0-15,42 --trunc 0.7 --out faces
   survlatent align photos faces --size 256
-  survlatent simulate --out cohort --n 2000 && survlatent run study.toml
+  survlatent simulate --out cohort --n 2000 && survlatent run cohort/study.toml
 
 What a table may hold:
   Missing is an empty cell, NA, N/A, NaN or null. An event is 1 or true, a censored row 0 or
@@ -98,6 +98,7 @@ enum Command {
     Align(align::Align),
     Simulate(Box<study::simulate::Simulate>),
     Run(study::run::Run),
+    Edit(Box<study::edit::Edit>),
     Invert(Box<invert::photos::Invert>),
     Gather(invert::gather::Gather),
     TrainEncoder(Box<invert::train_encoder::TrainEncoder>),
@@ -143,6 +144,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Align(verb) => verb.run(),
         Command::Simulate(verb) => verb.run(),
         Command::Run(verb) => verb.run(),
+        Command::Edit(verb) => verb.run(),
         Command::Invert(verb) => verb.run(),
         Command::Gather(verb) => verb.run(),
         Command::TrainEncoder(verb) => verb.run(),

@@ -270,6 +270,14 @@ pub enum Error {
     /// The direction refuses.
     #[error(transparent)]
     Direction(#[from] latent_attribute::Error),
+    /// Photos or their inversion are refused.
+    #[cfg(feature = "photos")]
+    #[error(transparent)]
+    Inversion(#[from] latent_inversion::Error),
+    /// The network's file is refused.
+    #[cfg(feature = "gan")]
+    #[error(transparent)]
+    Network(#[from] stylegan2_burn::Error),
 }
 
 /// What the header of a table looks like, for the message about an unknown column.

@@ -11,6 +11,9 @@ mod json;
 mod latents;
 mod output;
 pub mod pipeline;
+#[cfg(feature = "pictures")]
+mod png;
+pub mod proof;
 mod roles;
 pub mod simulate;
 pub mod study;
@@ -20,6 +23,8 @@ pub use cohort::{Cohort, Group, Groups, Notice};
 pub use cox_survival;
 pub use error::{Error, Header, Place, Result};
 pub use latent_attribute;
+#[cfg(feature = "photos")]
+pub use latent_inversion;
 pub use latents::{Latents, LatentsReader, Values};
 pub use output::OutputFile;
 pub use roles::Roles;

@@ -46,6 +46,7 @@ pub struct KmPlot {
     pub(super) risk_table: bool,
     pub(super) median_lines: bool,
     pub(super) percent: bool,
+    pub(super) dashed: bool,
     pub(super) x_max: Option<f64>,
     pub(super) tick_step: Option<f64>,
     pub(super) width: f64,
@@ -66,6 +67,7 @@ impl Default for KmPlot {
             risk_table: true,
             median_lines: false,
             percent: false,
+            dashed: false,
             x_max: None,
             tick_step: None,
             width: 720.0,
@@ -139,6 +141,13 @@ impl KmPlot {
     /// Whether confidence bands are drawn. On by default.
     pub fn confidence(mut self, show: bool) -> Self {
         self.confidence = show;
+        self
+    }
+
+    /// Whether curves differ in dashes from the first on, to be told apart without colours. Off by
+    /// default.
+    pub fn dashed(mut self, dashed: bool) -> Self {
+        self.dashed = dashed;
         self
     }
 

@@ -24,8 +24,9 @@ fn color(k: usize) -> &'static str {
     COLORS[k % COLORS.len()]
 }
 
-fn dash(k: usize) -> &'static str {
-    DASHES[(k / COLORS.len()) % DASHES.len()]
+fn dash(k: usize, plot: &KmPlot) -> &'static str {
+    let turn = if plot.dashed { k } else { k / COLORS.len() };
+    DASHES[turn % DASHES.len()]
 }
 
 /// Where everything goes.
@@ -144,7 +145,7 @@ impl Layout {
         for (line, items) in self.legend.iter().enumerate() {
             let y = self.legend_top + LEGEND_LINE * line as f64 + 10.0;
             for &(k, x) in items {
-                canvas.line((x, y), (x + 26.0, y), color(k), 2.0, dash(k));
+                canvas.line((x, y), (x + 26.0, y), color(k), 2.0, dash(k, plot));
                 let room = plot.width - MARGIN - x - 33.0;
                 canvas.write(x + 33.0, y + 4.5, &style.fit(&names[k], room), style);
             }
@@ -207,7 +208,7 @@ impl Layout {
             }
         }
         for (k, curve) in curves.iter().enumerate() {
-            canvas.path(&s.curve(curve), color(k), 2.0, dash(k));
+            canvas.path(&s.curve(curve), color(k), 2.0, dash(k, plot));
         }
         if plot.censoring {
             for (k, curve) in curves.iter().enumerate() {

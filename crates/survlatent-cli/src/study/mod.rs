@@ -1,4 +1,5 @@
 //! Verbs about whole studies.
 
+pub(crate) mod edit;
 pub(crate) mod run;
 pub(crate) mod simulate;

@@ -10,7 +10,8 @@ use survlatent::study::{Interval, StageEvent, StudyFile, StudyReport};
 
 use crate::failure::Failure;
 
-/// Run a study: models of face and clinical data on the same folds, and the report of it
+/// Run a study: from photos or latents to models of face and clinical data on the same folds, and the
+/// report of it
 #[derive(Args)]
 #[command(after_long_help = NOTES)]
 pub(crate) struct Run {
@@ -38,12 +39,15 @@ A smallest study:
   status = \"status\"
   clinical = [\"age\", \"sex\"]
 
+From photos: data.photos in place of data.latents, and [photos] for how (examples/studies).
+
 Files of a run:
   index.html, report.json, health_direction*.safetensors, and an output of every stage. A run that
   was interrupted goes on at the last stage that was finished; one whose files or settings have
   changed starts again. The same files, settings and seed give the same bytes.
 
 Examples:
+  survlatent run examples/studies/portraitsurv.toml
   survlatent run study.toml
   survlatent run study.toml --out run5 --set validation.repeats=5 --set seed=2";
 

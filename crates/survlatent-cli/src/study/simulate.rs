@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::{Tensor, TensorData};
 use clap::Args;
-use stylegan2_burn::image::Pixels;
-use survlatent::Error;
-use survlatent::simulate::{Draws, PortraitSurv, Shortcut, SimulatedCohort, normals};
+use latent_inversion::StyleGan2;
+use survlatent::OutputFile;
+use survlatent::simulate::{PortraitSurv, Portraits, Shortcut};
 
 use crate::failure::Failure;
-use crate::gan::network::{NetworkArgs, Opened, values};
-use crate::gan::picture::{SYNTHETIC, write_labelled};
+use crate::gan::network::NetworkArgs;
 use crate::gan::{make_folder, progress};
+use crate::report;
 use crate::value;
 
 /// Make a cohort whose risk is known: table, latents, truth and, with a network, portraits
@@ -70,10 +69,26 @@ Files:
   latents.safetensors  w, [photos, w], with the ids
   truth.json           settings, direction, every patient's log hazard, what perfect scores reach
   photos/ID.png        with --network; the metadata say that they are synthetic
+  study.toml           a study of them, for survlatent run; one that is there already is left alone
 
 Examples:
   survlatent simulate --out cohort --n 2000 --age 0.3 --sex 0.4
+  survlatent run cohort/study.toml
   survlatent simulate --out cohort --network faces.safetensors --shortcut 0.25,1";
+
+/// A study of the known latents.
+const STUDY: &str = "\
+[data]
+table = \"table.csv\"
+latents = \"latents.safetensors\"
+truth = \"truth.json\"
+[columns]
+patient = \"patient\"
+clinical = [\"age\", \"sex\"]
+age = \"age\"
+sex = \"sex\"
+subgroups = [\"sex\"]
+";
 
 fn shortcut(text: &str) -> Result<Shortcut, String> {
     let parts = text
@@ -105,84 +120,41 @@ impl Simulate {
         let Some(network) = &self.network else {
             let cohort = settings.simulate()?;
             make_folder(&self.out)?;
-            return Ok(cohort.write(&self.out)?);
+            cohort.write(&self.out)?;
+            return self.study();
         };
-        let law = Mapped {
-            net: NetworkArgs::of(network).open()?,
-            seed: self.seed,
-        };
-        let cohort = settings.simulate_from(&law)?;
+        let generator = StyleGan2::new(&NetworkArgs::of(network).open()?.generator)?;
+        let portraits = Portraits::new(&generator, self.seed);
+        let cohort = settings.simulate_from(&portraits)?;
         make_folder(&self.out)?;
         cohort.write(&self.out)?;
-        self.portraits(&law, &cohort)
-    }
-
-    fn portraits(&self, law: &Mapped, cohort: &SimulatedCohort) -> Result<(), Failure> {
-        let folder = self.out.join("photos");
-        make_folder(&folder)?;
-        let config = &law.net.config;
-        let (rows, width) = (config.num_ws(), config.w_dim);
+        let photos = self.out.join("photos");
+        make_folder(&photos)?;
         let bar = progress(cohort.patient.len(), "portraits");
-        let ids = cohort.latents.ids().unwrap_or_default();
-        for (row, (id, &patient)) in ids.iter().zip(&cohort.patient).enumerate() {
-            let w: Vec<f32> = (0..width)
-                .map(|j| cohort.latents.get(row, j) as f32)
-                .collect();
-            let w = Tensor::<3>::from_data(TensorData::new(w, [1, 1, width]), &law.net.device);
-            let mut picture = law.net.picture(w.expand([1, rows, width]), row as u64);
-            if cohort.truth.shortcut[patient] {
-                paint_cap(&mut picture);
-            }
-            write_labelled(&folder.join(format!("{id}.png")), &picture, SYNTHETIC)?;
+        let step = || {
             bar.inc(1);
-        }
+            Ok(())
+        };
+        portraits.write(&cohort, &photos, &step)?;
         bar.finish_and_clear();
-        Ok(())
-    }
-}
-
-/// The upper fifth in one colour: what a surgical cap is to a network.
-fn paint_cap(picture: &mut Pixels) {
-    const COLOUR: [u8; 4] = [64, 160, 168, 255];
-    let rows = picture.height.div_ceil(5) * picture.width;
-    let channels = picture.channels;
-    for pixel in picture.data.chunks_exact_mut(channels).take(rows) {
-        pixel.copy_from_slice(&COLOUR[..channels]);
-    }
-}
-
-/// W of a mapping network, z by counter.
-struct Mapped {
-    net: Opened,
-    seed: u64,
-}
-
-/// Latents mapped at once.
-const CHUNK: u64 = 1000;
-
-impl Draws for Mapped {
-    fn dim(&self) -> usize {
-        self.net.config.w_dim
+        self.study()
     }
 
-    fn draws(&self, first: u64, count: usize) -> Result<Vec<f32>, Error> {
-        let (width, end) = (self.net.config.z_dim, first + count as u64);
-        let mut out = Vec::with_capacity(count * self.dim());
-        for start in (first..end).step_by(CHUNK as usize) {
-            let some = start..(start + CHUNK).min(end);
-            let rows = (some.end - some.start) as usize;
-            let z: Vec<f32> = some
-                .flat_map(|k| normals(self.seed, k, width))
-                .map(|v| v as f32)
-                .collect();
-            let z = Tensor::<2>::from_data(TensorData::new(z, [rows, width]), &self.net.device);
-            let ws = self.net.map(z, None).narrow(1, 0, 1);
-            let w = values(ws).map_err(|_| Error::Study {
-                reason: "the mapping network gave no numbers".into(),
-            })?;
-            out.extend(w);
+    /// Writes a study of the cohort beside it.
+    fn study(&self) -> Result<(), Failure> {
+        let path = self.out.join("study.toml");
+        if path.exists() {
+            report::note(&format!(
+                "{} is there already and is left alone",
+                path.display()
+            ));
+            return Ok(());
         }
-        Ok(out)
+        let mut text = format!("title = \"Simulated portraits\"\nseed = {}\n", self.seed);
+        text.push_str(STUDY);
+        OutputFile::create(&path)?.write(text.as_bytes())?;
+        report::note(&format!("survlatent run {} studies them", path.display()));
+        Ok(())
     }
 }
 

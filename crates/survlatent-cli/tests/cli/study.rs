@@ -32,9 +32,22 @@ fn a_simulated_cohort_is_studied_and_the_run_taken_up() {
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     assert_eq!(
         files(folder.path()),
-        ["latents.safetensors", "table.csv", "truth.json"]
+        [
+            "latents.safetensors",
+            "study.toml",
+            "table.csv",
+            "truth.json"
+        ]
     );
+    assert!(made.stderr.contains("study.toml"), "{}", made.stderr);
+    let own = run(&format!(
+        "run {at}/study.toml --out {at}/own --json --set models.use=[\"face_w\"] --set models.n_lambda=5 \
+         --set validation.repeats=1 --set validation.bootstraps=10 --set validation.permutations=0"
+    ));
+    assert!(own.json()["truth"]["face"].is_number());
     std::fs::write(folder.path().join("study.toml"), STUDY).unwrap();
+    let made = run(&format!("simulate --out {at} --n 100 --dim 4 --age 0.5"));
+    assert!(made.stderr.contains("left alone"), "{}", made.stderr);
 
     let line = format!("run {at}/study.toml --out {at}/run");
     let first = run(&line);
@@ -96,4 +109,111 @@ fn a_generator_gives_latents_and_labelled_portraits() {
     let bytes = std::fs::read(folder.path().join("latents.safetensors")).unwrap();
     let latents = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(latents.tensor("w").unwrap().shape()[0], 3);
+}
+
+/// From the network's portraits, at a few steps of optimisation each.
+const FROM_PIXELS: &str = r#"
+seed = 3
+[simulate]
+n = 40
+age_log_hr = 0.5
+[photos]
+steps = 12
+batch = 4
+[columns]
+patient = "patient"
+age = "age"
+sex = "sex"
+[models]
+use = ["age_sex", "face_w"]
+n_lambda = 5
+[validation]
+outer_folds = 3
+inner_folds = 3
+repeats = 1
+bootstraps = 10
+calibration_bootstraps = 0
+permutations = 0
+[proof]
+replicates = 2
+draws = 1600
+"#;
+
+/// Runs the program with no network but the loopback, where the system lets us.
+fn without_network(folder: &Path, line: &str) -> Option<std::process::Output> {
+    let may = std::process::Command::new("unshare")
+        .args(["-rn", "true"])
+        .output();
+    if !may.is_ok_and(|o| o.status.success()) {
+        #[allow(clippy::print_stderr, reason = "what was not tested is said")]
+        {
+            eprintln!("skipped: no network namespace may be made here");
+        }
+        return None;
+    }
+    let output = std::process::Command::new("unshare")
+        .args(["-rn", env!("CARGO_BIN_EXE_survlatent")])
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .output();
+    Some(output.expect("unshare starts"))
+}
+
+#[test]
+fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("study.toml"), FROM_PIXELS).unwrap();
+    let file = network("official_uncond32.pkl");
+    let line = |out: &str| format!("run study.toml --out {out} --set photos.network={file}");
+    let whole = crate::support::run_in(folder.path(), &line("whole"));
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let report = text(folder.path(), "whole/report.json");
+    let value: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(value["inversion"]["inverted"], 40);
+    assert!(value["inversion"]["correlation_with_truth"].is_number());
+    assert_eq!(value["inversion"]["method"], "hybrid");
+    assert!(value["models"][1]["harrell"]["estimate"].is_number());
+    assert!(value["shortcut"]["alarm"].is_boolean());
+    assert!(value["region_models"]["face"]["estimate"].is_number());
+    let page = text(folder.path(), "whole/index.html");
+    assert!(page.contains("LPIPS") && page.contains("Everything but the face"));
+    // Where a direction was found, it is shown.
+    let shown = value["direction"].is_object();
+    assert_eq!(value["saliency"]["face_share"].is_number(), shown);
+    assert_eq!(
+        page.contains("data:image/png;base64,"),
+        shown || value["shortcut"]["p"].is_number()
+    );
+    assert_eq!(folder.path().join("whole/traversal.gif").is_file(), shown);
+
+    // Killed once the first batch of photos is inverted.
+    let mut child = crate::support::program()
+        .current_dir(folder.path())
+        .args(line("killed").split_whitespace())
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let begun = || {
+        let folders = std::fs::read_dir(folder.path().join("killed"));
+        let mut folders = folders.into_iter().flatten().flatten();
+        folders.any(|e| {
+            let parts = std::fs::read_dir(e.path().join("latents.parts"));
+            parts.is_ok_and(|mut p| p.next().is_some())
+        })
+    };
+    while !begun() && child.try_wait().expect("a status").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().expect("it is killed");
+    child.wait().expect("it has ended");
+    let again = if let Some(output) = without_network(folder.path(), &line("killed")) {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    } else {
+        let again = crate::support::run_in(folder.path(), &line("killed"));
+        (again.code, again.stderr)
+    };
+    assert_eq!(again.0, Some(0), "{}", again.1);
+    assert_eq!(text(folder.path(), "killed/report.json"), report);
 }

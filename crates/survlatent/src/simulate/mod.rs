@@ -3,12 +3,16 @@
 mod censoring;
 mod law;
 mod oracle;
+#[cfg(feature = "photos")]
+mod portraits;
 mod truth;
 
 use serde::{Deserialize, Serialize};
 
 pub use law::{Along, Draws, NormalLaw, normals};
 pub use oracle::{concordance_of_log_risk_sd, log_risk_sd_of_concordance};
+#[cfg(feature = "photos")]
+pub use portraits::{Portraits, SYNTHETIC};
 pub use truth::{Oracle, SimulatedCohort, Truth};
 
 use crate::error::{Error, Result};

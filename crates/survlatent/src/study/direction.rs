@@ -34,7 +34,10 @@ pub(super) fn fit(study: &Study, data: &StudyData) -> Result<Option<StudyDirecti
     let inner = study.validation.inner_folds;
     let training = Training::new(data, &study.models, &data.surv, rows, inner, study.seed)?;
     let (_, fitted) = training.fit(&[ModelKind::FaceW]).swap_remove(0);
-    let fitted = fitted?;
+    // A face model that cannot be fitted has no direction; why is said with the models.
+    let Ok(fitted) = fitted else {
+        return Ok(None);
+    };
     let coef = fitted.coef.unwrap_or_default();
     if coef.iter().all(|b| b.abs() <= 0.0) {
         return Ok(None);

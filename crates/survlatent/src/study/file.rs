@@ -7,7 +7,9 @@ use toml::{Table, Value};
 
 use super::Study;
 use super::models::{StudyModels, Validation};
+use super::photos::PhotoSettings;
 use crate::error::{Error, Result};
+use crate::simulate::PortraitSurv;
 
 /// A study as its file describes it. Paths are relative to the file.
 ///
@@ -36,6 +38,11 @@ pub struct StudyFile {
     pub seed: u64,
     /// Files.
     pub data: DataFiles,
+    /// A cohort to be simulated in place of table and photos: its portraits are generated and inverted
+    /// from their pixels.
+    pub simulate: Option<PortraitSurv>,
+    /// How photos become latents.
+    pub photos: PhotoSettings,
     /// Columns of the table.
     pub columns: Columns,
     /// Models.
@@ -44,6 +51,8 @@ pub struct StudyFile {
     pub validation: Validation,
     /// The report.
     pub report: ReportSettings,
+    /// Pictures of the direction, and what shows where it looks; for studies that start from photos.
+    pub proof: ProofSettings,
 }
 
 /// The files of a study.
@@ -56,7 +65,8 @@ pub struct DataFiles {
     pub latents: Option<PathBuf>,
     /// Latents in W+; by default the array `w_plus` of the same file, where it has one.
     pub w_plus: Option<PathBuf>,
-    /// Folder of the photos, named by id: photos and rows that do not pair up are listed.
+    /// Folder of the photos, whose ids are their paths in it without the ending. Without `latents`
+    /// they are inverted; in either case photos and rows that do not pair up are listed.
     pub photos: Option<PathBuf>,
     /// `truth.json` of a simulated cohort, to compare with.
     pub truth: Option<PathBuf>,
@@ -121,6 +131,26 @@ impl Default for ReportSettings {
     }
 }
 
+/// How much is computed for pictures and proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProofSettings {
+    /// Bootstrap refits of the direction for the picture of its stability; 0 for none.
+    pub replicates: usize,
+    /// Pictures the generator draws for the test for shortcuts, and as many again to know chance; at
+    /// least 1,536, or 0 for no test.
+    pub draws: usize,
+}
+
+impl Default for ProofSettings {
+    fn default() -> Self {
+        Self {
+            replicates: 20,
+            draws: 4000,
+        }
+    }
+}
+
 impl StudyFile {
     /// Reads a file; `set` holds `key=value` pairs that replace what it says. Paths of the file are
     /// taken from its folder, those of `set` from the current one.
@@ -139,6 +169,14 @@ impl StudyFile {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut out = whole;
         out.data.resolve(&mut own.data, folder);
+        for (path, own) in [
+            (&mut out.photos.network, own.photos.network),
+            (&mut out.photos.encoder, own.photos.encoder),
+        ] {
+            if *path == own {
+                *path = path.take().map(|p| folder.join(p));
+            }
+        }
         Ok(out)
     }
 
@@ -174,12 +212,24 @@ impl StudyFile {
     }
 
     fn complete(&self) -> Result<()> {
-        if self.data.table.as_os_str().is_empty() {
-            return Err(Error::Study {
-                reason: "data.table is not set: the CSV file of follow-up".into(),
-            });
-        }
-        Ok(())
+        let data = &self.data;
+        let reason = match self.simulate {
+            None if data.table.as_os_str().is_empty() => {
+                "data.table is not set: the CSV file of follow-up"
+            }
+            Some(_) if *data != DataFiles::default() => {
+                "a study with the table [simulate] makes its own data; leave [data] out"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Study {
+            reason: reason.into(),
+        })
+    }
+
+    /// Whether the run has to turn photos into latents.
+    pub fn inverts(&self) -> bool {
+        self.simulate.is_some() || (self.data.photos.is_some() && self.data.latents.is_none())
     }
 
     /// The statistics' part.

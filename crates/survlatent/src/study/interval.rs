@@ -52,6 +52,16 @@ impl Interval {
         Self::new(estimate, &moved, level, 1.0)
     }
 
+    /// The same with limits that end where the figure does: at 0 and 1.
+    #[must_use]
+    pub fn of_share(self) -> Self {
+        Self {
+            lower: self.lower.map(|l| l.max(0.0)),
+            upper: self.upper.map(|u| u.min(1.0)),
+            ..self
+        }
+    }
+
     /// Whether a value lies within.
     pub fn contains(&self, value: f64) -> bool {
         self.lower.is_some_and(|l| l <= value) && self.upper.is_some_and(|u| value <= u)
@@ -93,6 +103,13 @@ mod tests {
         let wide = Interval::new(0.5, &values, 0.9, widening(1.0));
         assert!((wide.upper.unwrap() - 0.5 - 0.45 * 2f64.sqrt()).abs() < 1e-12);
         assert!(plain.contains(0.05) && !plain.contains(0.96));
+        let far = Interval::new(0.9, &values, 0.9, widening(1.0)).of_share();
+        assert!(
+            far.lower.unwrap().abs() < 1e-12
+                && (far.upper.unwrap() - 0.9 - 0.05 * 2f64.sqrt()).abs() < 1e-12
+        );
+        let high = Interval::new(0.99, &values, 0.9, 10.0).of_share();
+        assert!(high.lower.unwrap().abs() < 1e-12);
         let few = [Some(0.1), None, None, Some(0.2), None];
         assert_eq!(Interval::new(0.5, &few, 0.9, 1.0).lower, None);
     }

@@ -255,7 +255,7 @@ impl Figures<'_> {
 
     fn over_time(&self, of: fn(&Scored) -> &Vec<f64>, wider: f64) -> Vec<TimeFigure> {
         let at = |(k, &time): (usize, &f64)| {
-            let value = self.interval(&|s| of(s).get(k).copied(), wider)?;
+            let value = self.interval(&|s| of(s).get(k).copied(), wider)?.of_share();
             Some(TimeFigure { time, value })
         };
         self.judge.times.iter().enumerate().filter_map(at).collect()
@@ -270,9 +270,11 @@ impl Figures<'_> {
             name: p.model,
             title: p.model.title().to_owned(),
             failed: None,
-            harrell: self.interval(&|s| s.harrell, wider),
-            uno: self.interval(&|s| s.uno, wider),
-            auc: self.interval(&|s| s.auc_mean, wider),
+            harrell: self.interval(&|s| s.harrell, wider).map(Interval::of_share),
+            uno: self.interval(&|s| s.uno, wider).map(Interval::of_share),
+            auc: self
+                .interval(&|s| s.auc_mean, wider)
+                .map(Interval::of_share),
             auc_over_time: self.over_time(|s| &s.auc, wider),
             ibs: self.interval(&|s| s.ibs, 1.0),
             ibs_reference: reference,

@@ -14,7 +14,9 @@ mod interval;
 mod judge;
 mod models;
 mod null;
+mod photos;
 mod predict;
+mod proof;
 mod read;
 mod report;
 mod results;
@@ -25,10 +27,12 @@ use serde::{Deserialize, Serialize};
 
 pub use data::{Design, StudyData, Subgroups};
 pub use direction::StudyDirection;
-pub use file::{Columns, DataFiles, ReportSettings, StudyFile};
+pub use file::{Columns, DataFiles, ProofSettings, ReportSettings, StudyFile};
 pub use interval::{Interval, widening};
 pub use models::{ModelKind, StudyModels, Validation};
+pub use photos::{PhotoMethod, PhotoSettings};
 pub use predict::{OutOfFoldPredictions, Predictions, Step};
+pub use proof::PictureFigures;
 pub use results::*;
 pub use stages::{StageEvent, StageObserver};
 

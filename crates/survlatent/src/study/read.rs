@@ -1,12 +1,13 @@
 //! From files to rows: who is in, who is not, and why.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::data::{Design, StudyData, Subgroups};
 use super::file::StudyFile;
+use super::photos::{Inverted, photos, without_ending};
 use super::results::{Exclusion, Input};
 use crate::error::{Error, Result};
 use crate::latents::{Latents, LatentsReader};
@@ -27,13 +28,13 @@ pub(super) struct Cohort {
 }
 
 #[expect(clippy::too_many_lines, reason = "the flow of rows, step by step")]
-pub(super) fn cohort(file: &StudyFile) -> Result<Cohort> {
+pub(super) fn cohort(file: &StudyFile, inverted: Option<&Inverted>) -> Result<Cohort> {
     let columns = &file.columns;
     let mut inputs = vec![input("table", &file.data.table)?];
     let table = Table::read(&file.data.table)?;
     let in_table = |error: Error| error.in_file(&file.data.table);
-    let ids = ids(&table, &columns.id).map_err(in_table)?;
-    let mut notes = Vec::new();
+    let ids = ids(&table, file).map_err(in_table)?;
+    let mut notes = inverted.map_or_else(Vec::new, |i| i.notes.clone());
     let mut flow = Flow {
         ids: &ids,
         steps: vec![],
@@ -80,9 +81,21 @@ pub(super) fn cohort(file: &StudyFile) -> Result<Cohort> {
         let strays: Vec<&String> = photos.keys().filter(|id| !known.contains(id)).collect();
         flow.aside("photos without a row in the table", &strays, rows.len());
     }
+    for (reason, gone) in inverted.iter().flat_map(|i| &i.set_aside) {
+        let (_, kept) = split(&rows, |&row| !gone.contains(&ids[row]));
+        flow.keep(rows.iter().copied(), &kept, reason);
+        rows = kept;
+    }
 
     let (mut w, mut w_plus) = (None, None);
-    if let Some(path) = &file.data.latents {
+    if let (Some(path), Some(inverted)) = (&file.data.latents, inverted) {
+        // What they depend on stands for their file, which holds times of computing.
+        inputs.extend(inverted.inputs.iter().cloned());
+        let (first, second) = latents(path)?;
+        let theirs: HashSet<&String> = first.ids().into_iter().flatten().collect();
+        rows.retain(|&row| theirs.contains(&ids[row]));
+        (w, w_plus) = (Some(first), second);
+    } else if let Some(path) = &file.data.latents {
         inputs.push(input("latents", path)?);
         let (first, second) = latents(path)?;
         rows = paired(&mut flow, rows, &first, &ids, table.n(), "latents")?;
@@ -264,8 +277,11 @@ fn split(rows: &[usize], keep: impl Fn(&usize) -> bool) -> (Vec<usize>, Vec<usiz
     rows.iter().copied().partition(|row| !keep(row))
 }
 
-/// Identifiers of the rows, or their numbers where the table has no such column.
-fn ids(table: &Table, column: &str) -> Result<Vec<String>> {
+/// Identifiers of the rows, or their numbers where the table has no such column. Those of photos may
+/// have the photo's ending.
+fn ids(table: &Table, file: &StudyFile) -> Result<Vec<String>> {
+    let column = &file.columns.id;
+    let with_photos = file.data.photos.is_some();
     if table.column(column).is_err() {
         return Ok((1..=table.n()).map(|row| row.to_string()).collect());
     }
@@ -276,7 +292,10 @@ fn ids(table: &Table, column: &str) -> Result<Vec<String>> {
             let id = labels
                 .code(row)
                 .map(|code| labels.levels()[code as usize].clone());
-            let id = id.unwrap_or_else(|| format!("row {}", row + 1));
+            let mut id = id.unwrap_or_else(|| format!("row {}", row + 1));
+            if with_photos && let Some(stem) = without_ending(&id) {
+                id.truncate(stem);
+            }
             match seen.insert(id.clone(), row) {
                 None => Ok(id),
                 Some(first) => Err(Error::DuplicateId {
@@ -300,31 +319,16 @@ fn dense(codes: &[u32]) -> Vec<u32> {
         .collect()
 }
 
-/// Photos of a folder by id, which is the name without extension.
-fn photos(folder: &Path) -> Result<BTreeMap<String, std::path::PathBuf>> {
-    const KINDS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "pgm"];
-    let io = |source| Error::Io {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut out = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let kind = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .unwrap_or_default();
-        if let Some(stem) = path.file_stem().and_then(|s| s.to_str())
-            && KINDS.contains(&kind.to_lowercase().as_str())
-        {
-            out.insert(stem.to_owned(), path.clone());
-        }
-    }
-    Ok(out)
+/// Identifiers of the rows of the study's table.
+#[cfg(feature = "photos")]
+pub(super) fn table_ids(file: &StudyFile) -> Result<HashSet<String>> {
+    let table = Table::read(&file.data.table)?;
+    let ids = ids(&table, file).map_err(|error| error.in_file(&file.data.table))?;
+    Ok(ids.into_iter().collect())
 }
 
 /// W, and W+ where the file has it.
-fn latents(path: &Path) -> Result<(Latents, Option<Latents>)> {
+pub(super) fn latents(path: &Path) -> Result<(Latents, Option<Latents>)> {
     let bytes = bytes(path)?;
     match arrays(&bytes) {
         Some(names) if names.iter().any(|n| n == "w") => {
@@ -353,7 +357,7 @@ fn read_array(path: &Path, array: Option<&str>) -> Result<Latents> {
     }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         source,
@@ -389,14 +393,15 @@ fn input(role: &str, path: &Path) -> Result<Input> {
     Ok(Input {
         role: role.to_owned(),
         name: name.unwrap_or_default(),
-        sha256: hex(&Sha256::digest(bytes(path)?)),
+        sha256: sha256(&bytes(path)?),
     })
 }
 
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// SHA-256 as hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
+    let digest = Sha256::digest(bytes);
+    digest.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

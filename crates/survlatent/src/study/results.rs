@@ -24,6 +24,8 @@ pub struct StudyReport {
     pub inputs: Vec<Input>,
     /// Who was left out, step by step.
     pub exclusions: Vec<Exclusion>,
+    /// How well photos were inverted, where the study starts from photos.
+    pub inversion: Option<InversionFigures>,
     /// Who was studied.
     pub cohort: CohortFigures,
     /// Every model on the same folds.
@@ -38,6 +40,14 @@ pub struct StudyReport {
     pub clinical_model: Vec<HazardRatio>,
     /// The health direction.
     pub direction: Option<DirectionFigures>,
+    /// How stable the pictures of the direction are, where there are pictures.
+    pub pictures: Option<super::PictureFigures>,
+    /// Which part of the picture the direction changes.
+    pub saliency: Option<crate::proof::SaliencyFigures>,
+    /// Whether the outcome goes with something in the photos that no generated portrait shows.
+    pub shortcut: Option<crate::proof::ShortcutFigures>,
+    /// What the pixels of face and background say by themselves.
+    pub region_models: Option<crate::proof::RegionModels>,
     /// Models by subgroup.
     pub subgroups: Vec<SubgroupFigures>,
     /// What was planted, in a simulated cohort.
@@ -68,6 +78,55 @@ pub struct Exclusion {
     pub left: usize,
     /// The first of them.
     pub examples: Vec<String>,
+}
+
+/// How well photos were inverted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InversionFigures {
+    /// The generator.
+    pub network: String,
+    /// How latents were found.
+    pub method: String,
+    /// Steps of optimisation.
+    pub steps: usize,
+    /// Faces to be inverted.
+    pub photos: usize,
+    /// Those that were.
+    pub inverted: usize,
+    /// Those whose latents are to be trusted.
+    pub trusted: usize,
+    /// Whether the others were left out of the study.
+    pub untrusted_left_out: bool,
+    /// LPIPS between photo and picture of W+.
+    pub lpips: Quantiles,
+    /// LPIPS between photo and picture of w.
+    pub lpips_w: Quantiles,
+    /// Peak signal-to-noise ratio of the picture of W+, in dB.
+    pub psnr: Quantiles,
+    /// The same for the picture of w.
+    pub psnr_w: Quantiles,
+    /// Mahalanobis distance of w from the mean latent.
+    pub mahalanobis: Quantiles,
+    /// Median and 99th percentile of that distance of the network's own latents.
+    pub mahalanobis_of_network: [f64; 2],
+    /// Correlation of the planted log hazard at the latents found and at the true ones, in a simulated
+    /// cohort.
+    pub correlation_with_truth: Option<f64>,
+}
+
+/// A distribution; absent where there is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// 5th percentile.
+    pub p5: Option<f64>,
+    /// 25th percentile.
+    pub p25: Option<f64>,
+    /// Median.
+    pub median: Option<f64>,
+    /// 75th percentile.
+    pub p75: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
 }
 
 /// Size and follow-up.

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
 use super::file::StudyFile;
-use super::read::{self, hex};
+use super::photos;
+use super::read::{self, sha256};
 use super::report::html;
 use super::results::{DirectionFigures, StudyReport, TruthFigures};
-use super::{Study, StudyData, direction, figures, foreground};
+use super::{Study, StudyData, direction, figures, foreground, proof};
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
 use crate::simulate::Truth;
@@ -51,19 +51,18 @@ impl StudyFile {
             path: folder.to_owned(),
             source,
         })?;
-        let cohort = read::cohort(self)?;
+        let mut file = self.clone();
+        let inverted = photos::latents(&mut file, folder, observer)?;
+        let cohort = read::cohort(&file, inverted.as_ref())?;
         let study = self.study();
         let data = &cohort.data;
-        let run = Run {
-            folder,
-            observer,
-            key: key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?,
-        };
+        let inputs = key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?;
+        let run = Run::new(folder, observer, inputs);
         let kinds = study.kinds(data);
         if kinds.is_empty() {
             return Err(Error::Study {
-                reason: "there is nothing to model: name data.latents, columns.clinical, or \
-                         columns.age and columns.sex"
+                reason: "there is nothing to model: name data.latents or data.photos, \
+                         columns.clinical, or columns.age and columns.sex"
                     .into(),
             });
         }
@@ -77,12 +76,24 @@ impl StudyFile {
         let null = run.stage("3-null", v.permutations, |step| {
             study.null(data, &models, step)
         })?;
-        let truth = self.truth(data, &cohort.rows)?;
+        let truth = file.truth(data, &cohort.rows)?;
         let direction = run.stage("4-direction", 1, |step| {
             let found = run.direction(&study, data, truth.as_ref(), &predictions)?;
             step()?;
             Ok(found)
         })?;
+
+        #[cfg(feature = "photos")]
+        let evidence = match &inverted {
+            Some(inverted) => {
+                let run = run.with_key(key(&(&run.key, &self.proof))?);
+                let found = direction.is_some();
+                proof::evidence(&run, &file, &study, data, &predictions, inverted, found)?
+            }
+            None => proof::Evidence::default(),
+        };
+        #[cfg(not(feature = "photos"))]
+        let evidence = proof::Evidence::default();
 
         let front = foreground(&models).and_then(|m| predictions.of(m.name));
         let groups = front.map(|p| figures::risk_groups(data, p)).transpose()?;
@@ -100,6 +111,7 @@ impl StudyFile {
             validation: self.validation.clone(),
             inputs: cohort.inputs,
             exclusions: cohort.exclusions,
+            inversion: inverted.map(|i| i.figures),
             cohort: figures::cohort(data)?,
             models,
             increment,
@@ -107,6 +119,10 @@ impl StudyFile {
             risk_groups: groups.as_ref().map(|g| g.0.clone()),
             clinical_model: figures::clinical_model(data)?,
             direction,
+            pictures: evidence.pictures,
+            saliency: evidence.saliency.clone(),
+            shortcut: evidence.shortcut.clone(),
+            region_models: evidence.region_models.clone(),
             subgroups: study.subgroups(data, &predictions),
             truth: truth.map(|t| TruthFigures {
                 face: t.oracle.face,
@@ -116,7 +132,7 @@ impl StudyFile {
             }),
             notes,
         };
-        let page = html::page(&report, data, &predictions, groups.as_ref());
+        let page = html::page(&report, data, &predictions, groups.as_ref(), &evidence);
         run.write("report.json", &crate::json::pretty(&report)?)?;
         run.write("index.html", page.as_bytes())?;
         Ok(report)
@@ -154,8 +170,8 @@ impl StudyFile {
     }
 }
 
-/// A run's folder.
-struct Run<'a> {
+/// A run's folder, and the stages that depend on the same things.
+pub(super) struct Run<'a> {
     folder: &'a Path,
     observer: &'a StageObserver<'a>,
     /// Hash of all that stages depend on.
@@ -169,22 +185,25 @@ struct Envelope<T> {
     output: T,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(super) fn new(folder: &'a Path, observer: &'a StageObserver<'a>, key: String) -> Self {
+        Self {
+            folder,
+            observer,
+            key,
+        }
+    }
+
     /// The output of a stage: that of an earlier run with the same inputs, or a new one.
-    fn stage<T: Serialize + DeserializeOwned>(
+    pub(super) fn stage<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
         total: usize,
         work: impl FnOnce(&super::Step<'_>) -> Result<T>,
     ) -> Result<T> {
-        let path = self.folder.join(format!("{name}.json"));
-        // A file that cannot be read is as good as none: the stage is done again.
-        if let Ok(bytes) = std::fs::read(&path)
-            && let Ok(found) = serde_json::from_slice::<Envelope<T>>(&bytes)
-            && found.inputs == self.key
-        {
+        if let Some(found) = self.load(name) {
             self.tell(StageEvent::Resumed { stage: name })?;
-            return Ok(found.output);
+            return Ok(found);
         }
         let done = AtomicUsize::new(0);
         let step = || {
@@ -196,6 +215,20 @@ impl Run<'_> {
             })
         };
         let output = work(&step)?;
+        self.save(name, &output)?;
+        Ok(output)
+    }
+
+    /// What an earlier run with the same inputs has left under a name.
+    pub(super) fn load<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        // A file that cannot be read is as good as none: the stage is done again.
+        let bytes = std::fs::read(self.folder.join(format!("{name}.json"))).ok()?;
+        let found: Envelope<T> = serde_json::from_slice(&bytes).ok()?;
+        (found.inputs == self.key).then_some(found.output)
+    }
+
+    /// Leaves something under a name to a later run with the same inputs.
+    pub(super) fn save<T: Serialize>(&self, name: &str, output: &T) -> Result<()> {
         let envelope = Envelope {
             inputs: self.key.clone(),
             output,
@@ -204,8 +237,7 @@ impl Run<'_> {
             format: "JSON",
             reason: error.to_string(),
         })?;
-        OutputFile::create(&path)?.write(&bytes)?;
-        Ok(envelope.output)
+        self.write(&format!("{name}.json"), &bytes)
     }
 
     fn tell(&self, event: StageEvent<'_>) -> Result<()> {
@@ -217,7 +249,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Where a file of the run is.
+    #[cfg(feature = "photos")]
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         OutputFile::create(self.folder.join(name))?.write(bytes)
     }
 
@@ -257,12 +295,40 @@ impl Run<'_> {
     }
 }
 
+#[cfg(feature = "photos")]
+impl<'a> Run<'a> {
+    /// The same folder for stages that depend on something else.
+    pub(super) fn with_key(&self, key: String) -> Run<'a> {
+        Run::new(self.folder, self.observer, key)
+    }
+
+    /// A folder of its own for each set of inputs, so that nothing of another run is taken or lost.
+    pub(super) fn own_folder(&self, name: &str) -> Result<std::path::PathBuf> {
+        let path = self.folder.join(format!("{name}-{}", &self.key[..12]));
+        std::fs::create_dir_all(&path).map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(path)
+    }
+
+    /// Takes back what was left under a name.
+    pub(super) fn forget(&self, name: &str) {
+        // What is not there need not be removed.
+        let _ = std::fs::remove_file(self.folder.join(format!("{name}.json")));
+    }
+
+    pub(super) fn progress(&self, stage: &str, done: usize, total: usize) -> Result<()> {
+        self.tell(StageEvent::Progress { stage, done, total })
+    }
+}
+
 /// SHA-256 of what stages depend on: inputs, columns, rows, settings, version.
-fn key<T: Serialize>(parts: &T) -> Result<String> {
+pub(super) fn key<T: Serialize>(parts: &T) -> Result<String> {
     let bytes =
         serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), parts)).map_err(|error| Error::Format {
             format: "JSON",
             reason: error.to_string(),
         })?;
-    Ok(hex(&Sha256::digest(bytes)))
+    Ok(sha256(&bytes))
 }

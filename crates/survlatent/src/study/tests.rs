@@ -170,6 +170,66 @@ fn nothing_of_a_fold_reaches_its_own_predictions() {
     }
 }
 
+/// The noise of a score of pure noise is all of its variance, that of a strong one little of it; the
+/// intervals are wider by as much as the formula says.
+#[test]
+fn intervals_are_widened_where_models_hold_noise() {
+    let noise = |data: &StudyData| {
+        let study = study(&[ModelKind::FaceW]);
+        let all = study.predict(data, &go).unwrap();
+        let own = all.of(ModelKind::FaceW).unwrap();
+        let (models, _) = study.judge(data, &all, &go).unwrap();
+        // The same draws with predictions taken as given.
+        let mut given = all.clone();
+        given.models[0].noise = 0.0;
+        let (plain, _) = study.judge(data, &given, &go).unwrap();
+        let limit = |m: &ModelFigures| {
+            let h = m.harrell.unwrap();
+            h.upper.unwrap() - h.estimate
+        };
+        let ratio = limit(&models[0]) / limit(&plain[0]);
+        assert!((ratio - widening(own.noise)).abs() < 1e-9, "{ratio}");
+        own.noise
+    };
+    let strong = PortraitSurv {
+        true_c: 0.8,
+        ..settings()
+    };
+    let mut none = data(&PortraitSurv {
+        dim: 60,
+        ..settings()
+    });
+    let order: Vec<usize> = (0..400).map(|i| (i * 173) % 400).collect();
+    none.surv = none.surv.subset(&order).unwrap();
+    let (strong, none) = (noise(&data(&strong)), noise(&none));
+    assert!(strong < 0.2 && none > 0.5, "{strong} {none}");
+    assert!((widening(0.0) - 1.0).abs() < 1e-12 && (widening(3.0) - 2f64.sqrt()).abs() < 1e-12);
+}
+
+#[cfg(feature = "deep")]
+#[test]
+fn deep_surv_is_a_model_of_the_study() {
+    let data = data(&PortraitSurv {
+        n: 200,
+        dim: 4,
+        true_c: 0.8,
+        ..PortraitSurv::default()
+    });
+    let mut study = study(&[ModelKind::DeepSurv]);
+    study.validation.repeats = 1;
+    study.validation.outer_folds = 3;
+    let all = study.predict(&data, &go).unwrap();
+    let (models, _) = study.judge(&data, &all, &go).unwrap();
+    assert_eq!(models[0].failed, None);
+    let found = models[0].harrell.unwrap();
+    assert!(
+        found.estimate > 0.65 && found.lower.unwrap() > 0.55,
+        "{found:?}"
+    );
+    assert!(models[0].chosen[0].starts_with("epoch"));
+    assert_eq!(study.predict(&data, &go).unwrap(), all);
+}
+
 #[test]
 fn photos_of_one_patient_stay_together() {
     let data = data(&PortraitSurv {

@@ -1,7 +1,8 @@
 //! TRIPOD+AI, the reporting guideline for prediction models: what this program can say, and what is
 //! left to the authors.
 //!
-//! G. Collins et al., TRIPOD+AI statement, BMJ 385, 2024. Items are named in our own words.
+//! G. Collins et al., TRIPOD+AI statement, BMJ 385, e078378, 2024, whose numbers of items these are; they are
+//! named in our own words, and an item's parts are kept together where the run says nothing to them.
 
 use super::super::results::StudyReport;
 
@@ -13,6 +14,7 @@ pub(super) struct Item {
 }
 
 /// The items in order.
+#[expect(clippy::too_many_lines, reason = "a list, item by item")]
 pub(super) fn items(report: &StudyReport) -> Vec<Item> {
     let v = &report.validation;
     let c = &report.cohort;
@@ -43,20 +45,23 @@ pub(super) fn items(report: &StudyReport) -> Vec<Item> {
              within each training fold."
                 .to_owned(),
         ),
-        item("8a", "Outcome and its assessment; horizon chosen why"),
         filled(
-            "8b",
-            "Horizons",
+            "8a",
+            "Outcome, how and when it is assessed; horizons and their reason",
             match report.models.iter().find(|m| !m.calibration.is_empty()) {
-                Some(m) => m
-                    .calibration
-                    .iter()
-                    .map(|h| format!("{} {}", h.time, report.time_unit))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                None => "none".to_owned(),
+                Some(m) => format!(
+                    "horizons: {} ({}); definition and reason: authors to write",
+                    m.calibration
+                        .iter()
+                        .map(|h| h.time.to_string())
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                    report.time_unit
+                ),
+                None => "no horizon; definition: authors to write".to_owned(),
             },
         ),
+        item("8b, 8c", "Who assessed the outcome; blinding"),
         filled(
             "9",
             "Predictors",
@@ -73,18 +78,27 @@ pub(super) fn items(report: &StudyReport) -> Vec<Item> {
             format!("complete cases; {left_out} rows and files set aside (see the flow of rows)"),
         ),
         filled("12a", "Use of the data", "nested cross-validation; no row judges a model it trained".to_owned()),
-        filled("12b", "Models", models.join("; ")),
+        filled(
+            "12b",
+            "Handling of predictors",
+            "linear terms; categories as indicators; latents standardised, or their principal components"
+                .to_owned(),
+        ),
         filled(
             "12c",
-            "Model building, tuning, internal validation",
+            "Models, their building, tuning and internal validation",
             format!(
-                "{} x {} outer folds by patient, {} inner folds; seed {}",
-                v.repeats, v.outer_folds, v.inner_folds, report.seed
+                "{}; {} x {} outer folds by patient, {} inner folds; seed {}",
+                models.join("; "),
+                v.repeats,
+                v.outer_folds,
+                v.inner_folds,
+                report.seed
             ),
         ),
         filled(
             "12d",
-            "Heterogeneity between groups",
+            "Heterogeneity between clusters",
             format!("{} subgroups looked at", report.subgroups.len()),
         ),
         filled(
@@ -92,6 +106,14 @@ pub(super) fn items(report: &StudyReport) -> Vec<Item> {
             "Measures of performance",
             "Harrell's and Uno's C, time-dependent AUC, Brier score, calibration slope and index, net \
              benefit"
+                .to_owned(),
+        ),
+        filled("12f", "Model updating", "none".to_owned()),
+        filled(
+            "12g",
+            "How predictions are computed",
+            "log hazard from the fold's model, probability from it and the Breslow hazard of the \
+             training rows"
                 .to_owned(),
         ),
         item("13", "Class imbalance: not adjusted for (time to event)"),
@@ -103,12 +125,26 @@ pub(super) fn items(report: &StudyReport) -> Vec<Item> {
         item("19", "Patient and public involvement"),
         filled("20a", "Flow of participants", "see the flow of rows".to_owned()),
         filled("20b", "Characteristics", "see the cohort's table".to_owned()),
+        item("20c", "Differences between data sets: there is one"),
         filled("21", "Numbers of participants and events", format!("{} and {}", c.rows, c.events)),
         filled("22", "Model specification", "health_direction.safetensors; clinical hazard ratios".to_owned()),
-        filled("23", "Performance with confidence intervals", "see the models' table".to_owned()),
+        filled("23a", "Performance with confidence intervals, in subgroups too", "see models and subgroups".to_owned()),
+        item("23b", "Heterogeneity of performance between clusters"),
         item("24", "Model updating: none was done"),
         item("25", "Interpretation of the results, fairness included"),
         item("26", "Limitations"),
-        item("27", "Usability: input needed, handling of poor input, next steps"),
+        match &report.inversion {
+            Some(found) => filled(
+                "27a",
+                "Handling of poor input",
+                format!(
+                    "photos without a clear face are set aside; {} inversions not to be trusted were {}",
+                    found.inverted - found.trusted,
+                    if found.untrusted_left_out { "left out" } else { "kept" }
+                ),
+            ),
+            None => item("27a", "Handling of poor input"),
+        },
+        item("27b, 27c", "Users' interaction and expertise; next steps"),
     ]
 }

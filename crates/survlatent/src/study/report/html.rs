@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::super::results::StudyReport;
+use super::super::proof::{Evidence, Shown};
+use super::super::results::{InversionFigures, StudyReport};
 use super::super::{OutOfFoldPredictions, StudyData, foreground};
 use super::checklist;
 use super::pictures::{self, Figure, Groups};
 use super::tables::{self, interval, p_value, safe};
+use crate::proof::SaliencyFigures;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -17,6 +19,7 @@ pub(in super::super) fn page(
     data: &StudyData,
     predictions: &OutOfFoldPredictions,
     groups: Option<&Groups>,
+    evidence: &Evidence,
 ) -> String {
     let drawn = pictures::draw(report, data, predictions, groups);
     let title = match report.title.as_str() {
@@ -36,6 +39,10 @@ pub(in super::super) fn page(
     };
     page.section("Flow of rows", &[tables::flow(report)], &[]);
     page.section("Cohort", &[tables::cohort(report)], &[]);
+    if let Some(found) = &report.inversion {
+        let text = paragraph(&inversion(found));
+        page.section("Inversion", &[text, tables::inversion(found)], &[]);
+    }
     page.section(
         "Models",
         &[
@@ -112,7 +119,33 @@ pub(in super::super) fn page(
             paragraph(leak),
             tables::leakage(report),
         ];
-        page.section("Health direction", &body, &[]);
+        let mut body = body.to_vec();
+        if let Some(pictures) = &report.pictures {
+            body.push(format!(
+                "<p>Directions refitted to {} bootstrap samples of patients: cosine to this one {}; their \
+                 pictures change as this one's does with a mean cosine of {:.2} over the pixels.</p>",
+                pictures.replicates,
+                interval(&pictures.cosine, 2),
+                pictures.picture
+            ));
+        }
+        page.section("Health direction", &body, &shown(&evidence.direction));
+    }
+    if let Some(saliency) = &report.saliency {
+        let body = [paragraph(&seen(saliency)), tables::saliency(saliency)];
+        page.section("Where it looks", &body, &shown(&evidence.where_it_looks));
+    }
+    if let Some(test) = &report.shortcut {
+        let mut body = vec![paragraph(&test.sentence()), tables::shortcut(test)];
+        if let Some(models) = &report.region_models {
+            body.push(paragraph(
+                "The same model, principal components and Cox, fitted to pixels: all of them, those of \
+                 the face's oval, and all others. Hair and outline tell of a person, too: a background \
+                 above 0.5 is no proof of a shortcut.",
+            ));
+            body.push(tables::region_models(models));
+        }
+        page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
     }
     if let Some(truth) = &report.truth {
         let text = format!(
@@ -131,6 +164,36 @@ pub(in super::super) fn page(
         &format!("<nav><ul>{contents}</ul></nav>"),
         1,
     )
+}
+
+/// How photos became latents, and what was done with those not to be trusted.
+fn inversion(found: &InversionFigures) -> String {
+    let doubtful = found.inverted - found.trusted;
+    let fate = match (doubtful, found.untrusted_left_out) {
+        (0, _) => "",
+        (_, true) => " They were left out.",
+        (_, false) => " They were kept (photos.drop_untrusted = true leaves them out).",
+    };
+    let mut text = format!(
+        "{} of {} faces were inverted into the latent space of {} (method {}, {} steps). {doubtful} of \
+         them are not to be trusted: the picture of their latent differs from the photo, or the latent \
+         lies far from all that the network knows.{fate} Mahalanobis distances of the network's own \
+         latents: median {:.1}, 99th percentile {:.1}.",
+        found.inverted,
+        found.photos,
+        found.network,
+        found.method,
+        found.steps,
+        found.mahalanobis_of_network[0],
+        found.mahalanobis_of_network[1]
+    );
+    if let Some(r) = found.correlation_with_truth {
+        let _ = write!(
+            text,
+            " The planted log hazard at the latents found correlates {r:.3} with that at the true ones."
+        );
+    }
+    text
 }
 
 struct Page {
@@ -161,6 +224,28 @@ impl Page {
         }
         self.out.push_str("</section>");
     }
+}
+
+fn shown(pictures: &[Shown]) -> Vec<Figure> {
+    let figure = |p: &Shown| Figure {
+        svg: p.html(),
+        caption: p.caption.clone(),
+    };
+    pictures.iter().map(figure).collect()
+}
+
+/// The share of the face beside its area, in words.
+fn seen(saliency: &SaliencyFigures) -> String {
+    format!(
+        "{:.0} % ({:.0} to {:.0}) of the picture's change along the direction lies inside the face, which \
+         takes {:.0} % of the picture. Exact derivatives of the generator at the latents of {} patients; \
+         limits by bootstrap over patients.",
+        100.0 * saliency.face_share,
+        100.0 * saliency.lower,
+        100.0 * saliency.upper,
+        100.0 * saliency.face_area,
+        saliency.rows
+    )
 }
 
 fn figures(figure: Option<Figure>) -> Vec<Figure> {

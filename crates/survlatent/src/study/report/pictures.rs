@@ -82,7 +82,10 @@ mod plot {
         let best = predictions.of(ModelKind::LateFusion).or(own);
         Pictures {
             groups: groups.and_then(|(figures, curves, test)| {
-                let mut plot = KmPlot::new().x_label(&time).size(SIZE.0, 520.0);
+                let mut plot = KmPlot::new()
+                    .x_label(&time)
+                    .dashed(true)
+                    .size(SIZE.0, 520.0);
                 if let Some(test) = test {
                     plot = plot.log_rank(test);
                 }

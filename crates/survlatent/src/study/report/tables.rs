@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::super::interval::Interval;
-use super::super::results::StudyReport;
+use super::super::results::{InversionFigures, Quantiles, StudyReport};
+use crate::proof::{RegionModels, RegionShare, SaliencyFigures, ShortcutFigures};
 
 /// Text made safe inside HTML.
 pub(super) fn safe(text: &str) -> String {
@@ -126,6 +127,25 @@ pub(super) fn cohort(report: &StudyReport) -> String {
         rows.push(vec![safe(&x.name), text]);
     }
     table(&["", "Cohort"], &rows)
+}
+
+pub(super) fn inversion(found: &InversionFigures) -> String {
+    let row = |name: &str, q: &Quantiles, digits: usize| {
+        let mut row = vec![safe(name)];
+        row.extend([q.p5, q.p25, q.median, q.p75, q.p95].map(|v| number(v, digits)));
+        row
+    };
+    let header = ["", "5 %", "25 %", "Median", "75 %", "95 %"];
+    table(
+        &header,
+        &[
+            row("LPIPS, picture of w", &found.lpips_w, 3),
+            row("LPIPS, picture of W+", &found.lpips, 3),
+            row("PSNR, picture of w (dB)", &found.psnr_w, 1),
+            row("PSNR, picture of W+ (dB)", &found.psnr, 1),
+            row("Mahalanobis distance of w", &found.mahalanobis, 1),
+        ],
+    )
 }
 
 pub(super) fn models(report: &StudyReport) -> String {
@@ -272,4 +292,73 @@ pub(super) fn leakage(report: &StudyReport) -> String {
         ],
         &direction.leakage.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+pub(super) fn saliency(found: &SaliencyFigures) -> String {
+    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    let row = |r: &RegionShare| {
+        let limits = match (r.share.lower, r.share.upper) {
+            (Some(lower), Some(upper)) => {
+                format!(
+                    " <span class=\"ci\">({:.1} to {:.1})</span>",
+                    100.0 * lower,
+                    100.0 * upper
+                )
+            }
+            _ => String::new(),
+        };
+        vec![
+            safe(r.region.title()),
+            percent(r.share.estimate) + &limits,
+            percent(r.area),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.regions.iter().map(row).collect();
+    table(
+        &["Region", "Share of the change", "Share of the picture"],
+        &rows,
+    )
+}
+
+pub(super) fn shortcut(found: &ShortcutFigures) -> String {
+    let p = |p: Option<f64>| p.map_or_else(|| "-".to_owned(), p_value);
+    let rows = vec![
+        vec![
+            "Alarm".to_owned(),
+            if found.alarm { "yes" } else { "no" }.to_owned(),
+        ],
+        vec!["Novel directions".to_owned(), found.novel.to_string()],
+        vec![
+            "Largest variance (threshold)".to_owned(),
+            format!("{} ({:.1})", number(found.largest, 1), found.threshold),
+        ],
+        vec!["p given the clinical covariates".to_owned(), p(found.p)],
+        vec![
+            "p given the face's risk, too".to_owned(),
+            p(found.p_given_face),
+        ],
+        vec![
+            "Hazard ratio per SD of the novel score, in sample".to_owned(),
+            number(found.hazard_ratio_per_sd, 2),
+        ],
+        vec![
+            "Correlation of that score with the face's risk".to_owned(),
+            number(found.risk_correlation, 2),
+        ],
+        vec![
+            "Its share inside the face (area)".to_owned(),
+            format!("{} ({:.2})", number(found.face_share, 2), found.face_area),
+        ],
+    ];
+    table(&["", "Test"], &rows)
+}
+
+pub(super) fn region_models(found: &RegionModels) -> String {
+    let row = |name: &str, c: Option<&Interval>| vec![name.to_owned(), optional(c, 3)];
+    let rows = [
+        row("All pixels", found.whole.as_ref()),
+        row("Face alone", found.face.as_ref()),
+        row("Everything but the face", found.background.as_ref()),
+    ];
+    table(&["Pixels", "Harrell's C"], &rows)
 }

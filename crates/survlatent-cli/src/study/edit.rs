@@ -1,0 +1,123 @@
+//! `survlatent edit`: a face along a health direction, in stated doses.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use survlatent::latent_attribute::HealthDirection;
+use survlatent::proof::{
+    DEFAULT_RATIOS, FaceNetwork, Portraits, film, hazard_ratio_of_survival, strip,
+};
+use survlatent::{LatentsReader, OutputFile};
+
+use crate::failure::Failure;
+use crate::value;
+
+/// Show a face healthier and more ill along a health direction, by hazard ratio or survival
+#[derive(Args)]
+#[command(after_long_help = NOTES)]
+pub(crate) struct Edit {
+    /// The direction: health_direction.safetensors of a run
+    #[arg(long, value_name = "FILE")]
+    direction: PathBuf,
+    /// The strip: a PNG, or a GIF that moves from the first dose to the last and back
+    #[arg(long, value_name = "FILE.png|FILE.gif")]
+    out: PathBuf,
+    /// Generator the latents belong to; default: the shipped network, faces of 64 px
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
+    /// Latents of photos; without them a face that the generator draws
+    #[arg(long, value_name = "FILE", requires = "id")]
+    latents: Option<PathBuf>,
+    /// Whose
+    #[arg(long, value_name = "ID", requires = "latents")]
+    id: Option<String>,
+    /// Seed of the face that is drawn
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 0,
+        conflicts_with = "latents"
+    )]
+    seed: u64,
+    /// Hazard ratios, relative to the face itself (default: 0.25,0.5,1,2,4)
+    #[arg(long, value_name = "R,..", value_delimiter = ',', value_parser = value::positive)]
+    ratios: Vec<f64>,
+    /// Survival probability at some horizon now, and those to be shown in its place
+    #[arg(long, value_name = "NOW,THEN,..", value_delimiter = ',', value_parser = value::inside,
+        conflicts_with = "ratios")]
+    survival: Vec<f64>,
+    /// Frames of a film from one end to the other
+    #[arg(long, value_name = "N", default_value_t = 13, value_parser = value::count::<2>)]
+    frames: usize,
+}
+
+const NOTES: &str = "\
+Every face is labelled as synthetic, in the picture and in the file's metadata. An edit shows what the
+model reads from faces: it is no forecast of how anybody will look.
+
+Examples:
+  survlatent edit --direction run/health_direction.safetensors --seed 7 --out strip.png
+  survlatent edit --direction run/health_direction.safetensors --latents latents.safetensors --id P7 \\
+      --survival 0.6,0.4,0.5,0.6,0.7,0.8 --out p7.png";
+
+impl Edit {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let file = OutputFile::create(&self.out)?;
+        let kind = self
+            .out
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
+        let moving = match kind.to_ascii_lowercase().as_str() {
+            "png" => false,
+            "gif" => true,
+            _ => return Err(Failure::usage("--out: the name ends in .png or .gif")),
+        };
+        let direction = HealthDirection::load(&self.direction)
+            .map_err(|error| Failure::run(format!("{}: {error}", self.direction.display())))?;
+        let net = match &self.network {
+            Some(path) => FaceNetwork::open(path)?,
+            None => FaceNetwork::shipped()?,
+        };
+        let latent = self.latent(&net)?;
+        let ratios = self.doses()?;
+        let bytes = if moving {
+            let ends = ratios
+                .iter()
+                .fold((f64::MAX, 0.0), |(low, high): (f64, f64), r| {
+                    (low.min(*r), high.max(*r))
+                });
+            film(&net, &direction, &latent, ends, self.frames)?
+        } else {
+            strip(&net, &direction, &latent, &ratios)?.png()?
+        };
+        Ok(file.write(&bytes)?)
+    }
+
+    fn latent(&self, net: &FaceNetwork) -> Result<Vec<f64>, Failure> {
+        let (Some(path), Some(id)) = (&self.latents, &self.id) else {
+            let drawn = net.draws(self.seed, 0, 1)?;
+            return Ok(drawn.into_iter().map(f64::from).collect());
+        };
+        let latents = LatentsReader::new().read(path)?;
+        let row = latents
+            .ids()
+            .and_then(|ids| ids.iter().position(|i| i == id));
+        let row = row.ok_or_else(|| Failure::run(format!("{}: no id `{id}`", path.display())))?;
+        Ok((0..latents.p()).map(|j| latents.get(row, j)).collect())
+    }
+
+    fn doses(&self) -> Result<Vec<f64>, Failure> {
+        match (&self.ratios[..], &self.survival[..]) {
+            ([], []) => Ok(DEFAULT_RATIOS.to_vec()),
+            ([], [now, then @ ..]) if !then.is_empty() => {
+                let ratio = |s: &f64| hazard_ratio_of_survival(*now, *s);
+                Ok(then.iter().map(ratio).collect::<Result<_, _>>()?)
+            }
+            ([], _) => Err(Failure::usage(
+                "--survival: one probability now, and at least one then",
+            )),
+            (ratios, _) => Ok(ratios.to_vec()),
+        }
+    }
+}

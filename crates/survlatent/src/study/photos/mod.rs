@@ -1,0 +1,53 @@
+//! From photos to latents: the stages before the statistics.
+
+#[cfg(feature = "photos")]
+mod align;
+#[cfg(feature = "photos")]
+mod invert;
+mod list;
+#[cfg(feature = "photos")]
+mod network;
+mod settings;
+#[cfg(feature = "photos")]
+mod stages;
+#[cfg(all(test, feature = "flex", feature = "photos"))]
+mod tests;
+
+use std::collections::HashSet;
+
+use super::results::{Input, InversionFigures};
+
+pub(super) use list::{photos, without_ending};
+pub use settings::{PhotoMethod, PhotoSettings};
+#[cfg(feature = "photos")]
+pub(super) use stages::latents;
+
+/// What the stages leave to the statistics, beside a study whose data are files.
+pub(super) struct Inverted {
+    /// Why photos were set aside, with their ids, in order.
+    pub(super) set_aside: Vec<(String, HashSet<String>)>,
+    /// Files read, and the latents by what they depend on.
+    pub(super) inputs: Vec<Input>,
+    pub(super) figures: InversionFigures,
+    pub(super) notes: Vec<String>,
+    /// The face of every photo, by id.
+    #[cfg(feature = "photos")]
+    pub(super) files: std::collections::HashMap<String, std::path::PathBuf>,
+}
+
+/// The same in a program without networks: a refusal where the study starts from photos.
+#[cfg(not(feature = "photos"))]
+pub(super) fn latents(
+    file: &mut super::StudyFile,
+    _folder: &std::path::Path,
+    _observer: &super::StageObserver<'_>,
+) -> crate::Result<Option<Inverted>> {
+    if file.inverts() {
+        return Err(crate::Error::Study {
+            reason: "this study starts from photos, for which the program must be built with the \
+                     feature `photos`; or invert them before and name data.latents"
+                .into(),
+        });
+    }
+    Ok(None)
+}

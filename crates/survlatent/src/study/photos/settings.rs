@@ -1,0 +1,62 @@
+//! What a study file says about its photos.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How photos become latents: the table `[photos]` of a study file. It counts where `data.photos`
+/// is set and `data.latents` is not, and for simulated portraits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhotoSettings {
+    /// Whether faces are searched for and cut out; false where `survlatent align` did it before.
+    pub align: bool,
+    /// Whether the largest face is taken where others are of similar size, instead of none.
+    pub largest: bool,
+    /// The generator's file; without it the one that ships, faces of 64 pixels.
+    pub network: Option<PathBuf>,
+    /// The encoder's file.
+    pub encoder: Option<PathBuf>,
+    /// Thousands of the generator's samples on which an encoder is trained where none is named; 0
+    /// is none.
+    pub train_encoder: f64,
+    /// How latents are found; without it `default` where there is an encoder and `hybrid` where
+    /// there is none.
+    pub method: Option<PhotoMethod>,
+    /// Steps of optimisation in all; without it the method's own.
+    pub steps: Option<usize>,
+    /// Photos computed at once; results do not depend on it.
+    pub batch: usize,
+    /// Whether photos whose inversion is not to be trusted are left out.
+    pub drop_untrusted: bool,
+}
+
+impl Default for PhotoSettings {
+    fn default() -> Self {
+        Self {
+            align: true,
+            largest: false,
+            network: None,
+            encoder: None,
+            train_encoder: 0.0,
+            method: None,
+            steps: None,
+            batch: 8,
+            drop_untrusted: false,
+        }
+    }
+}
+
+/// How the latents of a photo are found; see the page on inversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhotoMethod {
+    /// The encoder's latent, then short optimisations of W and W+.
+    Default,
+    /// The encoder's latent alone.
+    Encoder,
+    /// W from the mean latent, then W+ tied to it.
+    Hybrid,
+    /// The published projector of `StyleGAN2`: W from the mean latent, with noise images.
+    Projector,
+}

@@ -1,0 +1,106 @@
+//! What the pictures of a study show: of the direction, of where it looks, and of what else the outcome
+//! goes with.
+
+#[cfg(feature = "photos")]
+mod stages;
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::Interval;
+use crate::proof::{RegionModels, SaliencyFigures, ShortcutFigures};
+
+#[cfg(feature = "photos")]
+pub(super) use stages::evidence;
+
+/// A picture of the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shown {
+    /// Its file in the run's folder.
+    pub(super) file: String,
+    /// What it shows, for who cannot see it.
+    pub(super) alt: String,
+    /// What to read from it.
+    pub(super) caption: String,
+    /// The file's bytes.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How stable the picture of the direction is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PictureFigures {
+    /// Bootstrap refits of the direction, by patient.
+    pub replicates: usize,
+    /// Cosine of their directions to the study's.
+    pub cosine: Interval,
+    /// Mean cosine of the pixels' changes, theirs to the study's.
+    pub picture: f64,
+}
+
+/// Everything the pictures tell; nothing where a study has none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Evidence {
+    pub(super) pictures: Option<PictureFigures>,
+    pub(super) saliency: Option<SaliencyFigures>,
+    pub(super) shortcut: Option<ShortcutFigures>,
+    pub(super) region_models: Option<RegionModels>,
+    /// Pictures of the direction.
+    pub(super) direction: Vec<Shown>,
+    /// Of the saliency.
+    pub(super) where_it_looks: Vec<Shown>,
+    /// Of the test for shortcuts.
+    pub(super) shortcuts: Vec<Shown>,
+}
+
+impl Shown {
+    /// An image element with the picture in it.
+    pub(super) fn html(&self) -> String {
+        let kind = if self.file.ends_with(".gif") {
+            "gif"
+        } else {
+            "png"
+        };
+        format!(
+            "<img src=\"data:image/{kind};base64,{}\" alt=\"{}\">",
+            base64(&self.bytes),
+            self.alt
+                .replace('&', "&amp;")
+                .replace('"', "&quot;")
+                .replace('<', "&lt;")
+        )
+    }
+}
+
+/// Bytes as base64 (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for some in bytes.chunks(3) {
+        let at = |k: usize| u32::from(some.get(k).copied().unwrap_or(0));
+        let word = at(0) << 16 | at(1) << 8 | at(2);
+        for k in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * k) & 63) as usize];
+            out.push(if k <= some.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 4648, section 10.
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let known = [
+            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy",
+        ];
+        for (n, text) in known.iter().enumerate() {
+            assert_eq!(base64(&b"foobar"[..n]), *text);
+        }
+    }
+}
