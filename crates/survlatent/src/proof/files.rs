@@ -80,7 +80,7 @@ fn fault(format: &'static str, error: &dyn std::fmt::Display) -> Error {
     }
 }
 
-/// A GIF with a comment (GIF89a, section 24) after its screen descriptor and colour table.
+/// A GIF with a comment (`GIF89a`, section 24) after its screen descriptor and colour table.
 fn commented(mut gif: Vec<u8>) -> Vec<u8> {
     const DESCRIPTOR_END: usize = 13;
     let flags = gif.get(10).copied().unwrap_or(0);
@@ -104,7 +104,9 @@ mod tests {
     use super::*;
 
     fn ramp() -> Picture {
-        let rgb = (0..3 * 64 * 64).map(|k| (k / 3 % 64 * 4) as u8).collect();
+        let rgb = (0..3 * 64 * 64_u32)
+            .map(|k| (k / 3 % 64 * 4) as u8)
+            .collect();
         Picture::from_rgb(64, 64, rgb).unwrap()
     }
 

@@ -1,4 +1,4 @@
-//! A StyleGAN2 generator as a source of portraits.
+//! A `StyleGAN2` generator as a source of portraits.
 
 use std::path::Path;
 
@@ -195,7 +195,9 @@ mod tests {
             .map(|j| f64::from(other[j] - other[dim + j]))
             .collect();
         let length = along.iter().map(|v| v * v).sum::<f64>().sqrt();
-        along.iter_mut().for_each(|v| *v /= length);
+        for v in &mut along {
+            *v /= length;
+        }
         let (image, exact) = net.derivatives(&w, 2, &along).unwrap();
         assert_eq!(image, net.images(&w, 2).unwrap());
         let difference = |h: f64| -> Vec<f64> {

@@ -220,7 +220,9 @@ impl ShortcutTest {
         let n = surv.n();
         let mut residuals = martingale(surv, columns)?;
         let mean = residuals.iter().sum::<f64>() / n as f64;
-        residuals.iter_mut().for_each(|r| *r -= mean);
+        for r in &mut residuals {
+            *r -= mean;
+        }
         // What covariates say of the scores is taken out of them.
         let mut all = vec![vec![1.0; n]];
         all.extend(columns.iter().cloned());
@@ -251,7 +253,9 @@ impl ShortcutTest {
         }
         let length = dot(&combined, &combined).sqrt().max(f64::MIN_POSITIVE);
         let scale = (n as f64 - 1.0).sqrt() / length;
-        combined.iter_mut().for_each(|c| *c *= scale);
+        for c in &mut combined {
+            *c *= scale;
+        }
         Ok((reached as f64 / (self.permutations + 1) as f64, combined))
     }
 }
@@ -373,6 +377,7 @@ mod tests {
         let plain = Thumbnails::of(&net, 4, &w, 200).unwrap();
         let mut pictures = Thumbnails::new(4);
         for (i, wears) in cohort.truth.shortcut.iter().enumerate() {
+            #[allow(clippy::cast_sign_loss)]
             let mut rgb: Vec<u8> = plain
                 .row(i)
                 .iter()

@@ -34,19 +34,7 @@ pub(in super::super) fn latents(
         None => None,
     };
     let source = file.data.photos.clone().unwrap_or_default();
-    let ids = read::table_ids(file)?;
-    let mut photos: Vec<(String, PathBuf)> = super::photos(&source)?.into_iter().collect();
-    photos.retain(|(id, _)| ids.contains(id));
-    if photos.is_empty() {
-        return Err(Error::Study {
-            reason: format!(
-                "{}: no photo has the id of a row in the table (column `{}`; a photo's id is its \
-                 name without the ending)",
-                source.display(),
-                file.columns.id
-            ),
-        });
-    }
+    let photos = of_rows(file, &source)?;
     let mut inputs = vec![digest(&source, &photos)?, network.input()];
 
     let faces = if settings.align && simulated.is_none() {
@@ -130,6 +118,24 @@ pub(in super::super) fn latents(
         figures,
         notes,
     }))
+}
+
+/// The photos whose ids are those of rows.
+fn of_rows(file: &StudyFile, source: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let ids = read::table_ids(file)?;
+    let mut photos: Vec<(String, PathBuf)> = super::photos(source)?.into_iter().collect();
+    photos.retain(|(id, _)| ids.contains(id));
+    if photos.is_empty() {
+        return Err(Error::Study {
+            reason: format!(
+                "{}: no photo has the id of a row in the table (column `{}`; a photo's id is its \
+                 name without the ending)",
+                source.display(),
+                file.columns.id
+            ),
+        });
+    }
+    Ok(photos)
 }
 
 /// Simulates the cohort and draws its portraits; gives the file of the known latents.
