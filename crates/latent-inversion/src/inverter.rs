@@ -119,6 +119,7 @@ impl Inverter {
     pub fn suited_to(mut self, decoder: &dyn Decoder) -> Self {
         if self.method != Method::Projector && 4 * decoder.z_dim() <= decoder.w_dim() {
             self.in_w.space = Space::Z;
+            self.in_w.learning_rate = 0.1;
         }
         self
     }

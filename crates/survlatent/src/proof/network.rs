@@ -213,7 +213,7 @@ mod tests {
                 .map(|(u, d)| f64::from(u - d) / (2.0 * h))
                 .collect()
         };
-        let (wide, narrow) = (difference(0.1), difference(0.05));
+        let (wide, narrow) = (difference(0.02), difference(0.01));
         let (mut error, mut size) = (0.0, 0.0);
         for k in 0..exact.len() {
             let limit = (4.0 * narrow[k] - wide[k]) / 3.0;
