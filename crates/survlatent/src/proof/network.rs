@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     /// Central differences in single precision, extrapolated to a step of 0 (Richardson); what is left falls
-    /// with the step (0.046, 0.016 at steps 20 and 4 times as wide), as pixels pass kinks of leaky ReLU.
+    /// with the step (0.046, 0.016 at steps 20 and 4 times as wide), as pixels pass kinks of the activation.
     #[test]
     fn derivatives_are_limits_of_differences() {
         let net = FaceNetwork::shipped().unwrap();
