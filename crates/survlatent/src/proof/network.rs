@@ -8,12 +8,10 @@ use stylegan2_burn::{Checkpoint, Generator, SynthesisOptions, Truncation};
 use super::portraits::Portraits;
 use crate::assets::FACES_64;
 use crate::error::{Error, Result};
-use crate::simulate::normals;
+use crate::simulate::mapped;
 
 /// Pictures made at once: few enough for any memory.
 const BATCH: usize = 16;
-/// Latents mapped at once.
-const MAPPED: usize = 1000;
 
 /// A generator of RGB or gray portraits with its stored noise images.
 ///
@@ -159,24 +157,12 @@ impl Portraits for FaceNetwork {
     }
 
     fn draws(&self, seed: u64, first: u64, count: usize) -> Result<Vec<f32>> {
-        let mut out = Vec::with_capacity(count * self.dim);
-        for start in (0..count).step_by(MAPPED) {
-            let rows = MAPPED.min(count - start);
-            let z: Vec<f32> = (0..rows as u64)
-                .flat_map(|k| normals(seed, first + start as u64 + k, self.z_dim))
-                .map(|v| v as f32)
-                .collect();
-            let z = Tensor::<2>::from_data(TensorData::new(z, [rows, self.z_dim]), &self.device);
-            let ws = self
-                .generator
-                .mapping
-                .forward(z, None, Truncation::psi(1.0));
-            let w = ws.narrow(1, 0, 1).into_data_dtype(DType::F32);
-            out.extend(w.try_to_vec::<f32>().map_err(|_| Error::Study {
-                reason: "the mapping network gave no numbers".into(),
-            })?);
-        }
-        Ok(out)
+        let map = |z| {
+            let mapping = &self.generator.mapping;
+            let ws = mapping.forward(z, None, Truncation::psi(1.0));
+            ws.narrow(1, 0, 1).squeeze_dim(1)
+        };
+        mapped(&map, &self.device, self.z_dim, seed, [first, count as u64])
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Network {
     pub(super) sha256: String,
     /// Side of its pictures.
     pub(super) side: usize,
+    /// Of Z and of W.
+    pub(super) widths: [usize; 2],
 }
 
 impl Network {
@@ -41,13 +43,15 @@ impl Network {
         let which = which.ok_or_else(|| Error::Study {
             reason: format!("{name}: holds no generator"),
         })?;
-        let side = file.generator_config(&which).map_err(fault)?.resolution;
+        let config = file.generator_config(&which).map_err(fault)?;
+        let (side, widths) = (config.resolution, [config.z_dim, config.w_dim]);
         Ok(Self {
             file,
             which,
             name,
             sha256,
             side,
+            widths,
         })
     }
 

@@ -81,7 +81,8 @@ pub(in super::super) fn latents(
     };
     inputs.extend(encoder.as_ref().map(|e| e.input.clone()));
     let inverter = invert::inverter(&settings, encoder.is_some(), seed)?;
-    let inverter = inverter.suited_to(&network.decoder()?);
+    let [z_dim, w_dim] = network.widths;
+    let inverter = inverter.suited_to(z_dim, w_dim);
     let inverted = key(&(&inputs, settings.align, settings.largest, &inverter))?;
     inputs.push(Input {
         role: "latents (by what they depend on)".into(),
