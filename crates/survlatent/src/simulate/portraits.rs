@@ -34,7 +34,7 @@ impl<'a> Portraits<'a> {
     /// shortcut painted in where it is worn; `step` hears of every one of them.
     ///
     /// # Errors
-    /// [`Error::Io`], and what `step` returns.
+    /// [`Error::Io`](crate::Error::Io), and what `step` returns.
     pub fn write(
         &self,
         cohort: &SimulatedCohort,
