@@ -182,6 +182,14 @@ fn jackknife(
     let mut alpha = vec![0.0; surv.n() * causes];
     let mut entered = 0;
     for k in 0..survival.len() {
+        if k > 0 && survival[k - 1] <= 0.0 {
+            // Whoever enters now changes nothing any more.
+            std_surv.push(0.0);
+            for out in &mut std_err {
+                out.push(out[k - 1]);
+            }
+            continue;
+        }
         let f_before = |j: usize| if k == 0 { 0.0 } else { incidence[j].cif[k - 1] };
         while entered < entering.len() && entry_of(entering[entered]) < table.time[k] {
             let row = entering[entered] as usize;
@@ -226,7 +234,7 @@ fn jackknife(
                 .first()
                 .map_or(0.0, |r| a * (a * r.w + 2.0 * r.b) + r.bb);
         std_surv.push(survival[k] * log_surv.max(0.0).sqrt());
-        let last = k + 1 == survival.len();
+        let last = k + 1 == survival.len() || survival[k] <= 0.0;
         for (j, out) in std_err.iter_mut().enumerate() {
             let f = incidence[j].cif[k];
             let still = if last { 0.0 } else { at_risk[j].sum(x[j], f) };

@@ -84,6 +84,14 @@ pub enum Error {
         /// The weight.
         value: f64,
     },
+    /// A frequency that is no number of patients.
+    #[error("column `frequencies`, row {}: {value} is not a whole number of patients", row + 1)]
+    Frequency {
+        /// Row, from 0.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
     /// Fewer rows than any analysis can use.
     #[error("{n} row(s) are too few, at least 2 are needed")]
     TooFewRows {

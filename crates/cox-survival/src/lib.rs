@@ -43,6 +43,8 @@ mod cox;
 #[cfg(feature = "deep")]
 pub mod deep;
 mod error;
+mod format_version;
+mod frequency;
 mod kaplan_meier;
 mod landmark;
 mod life_table;
@@ -83,6 +85,7 @@ pub use cox::spline::RestrictedCubicSpline;
 pub use cox::warning::Warning;
 pub use cox::zph::{Zph, ZphTransform};
 pub use error::{Error, Result};
+pub use frequency::Frequencies;
 pub use kaplan_meier::{KaplanMeier, KmCurve, KmFit, Quantile, Rmst};
 pub use landmark::{Landmark, LandmarkSubset};
 pub use logrank::{LogRank, LogRankGroup, LogRankTest};

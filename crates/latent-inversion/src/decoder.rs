@@ -24,7 +24,7 @@ pub trait Decoder: Send + Sync {
     /// Where it computes; not an autodiff device.
     fn device(&self) -> Device;
 
-    /// Maps normal latents to W.
+    /// Maps normal latents to W, with gradients where `z` has a history.
     ///
     /// # Shapes
     ///
@@ -172,7 +172,12 @@ mod stylegan2 {
 
         fn map(&self, z: Tensor<2>) -> Tensor<2> {
             let [n, _] = z.dims();
-            let ws = self.plain.mapping.forward(z, None, Truncation::default());
+            let network = if z.is_autodiff() {
+                &self.tracked
+            } else {
+                &self.plain
+            };
+            let ws = network.mapping.forward(z, None, Truncation::default());
             let w_dim = self.w_dim();
             ws.slice([0..n, 0..1, 0..w_dim]).reshape([n, w_dim])
         }

@@ -44,7 +44,7 @@ impl Method {
 pub struct Inverter {
     /// How latents are found.
     pub method: Method,
-    /// The optimisation of W; no steps for [`Method::Encoder`].
+    /// The optimisation of w, in W or in Z; no steps for [`Method::Encoder`].
     pub in_w: Projector,
     /// The optimisation of W+ after it; no steps for [`Method::Projector`].
     pub in_w_plus: Projector,
@@ -111,6 +111,16 @@ impl Inverter {
             thresholds: Thresholds::default(),
             seed: 0,
         }
+    }
+
+    /// As it suits a generator: where Z is at most a quarter as wide as W, w is sought in Z and so
+    /// among the generator's own latents, which a picture then tells apart. The published projector
+    /// stays as it is.
+    pub fn suited_to(mut self, decoder: &dyn Decoder) -> Self {
+        if self.method != Method::Projector && 4 * decoder.z_dim() <= decoder.w_dim() {
+            self.in_w.space = Space::Z;
+        }
+        self
     }
 
     /// Sets the number of steps in all, shared between W and W+ as by default.

@@ -18,6 +18,9 @@ mod inverter;
 pub mod lpips;
 mod objective;
 mod photo;
+#[cfg(feature = "stylegan2")]
+mod pivotal;
+mod preimage;
 mod projector;
 mod quality;
 mod tensors;
@@ -32,6 +35,8 @@ pub use error::{Error, Result};
 pub use inverter::{Inversion, Inverter, Method, Tools};
 pub use objective::{Objective, Target, Terms, noise_penalty, to_256};
 pub use photo::{Photo, PhotoFault, PhotoLimits};
+#[cfg(feature = "stylegan2")]
+pub use pivotal::{PivotalTuning, Tuned};
 pub use projector::{Coordinates, Projector, Space, State};
 pub use quality::{Quality, Thresholds};
 pub use tensors::Precision;

@@ -1,4 +1,4 @@
-//! Inversion by optimisation: in W, in W+, or in one after the other.
+//! Inversion by optimisation: in Z, W or W+, or in one after the other.
 
 use std::ops::ControlFlow;
 
@@ -12,11 +12,15 @@ use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::lpips::Lpips;
 use crate::objective::{At, Objective, Target, Terms};
+use crate::preimage::preimage;
 
 /// Which latents are sought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Space {
+    /// One z: w stays among those that the mapping network makes. For generators whose Z is much
+    /// narrower than W; the coordinates are z, whatever [`Projector::coordinates`] says.
+    Z,
     /// One w for all layers.
     W,
     /// A row for each layer.
@@ -186,7 +190,7 @@ impl Projector {
         check_images(decoder, &target.images)?;
         let (n, d) = (target.len(), decoder.w_dim());
         let rows = match self.space {
-            Space::W => 1,
+            Space::Z | Space::W => 1,
             Space::WPlus => decoder.num_ws(),
         };
         let device = decoder.device();
@@ -208,9 +212,10 @@ impl Projector {
         } else {
             start
         };
-        let mut values = match self.coordinates {
-            Coordinates::Plain => start,
-            Coordinates::Whitened => whitening.whiten(start),
+        let mut values = match (self.space, self.coordinates) {
+            (Space::Z, _) => preimage(decoder, start.reshape([n, d])).unsqueeze_dim(1),
+            (_, Coordinates::Plain) => start,
+            (_, Coordinates::Whitened) => whitening.whiten(start),
         };
         let mut moments = Moments::zeros(&values);
         let mut noise = NoiseImages::draw(self.optimise_noise, decoder, n, draws);
@@ -218,7 +223,7 @@ impl Projector {
         for step in 0..self.steps {
             let t = step as f64 / self.steps as f64;
             let leaf = values.clone().autodiff().require_grad();
-            let ws = self.latent(&whitening, leaf.clone());
+            let ws = self.latent(decoder, &whitening, leaf.clone());
             let strength =
                 distribution.std() * self.w_noise * (1.0 - t / self.w_noise_until).max(0.0).powi(2);
             let disturbed = if strength > 0.0 {
@@ -247,7 +252,7 @@ impl Projector {
             // One photo's latent is in no other photo's term.
             let gradients = total.sum().backward();
             let state = || State {
-                ws: self.latent(&whitening, values.clone()),
+                ws: self.latent(decoder, &whitening, values.clone()),
                 noise: noise.images.clone(),
                 steps: step,
             };
@@ -262,16 +267,18 @@ impl Projector {
             }
         }
         Ok(State {
-            ws: self.latent(&whitening, values),
+            ws: self.latent(decoder, &whitening, values),
             noise: noise.images,
             steps: self.steps,
         })
     }
 
-    fn latent(&self, whitening: &Whitening, values: Tensor<3>) -> Tensor<3> {
-        match self.coordinates {
-            Coordinates::Plain => values,
-            Coordinates::Whitened => whitening.colour(values),
+    /// The latent at the optimiser's coordinates.
+    fn latent(&self, decoder: &dyn Decoder, whitening: &Whitening, values: Tensor<3>) -> Tensor<3> {
+        match (self.space, self.coordinates) {
+            (Space::Z, _) => decoder.map(values.squeeze_dim(1)).unsqueeze_dim(1),
+            (_, Coordinates::Plain) => values,
+            (_, Coordinates::Whitened) => whitening.colour(values),
         }
     }
 }

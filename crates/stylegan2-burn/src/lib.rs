@@ -32,6 +32,7 @@ mod mapping;
 #[cfg(feature = "train")]
 pub mod metrics;
 pub mod ops;
+mod restrict;
 pub mod seed;
 mod synthesis;
 mod tangent;

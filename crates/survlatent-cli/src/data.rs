@@ -25,6 +25,9 @@ pub(crate) struct Outcome {
     /// Column of case weights
     #[arg(long, value_name = "COL")]
     weights: Option<String>,
+    /// Column of frequencies: a row of frequency 3 is three patients, that is three rows
+    #[arg(long, value_name = "COL")]
+    frequencies: Option<String>,
     /// Drop rows with a missing value in a column that is used, and say how many
     #[arg(long)]
     drop_missing: bool,
@@ -42,6 +45,9 @@ impl Outcome {
         }
         if let Some(column) = &self.weights {
             roles = roles.weights(column);
+        }
+        if let Some(column) = &self.frequencies {
+            roles = roles.frequencies(column);
         }
         roles
     }
@@ -65,6 +71,15 @@ pub(crate) struct FeatureFlags {
     /// first in sorted order, named as R names them (column and level).
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     features: Option<Vec<String>>,
+    /// Features in R's notation, such as "age + rcs(bili, 4) + log(protime) + sex:stage + strata(site)"
+    ///
+    /// Columns (in backticks where a name is not letters, digits, _ and .), products a:b, a*b for
+    /// a + b + a:b, every other numeric column as a dot, terms behind a minus sign left out. Functions
+    /// of a column: log, log2, log10, sqrt, exp, square; rcs(x, k), a restricted cubic spline with k
+    /// knots at quantiles, or with knots given; factor(x), categories. strata(a, b), cluster(a) and
+    /// offset(a) are as the flags.
+    #[arg(long, value_name = "TERMS", conflicts_with = "features")]
+    formula: Option<String>,
     /// Features that are categories although their levels are numbers
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     categorical: Vec<String>,
@@ -86,6 +101,9 @@ impl FeatureFlags {
         let mut roles = roles.categorical(&self.categorical);
         if let Some(features) = &self.features {
             roles = roles.features(features);
+        }
+        if let Some(formula) = &self.formula {
+            roles = roles.formula(formula);
         }
         let table = outcome.read()?;
         Ok(match &self.features_file {

@@ -300,6 +300,11 @@ pub(crate) fn locate(
             text: value.to_string(),
             reason: "is negative, and a weight is not".into(),
         },
+        Cox::Frequency { row, value } => Error::OutOfRange {
+            place: place("frequencies", row),
+            text: value.to_string(),
+            reason: "is not a whole number of patients".into(),
+        },
         Cox::EntryNotBeforeTime { row, entry, time } => Error::OutOfRange {
             place: place("entry", row),
             text: entry.to_string(),

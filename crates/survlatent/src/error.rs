@@ -99,6 +99,16 @@ pub enum Error {
         /// The cell.
         text: String,
     },
+    /// A column of a type that is no part of an analysis.
+    #[error(
+        "column `{name}` has type {type_name}, which is neither numbers, text nor true and false"
+    )]
+    ColumnType {
+        /// Column name.
+        name: String,
+        /// Type as the file states it.
+        type_name: String,
+    },
     /// An infinite number, or a NaN in a matrix.
     #[error("{place}: {value} is not a finite number")]
     NotFinite {
@@ -168,6 +178,16 @@ pub enum Error {
     CategoricalNotUsed {
         /// Column name.
         name: String,
+    },
+    /// A formula that cannot be understood.
+    #[error("formula `{formula}`, character {}: expected {expected}", character + 1)]
+    Formula {
+        /// The formula.
+        formula: String,
+        /// Character, from 0.
+        character: usize,
+        /// What could stand there.
+        expected: String,
     },
     /// A file that is not what its first bytes say, or is none of the formats known.
     #[error("not a readable {format} file: {reason}")]

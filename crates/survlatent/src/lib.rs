@@ -2,7 +2,11 @@
 
 pub mod assets;
 mod cohort;
+#[cfg(feature = "parquet")]
+mod columnar;
 mod error;
+mod features;
+mod formula;
 mod json;
 mod latents;
 mod output;

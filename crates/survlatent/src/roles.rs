@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cohort::{Cohort, Features, Groups, Notice, locate};
+use crate::cohort::{Cohort, Groups, Notice, locate};
 use crate::error::{Error, Result};
+use crate::features::{Feature, assemble};
+use crate::formula::{Factor, Formula, Term, Transform};
 use crate::latents::Latents;
 use crate::table::{Kind, Table};
 use cox_survival::Surv;
@@ -47,6 +49,8 @@ pub struct Roles {
     #[serde(default)]
     weights: Option<String>,
     #[serde(default)]
+    frequencies: Option<String>,
+    #[serde(default)]
     offset: Option<String>,
     #[serde(default)]
     cluster: Option<String>,
@@ -56,6 +60,8 @@ pub struct Roles {
     folds: Option<String>,
     #[serde(default)]
     features: Option<Vec<String>>,
+    #[serde(default)]
+    formula: Option<String>,
     #[serde(default)]
     categorical: Vec<String>,
     #[serde(default)]
@@ -71,11 +77,13 @@ impl Roles {
             entry: None,
             strata: vec![],
             weights: None,
+            frequencies: None,
             offset: None,
             cluster: None,
             groups: vec![],
             folds: None,
             features: None,
+            formula: None,
             categorical: vec![],
             drop_missing: false,
         }
@@ -96,6 +104,13 @@ impl Roles {
     /// The column of case weights.
     pub fn weights(mut self, column: impl Into<String>) -> Self {
         self.weights = Some(column.into());
+        self
+    }
+
+    /// The column of frequencies: a row of frequency `k` is `k` patients, and becomes `k` rows of the
+    /// cohort ([`Frequencies`](cox_survival::Frequencies)).
+    pub fn frequencies(mut self, column: impl Into<String>) -> Self {
+        self.frequencies = Some(column.into());
         self
     }
 
@@ -126,6 +141,20 @@ impl Roles {
     /// The features, in this order.
     pub fn features<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.features = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The features, strata, cluster and offset in R's notation, instead of [`Roles::features`]:
+    /// `age + rcs(bili, 4) + log(protime) + sex:stage + strata(centre)`.
+    ///
+    /// Terms are columns (in backticks where a name is not letters, digits, `_` and `.`); `a:b`, the
+    /// product; `a*b`, which is `a + b + a:b`; `.`, every other numeric column; and behind a minus sign
+    /// terms that are left out. `log`, `log2`, `log10`, `sqrt`, `exp` and `square` are functions of a
+    /// column; `rcs(x, k)` is a restricted cubic spline with `k` knots at quantiles of the rows used (4
+    /// unless said), `rcs(x, k1, k2, ..)` one with these knots; `factor(x)` makes categories of numbers.
+    /// Text columns are categories: one 0/1 column per level but the first.
+    pub fn formula(mut self, formula: impl Into<String>) -> Self {
+        self.formula = Some(formula.into());
         self
     }
 
@@ -164,13 +193,30 @@ impl Roles {
     }
 
     fn read(&self, table: &Table, latents: Option<&Latents>) -> Result<Cohort> {
+        let Some(text) = &self.formula else {
+            return self.read_terms(table, latents, None);
+        };
+        let mut formula = Formula::parse(text)?;
+        let mut roles = self.clone();
+        roles.strata.append(&mut formula.strata);
+        roles.cluster = formula.cluster.take().or(roles.cluster);
+        roles.offset = formula.offset.take().or(roles.offset);
+        roles.read_terms(table, latents, Some(formula))
+    }
+
+    fn read_terms(
+        &self,
+        table: &Table,
+        latents: Option<&Latents>,
+        formula: Option<Formula>,
+    ) -> Result<Cohort> {
         let mut notices = Vec::new();
         let latents = match latents {
             None => None,
             Some(latents) => Some(pair(table, latents, &mut notices)?),
         };
         let events = table.events(&self.event)?;
-        let plan = self.plan(table, latents.as_ref(), &mut notices)?;
+        let plan = self.plan(table, latents.as_ref(), formula, &mut notices)?;
         let (rows, missing) = self.complete_rows(table, &plan)?;
         let dropped_rows = table.n() - rows.len();
         if dropped_rows > 0 {
@@ -183,6 +229,10 @@ impl Roles {
                 },
             );
         }
+        let rows = match &self.frequencies {
+            None => rows,
+            Some(name) => repeated(table, name, &rows)?,
+        };
 
         let numbers = |name: &str| -> Result<Vec<f64>> {
             let column = table.numbers(name)?;
@@ -249,6 +299,7 @@ impl Roles {
             .into_iter()
             .chain(&self.entry)
             .chain(&self.weights)
+            .chain(&self.frequencies)
             .chain(&self.offset)
             .chain(&self.cluster)
             .chain(&self.folds)
@@ -261,12 +312,12 @@ impl Roles {
         &self,
         table: &Table,
         latents: Option<&Latents>,
+        formula: Option<Formula>,
         notices: &mut Vec<Notice>,
     ) -> Result<Vec<Feature>> {
         for name in &self.categorical {
             table.column(name)?;
         }
-        let is_categorical = |name: &str| self.categorical.iter().any(|c| c == name);
         let in_latents: HashMap<&str, usize> = latents
             .iter()
             .flat_map(|l| l.names().iter().map(String::as_str).zip(0..))
@@ -274,42 +325,61 @@ impl Roles {
         let mut used = vec![false; latents.map_or(0, Latents::p)];
         let mut plan = Vec::new();
         let mut replaced = Vec::new();
-        let names = match &self.features {
-            Some(names) => names.clone(),
-            None => self.default_features(table, notices)?,
+        let terms: Vec<Term> = match (formula, &self.features) {
+            (None, Some(names)) => names.iter().map(|name| Term::plain(name)).collect(),
+            (None, None) => {
+                let names = self.default_features(table, notices)?;
+                names.iter().map(|name| Term::plain(name)).collect()
+            }
+            (Some(formula), _) => {
+                let others = match formula.others {
+                    Some(_) => self.default_features(table, notices)?,
+                    None => vec![],
+                };
+                formula.expand(&others)
+            }
         };
-        let mut seen = HashSet::new();
-        for name in &names {
-            if !seen.insert(name.as_str()) {
-                return Err(Error::Role {
-                    name: name.clone(),
-                    first: "a feature",
-                    second: "a feature again",
-                });
-            }
-            for (taken, part) in [(&self.time, "the time"), (&self.event, "the event")] {
-                if name == taken {
-                    return Err(Error::Role {
-                        name: name.clone(),
-                        first: part,
-                        second: "a feature",
-                    });
-                }
-            }
-            if let Some(&j) = in_latents.get(name.as_str()) {
-                if table.column(name).is_ok() {
+        let (mut seen, mut columns) = (HashSet::new(), HashSet::new());
+        for term in &terms {
+            let mut factors = Vec::new();
+            for factor in &term.0 {
+                let name = &factor.column;
+                columns.insert(name.as_str());
+                let feature = self.source(factor, table, &in_latents)?;
+                let from_latents = matches!(feature, Feature::Latent(_));
+                if from_latents && table.column(name).is_ok() && !replaced.contains(name) {
                     replaced.push(name.clone());
                 }
-                used[j] = true;
-                plan.push(Feature::Latent(j));
-            } else if is_categorical(name) || table.column(name)?.kind() == Kind::Text {
-                plan.push(Feature::Categorical(name.clone()));
-            } else {
-                table.numbers(name)?;
-                plan.push(Feature::Numeric(name.clone()));
+                factors.push(feature);
+            }
+            match (term.alone(), factors.pop()) {
+                (Some(factor), Some(feature)) => {
+                    if !seen.insert(factor.column.as_str()) {
+                        return Err(Error::Role {
+                            name: factor.column.clone(),
+                            first: "a feature",
+                            second: "a feature again",
+                        });
+                    }
+                    if let Feature::Latent(j) = feature {
+                        used[j] = true;
+                    }
+                    plan.push(feature);
+                }
+                (_, last) => {
+                    factors.extend(last);
+                    let transforms = term.0.iter().map(|factor| factor.transform.clone());
+                    plan.push(Feature::Product(
+                        factors.into_iter().zip(transforms).collect(),
+                    ));
+                }
             }
         }
-        if let Some(name) = self.categorical.iter().find(|c| !seen.contains(c.as_str())) {
+        if let Some(name) = self
+            .categorical
+            .iter()
+            .find(|c| !columns.contains(c.as_str()))
+        {
             return Err(Error::CategoricalNotUsed { name: name.clone() });
         }
         if !replaced.is_empty() {
@@ -318,6 +388,42 @@ impl Roles {
         let rest = (0..used.len()).filter(|&j| !used[j]);
         plan.extend(rest.map(Feature::Latent));
         Ok(plan)
+    }
+
+    /// Where the values of a factor come from.
+    fn source(
+        &self,
+        factor: &Factor,
+        table: &Table,
+        in_latents: &HashMap<&str, usize>,
+    ) -> Result<Feature> {
+        let name = &factor.column;
+        for (taken, part) in [(&self.time, "the time"), (&self.event, "the event")] {
+            if name == taken {
+                return Err(Error::Role {
+                    name: name.clone(),
+                    first: part,
+                    second: "a feature",
+                });
+            }
+        }
+        if let Some(&j) = in_latents.get(name.as_str()) {
+            return Ok(Feature::Latent(j));
+        }
+        let declared = self.categorical.iter().any(|c| c == name);
+        let text = || Ok::<_, Error>(table.column(name)?.kind() == Kind::Text);
+        let categories = match factor.transform {
+            Transform::Categories => true,
+            Transform::Identity => declared || text()?,
+            _ => false,
+        };
+        Ok(if categories {
+            table.labels(name)?;
+            Feature::Categorical(name.clone())
+        } else {
+            table.numbers(name)?;
+            Feature::Numeric(name.clone())
+        })
     }
 
     fn default_features(&self, table: &Table, notices: &mut Vec<Notice>) -> Result<Vec<String>> {
@@ -356,7 +462,7 @@ impl Roles {
         plan: &[Feature],
     ) -> Result<(Vec<usize>, MissingCounts)> {
         let mut names: Vec<&String> = self.taken();
-        names.extend(plan.iter().filter_map(Feature::column));
+        names.extend(plan.iter().flat_map(Feature::columns));
         let mut complete = vec![true; table.n()];
         let mut counts: Vec<(String, usize)> = Vec::new();
         for name in names {
@@ -388,25 +494,17 @@ impl Roles {
     }
 }
 
+/// Each row as often as its frequency says.
+fn repeated(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<usize>> {
+    let column = table.numbers(name)?;
+    let counts: Vec<f64> = rows.iter().map(|&row| column[row]).collect();
+    let frequencies = cox_survival::Frequencies::new(&counts)
+        .map_err(|error| locate(error, table, rows, &[("frequencies", Some(name))]))?;
+    Ok(frequencies.rows().iter().map(|&k| rows[k]).collect())
+}
+
 /// Columns with their numbers of missing values.
 type MissingCounts = Vec<(String, usize)>;
-
-/// Where a feature comes from.
-enum Feature {
-    Numeric(String),
-    Categorical(String),
-    /// Column of the latents.
-    Latent(usize),
-}
-
-impl Feature {
-    fn column(&self) -> Option<&String> {
-        match self {
-            Self::Numeric(name) | Self::Categorical(name) => Some(name),
-            Self::Latent(_) => None,
-        }
-    }
-}
 
 /// The latents in the table's order of rows.
 fn pair(table: &Table, latents: &Latents, notices: &mut Vec<Notice>) -> Result<Latents> {
@@ -448,74 +546,11 @@ impl Latents {
     }
 }
 
-/// The matrix of the planned features, and the categorical ones of a single level.
-fn assemble(
-    table: &Table,
-    plan: &[Feature],
-    latents: Option<Latents>,
-    rows: &[usize],
-) -> Result<(Features, Vec<String>)> {
-    let straight = plan
-        .iter()
-        .enumerate()
-        .all(|(k, feature)| matches!(feature, Feature::Latent(j) if *j == k));
-    let latents = match latents {
-        Some(latents) if straight => {
-            let whole = rows.len() == latents.n();
-            let latents = if whole {
-                latents
-            } else {
-                latents.select_rows(rows)
-            };
-            return Ok((Features::Latents(latents), vec![]));
-        }
-        other => other,
-    };
-    let (mut names, mut values, mut single_level) = (Vec::new(), Vec::new(), Vec::new());
-    for feature in plan {
-        match feature {
-            Feature::Numeric(name) => {
-                let column = table.numbers(name)?;
-                if let Some(&row) = rows.iter().find(|&&row| !column[row].is_finite()) {
-                    return Err(Error::NotFinite {
-                        place: table.place(name, row),
-                        value: column[row],
-                    });
-                }
-                names.push(name.clone());
-                values.extend(rows.iter().map(|&row| column[row]));
-            }
-            Feature::Categorical(name) => {
-                let groups = Groups::new(table, std::slice::from_ref(name), rows)?;
-                if groups.levels().len() < 2 {
-                    single_level.push(name.clone());
-                }
-                for (code, level) in groups.levels().iter().enumerate().skip(1) {
-                    names.push(format!("{name}{level}"));
-                    let is_level = |&c: &u32| f64::from(u8::from(c as usize == code));
-                    values.extend(groups.codes().iter().map(is_level));
-                }
-            }
-            Feature::Latent(j) => {
-                if let Some(latents) = &latents {
-                    names.push(latents.names()[*j].clone());
-                    values.extend(rows.iter().map(|&row| latents.get(row, *j)));
-                }
-            }
-        }
-    }
-    let features = Features::Columns {
-        names,
-        values,
-        n: rows.len(),
-    };
-    Ok((features, single_level))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::LatentsReader;
+    use crate::cohort::Features;
 
     const CSV: &[u8] = b"id,time,dead,start,w,sex,cell,age\n\
         1,5,1,0,1,2,small,60\n\

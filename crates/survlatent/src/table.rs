@@ -1,4 +1,4 @@
-//! A CSV table with typed columns that remembers the line of every row.
+//! A table with typed columns that remembers the line of every row of a CSV file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,10 +9,15 @@ use crate::error::{Error, Header, Place, Result};
 /// is missing too.
 pub const MISSING: [&str; 4] = ["NA", "N/A", "NaN", "null"];
 
+/// First bytes of a Parquet file and of an Arrow file.
+pub(crate) const PARQUET: &[u8] = b"PAR1";
+pub(crate) const ARROW: &[u8] = b"ARROW1\0\0";
+
 /// Code of a missing cell in [`Labels::codes`].
 const NO_LEVEL: u32 = u32::MAX;
 
-/// A table read from CSV: comma-separated, UTF-8, with a header line.
+/// A table read from CSV: comma-separated, UTF-8, with a header line. With the feature `parquet` also
+/// from Parquet and Arrow files and from Arrow's record batches.
 ///
 /// Cells are trimmed of spaces. A cell that is empty or one of [`MISSING`] is missing. A column
 /// is numeric when every cell that is not missing is a number; a text column is one with
@@ -32,8 +37,9 @@ pub struct Table {
     columns: Vec<Column>,
     /// Name -> place among the columns.
     index: HashMap<String, usize>,
-    /// Row -> line of the file.
-    lines: Vec<u64>,
+    n: usize,
+    /// Row -> line of the file, where it has lines.
+    lines: Option<Vec<u64>>,
 }
 
 /// One column of a [`Table`].
@@ -52,6 +58,9 @@ enum Cells {
         first_text: usize,
         some_number: bool,
     },
+    /// Of a type that is no part of an analysis (dates, lists).
+    #[cfg(feature = "parquet")]
+    Other { type_name: String },
 }
 
 /// What the cells of a column are.
@@ -59,7 +68,7 @@ enum Cells {
 pub enum Kind {
     /// Numbers (and missing cells) only.
     Numeric,
-    /// No cell is a number.
+    /// No cell is a number. Columns of a type that cannot be read, such as dates, count as text.
     Text,
     /// Numbers and other text.
     Mixed,
@@ -117,6 +126,46 @@ impl Labels {
     }
 }
 
+#[cfg(feature = "parquet")]
+impl Column {
+    /// Numbers, NaN where missing.
+    pub(crate) fn numeric(name: &str, values: Vec<f64>) -> Self {
+        Self::new(name, Cells::Numbers(values))
+    }
+
+    /// Text as it stands in a CSV file.
+    pub(crate) fn text(name: &str, cells: &[Option<String>]) -> Self {
+        let cells: Vec<Option<&str>> = cells
+            .iter()
+            .map(|c| c.as_deref().map(str::trim).filter(|c| !is_missing(c)))
+            .collect();
+        Self::new(name, Cells::new(cells.iter().copied()))
+    }
+
+    /// Text even where it reads as numbers.
+    pub(crate) fn labelled(name: &str, cells: &[Option<String>]) -> Self {
+        let cells: Vec<Option<&str>> = cells.iter().map(Option::as_deref).collect();
+        let text = Cells::Text {
+            labels: Labels::from_text(&cells),
+            first_text: cells.iter().position(Option::is_some).unwrap_or(0),
+            some_number: false,
+        };
+        Self::new(name, text)
+    }
+
+    /// Cells that cannot be used.
+    pub(crate) fn other(name: &str, type_name: String) -> Self {
+        Self::new(name, Cells::Other { type_name })
+    }
+
+    fn new(name: &str, cells: Cells) -> Self {
+        Self {
+            name: name.trim().to_owned(),
+            cells,
+        }
+    }
+}
+
 impl Column {
     /// The name in the header.
     pub fn name(&self) -> &str {
@@ -131,6 +180,8 @@ impl Column {
                 some_number: true, ..
             } => Kind::Mixed,
             Cells::Text { .. } => Kind::Text,
+            #[cfg(feature = "parquet")]
+            Cells::Other { .. } => Kind::Text,
         }
     }
 
@@ -139,22 +190,41 @@ impl Column {
         match &self.cells {
             Cells::Numbers(values) => values[row].is_nan(),
             Cells::Text { labels, .. } => labels.code(row).is_none(),
+            #[cfg(feature = "parquet")]
+            Cells::Other { .. } => false,
         }
     }
 }
 
 impl Table {
-    /// Reads a CSV file.
+    /// Reads a CSV file, or with the feature `parquet` a Parquet or Arrow file, told by its first bytes.
     ///
     /// # Errors
-    /// [`Error::Io`]; otherwise what [`Table::from_csv`] refuses, with the file's name.
+    /// [`Error::Io`]; otherwise what [`Table::from_csv`] or its like refuse, with the file's name.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
         })?;
-        Self::from_csv(&bytes).map_err(|error| error.in_file(path))
+        Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a table from the bytes of a file of any of the formats.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let starts = |magic: &[u8]| bytes.starts_with(magic);
+        match (starts(PARQUET), starts(ARROW)) {
+            (false, false) => Self::from_csv(bytes),
+            #[cfg(feature = "parquet")]
+            (true, _) => Self::from_parquet(bytes.to_vec()),
+            #[cfg(feature = "parquet")]
+            (_, true) => Self::from_arrow(bytes.to_vec()),
+            #[cfg(not(feature = "parquet"))]
+            (parquet, _) => Err(Error::Format {
+                format: if parquet { "Parquet" } else { "Arrow" },
+                reason: "this program was built without the feature `parquet`".into(),
+            }),
+        }
     }
 
     /// Reads a table from the bytes of a CSV file.
@@ -212,13 +282,32 @@ impl Table {
         Ok(Self {
             columns,
             index,
-            lines,
+            n: lines.len(),
+            lines: Some(lines),
+        })
+    }
+
+    /// From columns without lines, each of `n` cells.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn from_columns(columns: Vec<Column>, n: usize) -> Result<Self> {
+        if columns.is_empty() {
+            return Err(Error::EmptyTable { what: "columns" });
+        }
+        if n == 0 {
+            return Err(Error::EmptyTable { what: "data rows" });
+        }
+        let names: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
+        Ok(Self {
+            index: places(&names)?,
+            columns,
+            n,
+            lines: None,
         })
     }
 
     /// Number of data rows.
     pub fn n(&self) -> usize {
-        self.lines.len()
+        self.n
     }
 
     /// The columns in the order of the header.
@@ -240,7 +329,8 @@ impl Table {
     /// A numeric column; NaN where a cell is missing.
     ///
     /// # Errors
-    /// [`Error::UnknownColumn`]; [`Error::NotANumber`] names the first cell that is none.
+    /// [`Error::UnknownColumn`]; [`Error::NotANumber`] names the first cell that is none;
+    /// [`Error::ColumnType`].
     pub fn numbers(&self, name: &str) -> Result<&[f64]> {
         match &self.column(name)?.cells {
             Cells::Numbers(values) => Ok(values),
@@ -250,13 +340,16 @@ impl Table {
                 place: self.place(name, *first_text),
                 text: labels.levels[labels.codes[*first_text] as usize].clone(),
             }),
+            #[cfg(feature = "parquet")]
+            Cells::Other { type_name } => Err(column_type(name, type_name)),
         }
     }
 
     /// An event column: 0, 1, true and false in any case; none where a cell is missing.
     ///
     /// # Errors
-    /// [`Error::UnknownColumn`]; [`Error::NotAnEvent`] names the first cell that is none.
+    /// [`Error::UnknownColumn`]; [`Error::NotAnEvent`] names the first cell that is none;
+    /// [`Error::ColumnType`].
     pub fn events(&self, name: &str) -> Result<Vec<Option<bool>>> {
         let labels = self.labels(name)?;
         let meaning: Vec<Option<bool>> = labels.levels.iter().map(|level| event(level)).collect();
@@ -277,11 +370,13 @@ impl Table {
     /// Any column as categories.
     ///
     /// # Errors
-    /// [`Error::UnknownColumn`].
+    /// [`Error::UnknownColumn`], [`Error::ColumnType`].
     pub fn labels(&self, name: &str) -> Result<Labels> {
         Ok(match &self.column(name)?.cells {
             Cells::Numbers(values) => Labels::from_numbers(values),
             Cells::Text { labels, .. } => labels.clone(),
+            #[cfg(feature = "parquet")]
+            Cells::Other { type_name } => return Err(column_type(name, type_name)),
         })
     }
 
@@ -290,7 +385,7 @@ impl Table {
         Place {
             column: column.to_owned(),
             row,
-            line: Some(self.lines[row]),
+            line: self.lines.as_ref().map(|lines| lines[row]),
         }
     }
 
@@ -305,6 +400,14 @@ impl Table {
             nearest: nearest(name, self.columns.iter().map(Column::name)),
             header,
         }
+    }
+}
+
+#[cfg(feature = "parquet")]
+fn column_type(name: &str, type_name: &str) -> Error {
+    Error::ColumnType {
+        name: name.to_owned(),
+        type_name: type_name.to_owned(),
     }
 }
 
@@ -416,21 +519,28 @@ impl<'a> LineCounter<'a> {
 
 /// Column names in order, and the place of each.
 fn header(record: &csv::ByteRecord, line: u64) -> Result<(Vec<String>, HashMap<String, usize>)> {
-    let mut names: Vec<String> = Vec::with_capacity(record.len());
-    let mut seen = HashMap::new();
-    for (second, cell) in record.iter().enumerate() {
-        let name = std::str::from_utf8(cell).map_err(|_| Error::NotText { line })?;
-        let name = name.trim().to_owned();
+    let name = |cell| std::str::from_utf8(cell).map_err(|_| Error::NotText { line });
+    let names: Vec<String> = record
+        .iter()
+        .map(|cell| Ok(name(cell)?.trim().to_owned()))
+        .collect::<Result<_>>()?;
+    let index = places(&names)?;
+    Ok((names, index))
+}
+
+/// The place of each name, none of which may come twice.
+fn places(names: &[String]) -> Result<HashMap<String, usize>> {
+    let mut seen = HashMap::with_capacity(names.len());
+    for (second, name) in names.iter().enumerate() {
         if let Some(first) = seen.insert(name.clone(), second) {
             return Err(Error::DuplicateColumn {
-                name,
+                name: name.clone(),
                 first,
                 second,
             });
         }
-        names.push(name);
     }
-    Ok((names, seen))
+    Ok(seen)
 }
 
 #[cfg(test)]
@@ -521,6 +631,18 @@ mod tests {
         let table = Table::from_csv(b"time;status\n1;2\n").unwrap();
         let error = table.column("time").unwrap_err().to_string();
         assert!(error.contains("semicolons"), "{error}");
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn files_that_need_the_feature_say_so() {
+        for (bytes, format) in [("PAR1..", "Parquet"), ("ARROW1\0\0", "Arrow")] {
+            let error = Table::from_bytes(bytes.as_bytes()).unwrap_err().to_string();
+            assert!(
+                error.contains(format) && error.contains("`parquet`"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -45,6 +45,16 @@ for (ti in c("efron", "breslow")) {
     ties = ti, control = ctl))
 }
 R$cox$robust <- cox(coxph(Surv(time, status) ~ x1 + x2, s, weights = w, robust = TRUE, control = ctl))
+# A formula's terms; Hmisc gives the spline's columns.
+spline <- Hmisc::rcspline.eval(lung$age, nk = 4, inclx = TRUE, norm = 2)
+lung$age0 <- spline[, 1]; lung$age1 <- spline[, 2]; lung$age2 <- spline[, 3]
+f <- cox(coxph(Surv(time, status) ~ age0 + age1 + age2 + factor(sex) * log(ph_karno) + strata(ph_ecog),
+  lung, cluster = inst, control = ctl))
+f$names <- c("age", "age'", "age''", "sex2", "log(ph_karno)", "sex2:log(ph_karno)")
+R$cox$formula <- f
+# Rows that stand for several patients, written out.
+R$cox$frequencies <- cox(coxph(Surv(time, status) ~ x1 + x2, s[rep(seq_len(nrow(s)), s$iw), ],
+  robust = TRUE, control = ctl))
 
 curves <- function(fit, test) {
   n <- if (is.null(fit$strata)) length(fit$time) else fit$strata

@@ -84,6 +84,15 @@ fn a_column_constant_at_risk_has_no_information() {
         .collect();
     let found = fit(&surv, &[column(40, 2), early]);
     assert!(matches!(&found, Err(Error::NoInformation { column }) if column == "b"));
+    // The only column: nothing else shows how much information there could be.
+    let early: Vec<f64> = (0..40)
+        .map(|i| if i < 5 { f64::from(i) } else { 9.0 })
+        .collect();
+    for ties in [Ties::Efron, Ties::Breslow, Ties::Exact] {
+        let x = Covariates::from_columns(&early, 40, 1).unwrap();
+        let found = CoxPh::new().ties(ties).fit(&surv, &x);
+        assert!(matches!(&found, Err(Error::NoInformation { column }) if column == "x1"));
+    }
     // All die at once: nobody is compared with anybody who survives, but denominators differ.
     let once = Surv::new(&[3.0; 12], &[true; 12]).unwrap();
     let found = fit(&once, &[column(12, 2)]);

@@ -120,6 +120,10 @@ impl Objective for ExactLikelihood<'_> {
         self.single.derivatives();
     }
 
+    fn events(&self) -> f64 {
+        self.single.events()
+    }
+
     fn information(&self, design: &Design) -> Information {
         let (n, p) = (design.n, design.p);
         let mut total = information(design, &self.single);

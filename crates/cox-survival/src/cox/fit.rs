@@ -10,11 +10,13 @@ use super::design::Design;
 use super::newton::{Factor, Maximum};
 use super::warning::Warning;
 use crate::covariates::Covariates;
+use crate::format_version::FormatVersion;
 use crate::surv::Surv;
 
 /// A fitted Cox model. Printing it gives the table R's and lifelines' users know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CoxFit {
+    version: FormatVersion,
     names: Vec<String>,
     rows: usize,
     n: usize,
@@ -110,6 +112,7 @@ impl CoxFit {
                 .collect::<Vec<_>>(),
         );
         Self {
+            version: FormatVersion,
             names: x.names(),
             rows: parts.surv.n(),
             n: parts.surv.n_used(),

@@ -416,4 +416,14 @@ impl Objective for Likelihood<'_> {
     fn information(&self, design: &Design) -> Information {
         information(design, self)
     }
+
+    fn events(&self) -> f64 {
+        let groups = self.sorted.groups.iter();
+        groups
+            .map(|group| match self.weights.get(group.events.clone()) {
+                Some(weights) => weights.iter().sum(),
+                None => group.events.len() as f64,
+            })
+            .sum()
+    }
 }

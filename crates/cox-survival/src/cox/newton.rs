@@ -52,6 +52,8 @@ pub(crate) trait Objective {
     fn derivatives(&mut self);
     /// Score and information after both.
     fn information(&self, design: &Design) -> Information;
+    /// The number of events, by weight.
+    fn events(&self) -> f64;
 }
 
 /// Where Newton's method starts and what it may move, in scaled units.
@@ -128,7 +130,11 @@ pub(crate) fn maximise<L: Objective>(
     // The objective: without a penalty the log-likelihood itself.
     let mut height = loglik0 - terms.penalty(&beta);
     let mut current = terms.reduced(likelihood.information(design), &beta);
-    check_information(&current.matrix, x, &terms.free)?;
+    // At coefficients and offsets 0 the information of a column of unit spread is of the order of the
+    // events; elsewhere it may be small and still true.
+    let at_zero = terms.offset.is_empty() && terms.start.iter().all(|b| b.abs() <= 0.0);
+    let usual = if at_zero { likelihood.events() } else { 0.0 };
+    check_information(&current.matrix, usual, x, &terms.free)?;
     let start: Vec<f64> = (0..terms.free.len())
         .map(|j| current.matrix[(j, j)])
         .collect();
@@ -392,11 +398,17 @@ impl Factor {
     }
 }
 
-/// Names a column without information, or one that others determine.
-fn check_information(matrix: &Mat<f64>, x: &Covariates<'_>, free: &[usize]) -> Result<()> {
+/// Names a column without information, or one that others determine; `usual` is the size of
+/// information that is expected, 0 if unknown.
+fn check_information(
+    matrix: &Mat<f64>,
+    usual: f64,
+    x: &Covariates<'_>,
+    free: &[usize],
+) -> Result<()> {
     let p = matrix.nrows();
     let name = |j: usize| x.name(free[j]);
-    let largest = (0..p).map(|j| matrix[(j, j)]).fold(0.0, f64::max);
+    let largest = (0..p).map(|j| matrix[(j, j)]).fold(usual, f64::max);
     if let Some(j) = (0..p).find(|&j| matrix[(j, j)] <= 1e-12 * largest) {
         return Err(Error::NoInformation { column: name(j) });
     }

@@ -1,8 +1,12 @@
 //! What a trained network must do.
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
 use burn::tensor::Device;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -181,6 +185,56 @@ fn a_file_holds_all_of_it() {
             .to_string()
             .contains("none.safetensors")
     );
+}
+
+/// A small file, and where its header ends.
+fn small_file() -> &'static (Vec<u8>, usize) {
+    static FILE: OnceLock<(Vec<u8>, usize)> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let data = data(30, 2, 12, |x| x[0]);
+        let surv = Surv::new(&data.time, &data.event).unwrap();
+        let settings = DeepSurv::new().hidden(&[3]).norm(Norm::Batch).epochs(1);
+        let fit = settings.fit(&surv, &data.x(), &device()).unwrap();
+        let bytes = fit.to_bytes().unwrap();
+        let header = bytes.windows(2).position(|pair| pair == b"}}").unwrap();
+        (bytes, header)
+    })
+}
+
+proptest! {
+    /// What the fuzz target `deepsurv` asks of any bytes, of a file with several faults, most of them
+    /// in its header, where a digit becomes another digit so that it can often still be read.
+    #[test]
+    fn a_damaged_file_is_a_whole_network_or_an_error(
+        edits in vec((any::<Index>(), any::<u8>(), 0..6u8), 1..5)
+    ) {
+        let (bytes, header) = small_file();
+        let mut bytes = bytes.clone();
+        for (place, value, kind) in edits {
+            let within = if kind == 0 { bytes.len() } else { *header };
+            let at = place.index(within);
+            match kind {
+                0 | 1 => bytes[at] = value,
+                2 => drop(bytes.remove(at)),
+                3 => bytes.insert(at, value),
+                _ => {
+                    let digits = (at..*header).find(|&k| bytes[k].is_ascii_digit());
+                    bytes[digits.unwrap_or(at)] = b'0' + value % 10;
+                }
+            }
+        }
+        if let Ok(fit) = DeepSurvFit::from_bytes(&bytes) {
+            let p = fit.names().len();
+            let zeros = vec![0.0; p];
+            let x = Covariates::from_rows(&zeros, 1, p).unwrap();
+            prop_assert_eq!(fit.predict(&x).unwrap().len(), 1);
+            let curves = fit.survival(&x, &[0.0, 1.0, f64::INFINITY], 0);
+            prop_assert!(curves.is_ok() != fit.baseline_hazard().is_empty());
+            let written = fit.to_bytes().unwrap();
+            let again = DeepSurvFit::from_bytes(&written).unwrap();
+            prop_assert_eq!(again.to_bytes().unwrap(), written);
+        }
+    }
 }
 
 #[test]

@@ -235,6 +235,27 @@ fn open(
     }
 }
 
+/// A photo of a cohort as the generator's images are.
+///
+/// # Shapes
+///
+/// - output: `[1, C, H, W]` in [-1, 1]
+///
+/// # Errors
+///
+/// [`Error::Argument`] with the reason for which [`Cohort::run`] would set it aside.
+pub fn open_face(
+    path: impl AsRef<Path>,
+    limits: &PhotoLimits,
+    decoder: &dyn Decoder,
+) -> Result<Tensor<4>> {
+    let path = path.as_ref();
+    open(path, limits, decoder, &decoder.device()).map_err(|reason| Error::Argument {
+        name: "photo",
+        reason: format!("{}: {reason}", path.display()),
+    })
+}
+
 /// Means over squares of `factor` x `factor` pixels.
 fn shrink(image: Tensor<4>, factor: usize) -> Tensor<4> {
     if factor == 1 {

@@ -45,13 +45,10 @@ pub(super) fn fit(chunks: impl Iterator<Item = (Tensor<4>, Tensor<2>)>) -> (Vec<
     let mut half = vec![0.0; p];
     let mut full = vec![0.0; p];
     for j in 0..d {
+        let column: Vec<f64> = products.iter().skip(j).step_by(d).copied().collect();
         for (i, h) in half.iter_mut().enumerate() {
             let row = &inverse[i * p..=i * p + i];
-            *h = row
-                .iter()
-                .enumerate()
-                .map(|(k, l)| l * products[k * d + j])
-                .sum();
+            *h = row.iter().zip(&column).map(|(l, v)| l * v).sum();
         }
         full.fill(0.0);
         for (i, h) in half.iter().enumerate() {

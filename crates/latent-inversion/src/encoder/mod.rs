@@ -75,14 +75,14 @@ pub(crate) struct About {
 }
 
 const KEY: &str = "latent-inversion encoder";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A trained encoder: image to w.
 ///
 /// Space to depth, then for each halving of the side down to 4 px a strided 3 x 3 convolution and
 /// a residual block, then two dense layers; leaky ReLU between them and no normalisation, so that
 /// no image's latent depends on another's. To this is added a linear map of the image shrunk to
-/// 16 px, found by least squares before training. It is trained by an [`EncoderTrainer`] and belongs
+/// 32 px, found by least squares before training. It is trained by an [`EncoderTrainer`] and belongs
 /// to one generator.
 #[derive(Clone, Debug)]
 pub struct Encoder {
@@ -99,8 +99,20 @@ impl Encoder {
     /// [`Error::Io`], or [`Error::Malformed`] if the file is no encoder.
     pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read_bytes(path)?;
-        let (file, about) = parse(path, &bytes, KEY)?;
+        Self::parsed(path, &read_bytes(path)?, device)
+    }
+
+    /// As [`Encoder::open`], from the bytes of such a file: one that is part of a program, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if they are no encoder's.
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self> {
+        Self::parsed(Path::new("encoder"), bytes, device)
+    }
+
+    fn parsed(path: &Path, bytes: &[u8], device: &Device) -> Result<Self> {
+        let (file, about) = parse(path, bytes, KEY)?;
         let about: About =
             serde_json::from_str(&about).map_err(|e| malformed(path, e.to_string()))?;
         if about.version != VERSION {

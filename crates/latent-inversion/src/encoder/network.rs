@@ -14,8 +14,10 @@ use crate::error::{Error, Result};
 const SLOPE: f64 = 0.2;
 /// The side at which the feature maps become one vector.
 const LAST_SIDE: usize = 4;
-/// The side of the small image that the linear part sees.
-pub(crate) const LINEAR_SIDE: usize = 16;
+/// The least side of an image.
+const LEAST_SIDE: usize = 16;
+/// The side of the small image that the linear part sees, unless the image is smaller.
+const LINEAR_SIDE: usize = 32;
 
 /// What a layer does beside multiplying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +63,12 @@ impl Plan {
     /// For images of `shape` (channels, height, width).
     pub(crate) fn new(settings: &EncoderSettings, shape: [usize; 3], w_dim: usize) -> Result<Self> {
         let [channels, height, width] = shape;
-        if height != width || !height.is_power_of_two() || height < LINEAR_SIDE {
+        if height != width || !height.is_power_of_two() || height < LEAST_SIDE {
             return Err(Error::Argument {
                 name: "generator",
                 reason: format!(
                     "images of {width} x {height} pixels; the encoder takes squares whose side is a \
-                     power of two from {LINEAR_SIDE}"
+                     power of two from {LEAST_SIDE}"
                 ),
             });
         }
@@ -82,7 +84,8 @@ impl Plan {
         };
         // Two by two pixels are four times the channels: nothing is lost before the first filter.
         let mut side = height / 2;
-        let seen = [w_dim, channels * LINEAR_SIDE * LINEAR_SIDE, 1, 1];
+        let small = height.min(LINEAR_SIDE);
+        let seen = [w_dim, channels * small * small, 1, 1];
         add("linear".to_owned(), seen, 0.1, Role::Linear);
         let stem = [wide(side), 4 * channels, 3, 3];
         add("stem".to_owned(), stem, 1.0, Role::Convolution(1));
@@ -209,10 +212,11 @@ fn convolve(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
 /// # Shapes
 ///
 /// - images: `[N, C, R, R]`
-/// - output: `[N, C, 16, 16]`
+/// - output: `[N, C, R, R]` with at most 32 for R
 pub(crate) fn shrink(images: Tensor<4>) -> Tensor<4> {
     let [n, c, h, _] = images.dims();
-    let (side, factor) = (LINEAR_SIDE, h / LINEAR_SIDE);
+    let side = h.min(LINEAR_SIDE);
+    let factor = h / side;
     if factor == 1 {
         return images;
     }

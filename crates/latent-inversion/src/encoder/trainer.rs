@@ -61,7 +61,7 @@ impl Default for EncoderTraining {
             latent: 1.0,
             squared: 0.0,
             perceptual: 0.0,
-            linear: 4096,
+            linear: 8192,
             seed: 0,
         }
     }
@@ -139,6 +139,9 @@ pub struct EncoderTrainer<'a> {
     /// Samples an encoder that was continued had seen before.
     earlier: u64,
 }
+
+/// Learning rate of the linear part over that of the rest.
+const LINEAR_RATE: f64 = 0.02;
 
 /// Streams of the seed.
 const SAMPLES: u64 = 1 << 40;
@@ -275,8 +278,8 @@ impl<'a> EncoderTrainer<'a> {
         if linear == 0 {
             return;
         }
-        let chunks = (0..linear).step_by(64).map(|first| {
-            let count = (linear - first).min(64);
+        let chunks = (0..linear).step_by(256).map(|first| {
+            let count = (linear - first).min(256);
             let (w, images) = self.samples(seed, LINEAR + first as u64, count);
             (images, self.units.measure(w))
         });
@@ -356,7 +359,19 @@ impl<'a> EncoderTrainer<'a> {
         let gradient = Tensor::cat(gradients.collect(), 0);
         let rate = self.settings.learning_rate_at(self.step);
         let values = self.values.clone();
-        self.values = Adam::default().step(&mut self.moments, values, gradient, rate);
+        let moved = Adam::default().step(&mut self.moments, values.clone(), gradient, rate);
+        // The linear part starts near its optimum, and its many inputs rise and fall together: a
+        // step of Adam, which moves every weight, would throw the latent far off.
+        let end = self
+            .plan
+            .places()
+            .next()
+            .map_or(0, |(_, [_, bias])| bias.end);
+        let linear = values.clone().slice_dim(0, 0..end);
+        let towards = moved.clone().slice_dim(0, 0..end);
+        let linear = linear.clone() + (towards - linear) * LINEAR_RATE;
+        let rest = moved.slice_dim(0, end..self.plan.count());
+        self.values = Tensor::cat(vec![linear, rest], 0);
         self.step += 1;
         Ok(EncoderProgress {
             step: self.step,

@@ -12,6 +12,7 @@ use stylegan2_burn::{
 
 use super::network::in_file;
 use crate::failure::Failure;
+use crate::value;
 
 /// Turn any network file into safetensors
 #[derive(Args)]
@@ -34,13 +35,21 @@ pub(crate) struct Convert {
         value_delimiter = ','
     )]
     which: Vec<String>,
+    /// Feed the generators from a random subspace of Z with so many dimensions: fewer latents than
+    /// the network was trained with, which pictures then tell apart
+    #[arg(long, value_name = "K", value_parser = value::count::<1>)]
+    z_dim: Option<usize>,
+    /// Seed of the subspace; the quality of the pictures depends on it (see survlatent fd)
+    #[arg(long, value_name = "S", default_value_t = 0, requires = "z_dim")]
+    z_seed: u32,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   survlatent convert ffhq.pkl ffhq.safetensors
   survlatent convert 550000.pt faces.safetensors --which G_ema --f16
-  survlatent convert network-000200.safetensors small.safetensors --which G_ema,D --f16";
+  survlatent convert network-000200.safetensors small.safetensors --which G_ema,D --f16
+  survlatent convert network-000200.safetensors narrow.safetensors --z-dim 32 --z-seed 5";
 
 fn safetensors(name: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(name);
@@ -69,7 +78,7 @@ impl Convert {
             let network = match config {
                 NetworkConfig::Generator(config) => file
                     .generator(name, &device)
-                    .map(|network| Loaded::Generator(config.clone(), network)),
+                    .and_then(|network| self.restricted(config, network)),
                 NetworkConfig::Discriminator(config) => file
                     .discriminator(name, &device)
                     .map(|network| Loaded::Discriminator(config.clone(), network)),
@@ -101,5 +110,17 @@ impl Convert {
             FloatFormat::F32
         };
         Ok(save(&self.output, &borrowed, format)?)
+    }
+
+    fn restricted(
+        &self,
+        config: &GeneratorConfig,
+        network: Generator,
+    ) -> Result<Loaded, stylegan2_burn::Error> {
+        let (config, network) = match self.z_dim {
+            Some(z_dim) => network.restrict_z(config, z_dim, self.z_seed)?,
+            None => (config.clone(), network),
+        };
+        Ok(Loaded::Generator(config, network))
     }
 }

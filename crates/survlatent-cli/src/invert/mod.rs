@@ -3,6 +3,7 @@
 pub(crate) mod gather;
 pub(crate) mod photos;
 pub(crate) mod train_encoder;
+mod tuned;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,16 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use latent_inversion::StyleGan2;
+use stylegan2_burn::{GeneratorConfig, NetworkConfig};
 
 use crate::failure::Failure;
 use crate::gan::network::{in_file, open_or_shipped};
 
-/// The generator of a network file, or the one that ships, and what to call it.
+/// The generator of a network file, or the one that ships, its settings and what to call it.
 fn open_network(
     path: Option<&Path>,
     which: Option<&str>,
     device: &Device,
-) -> Result<(String, StyleGan2), Failure> {
+) -> Result<(String, GeneratorConfig, StyleGan2), Failure> {
     let (path, file) = open_or_shipped(path)?;
     let name = match which {
         Some(name) => name,
@@ -32,7 +34,12 @@ fn open_network(
         .map_err(|error| in_file(path, error))?;
     let decoder = StyleGan2::new(&generator)
         .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
-    Ok((file_name(path), decoder))
+    let config = file.networks().find_map(|(n, config)| match config {
+        NetworkConfig::Generator(config) if n == name => Some(config.clone()),
+        _ => None,
+    });
+    let config = config.ok_or_else(|| Failure::run(format!("no generator `{name}`")))?;
+    Ok((file_name(path), config, decoder))
 }
 
 /// A file's name without its folder.

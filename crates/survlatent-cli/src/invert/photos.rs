@@ -3,15 +3,16 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use latent_inversion::cohort::{Cohort, CohortProgress, CohortResult, Manifest, Shard};
 use latent_inversion::lpips::Lpips;
-use latent_inversion::{Decoder, Encoder, Inverter, Method, Tools, WDistribution};
+use latent_inversion::{Decoder, Encoder, Inverter, Method, PivotalTuning, Tools, WDistribution};
 use serde::Serialize;
 
+use super::tuned::Tuning;
 use super::{interrupts, open_network};
 use crate::failure::Failure;
 use crate::{gan, report, value};
@@ -36,12 +37,16 @@ pub(crate) struct Invert {
     /// How latents are found
     #[arg(long, value_enum, default_value_t = MethodArg::Default)]
     method: MethodArg,
-    /// Encoder of the network, from survlatent train-encoder; for the methods default and encoder
+    /// Encoder of the network, from survlatent train-encoder, for the methods default and encoder
+    /// (default: the shipped network's own)
     #[arg(long, value_name = "FILE")]
     encoder: Option<PathBuf>,
-    /// Steps of optimisation in all (default: 80, projector 1000, hybrid 300)
+    /// Steps of optimisation in all (default: 80, projector 1000, hybrid and pti 300)
     #[arg(long, value_name = "N", value_parser = value::count::<1>)]
     steps: Option<usize>,
+    /// Steps of tuning, for the method pti
+    #[arg(long, value_name = "N", default_value_t = 350, value_parser = value::count::<1>)]
+    tuning_steps: usize,
     /// Photos computed at once; results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value::count::<1>)]
     batch: usize,
@@ -65,6 +70,10 @@ Methods:
   projector  StyleGAN2's projector: W from the mean latent, with noise images
   encoder    the encoder's latent alone
   hybrid     W from the mean latent, then W+ tied to it
+  pti        as hybrid (as default with --encoder), then the generator itself is tuned for each photo
+             around its w: OUT/tuned/ID.safetensors, and OUT/tuned.csv with what was reached
+  Where a generator's Z is at most a quarter as wide as W, as that of the shipped one, all but projector
+  seek w in Z: among the generator's own latents.
 
 Files in OUT:
   latents.safetensors: w [N, w_dim] for survival models (cox --features-file), w_plus
@@ -76,9 +85,11 @@ Files in OUT:
   same bits.
 
 JSON:
-  latents, table (files), photos, inverted, trusted, set_aside, earlier (done by an earlier run)
+  latents, table (files), photos, inverted, trusted, set_aside, earlier (done by an earlier run);
+  tuned (file) with the method pti
 
 Examples:
+  survlatent invert --photos faces --out latents
   survlatent invert --photos faces --network faces.safetensors --encoder encoder.safetensors \\
       --out latents
   survlatent invert --photos cohort.csv --network faces.safetensors --method hybrid --out latents \\
@@ -90,6 +101,7 @@ enum MethodArg {
     Projector,
     Encoder,
     Hybrid,
+    Pti,
 }
 
 impl From<MethodArg> for Method {
@@ -98,7 +110,7 @@ impl From<MethodArg> for Method {
             MethodArg::Default => Self::Default,
             MethodArg::Projector => Self::Projector,
             MethodArg::Encoder => Self::Encoder,
-            MethodArg::Hybrid => Self::Hybrid,
+            MethodArg::Hybrid | MethodArg::Pti => Self::Hybrid,
         }
     }
 }
@@ -112,6 +124,8 @@ struct Counts {
     trusted: usize,
     set_aside: usize,
     earlier: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tuned: Option<String>,
 }
 
 impl fmt::Display for Counts {
@@ -127,7 +141,10 @@ impl fmt::Display for Counts {
         if self.earlier > 0 {
             write!(f, " ({} in an earlier run)", self.earlier)?;
         }
-        writeln!(f, "\n{}\n{}", self.latents, self.table)
+        writeln!(f, "\n{}\n{}", self.latents, self.table)?;
+        self.tuned
+            .as_ref()
+            .map_or(Ok(()), |tuned| writeln!(f, "{tuned}"))
     }
 }
 
@@ -136,8 +153,8 @@ const MOMENTS: usize = 10_000;
 
 impl Invert {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let method = Method::from(self.method);
-        if method.needs_encoder() && self.encoder.is_none() {
+        let method = self.method();
+        if method.needs_encoder() && self.encoder.is_none() && self.network.is_some() {
             return Err(Failure::usage(
                 "this method needs --encoder FILE (make one with survlatent train-encoder), or take \
                  --method hybrid",
@@ -152,7 +169,7 @@ impl Invert {
         if let Some(steps) = self.steps {
             inverter = inverter.with_steps(steps);
         }
-        let cohort = Cohort {
+        let mut cohort = Cohort {
             inverter,
             batch: self.batch,
             shard: self.shard,
@@ -165,8 +182,9 @@ impl Invert {
             )));
         }
         let device = Device::default();
-        let (name, decoder) =
+        let (name, config, decoder) =
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
+        cohort.inverter = cohort.inverter.suited_to(&decoder);
         let encoder = self.encoder(&device)?;
         if let Some(encoder) = encoder.as_ref().filter(|e| !e.belongs_to(&decoder)) {
             report::note(&format!(
@@ -190,15 +208,43 @@ impl Invert {
             distribution: &distribution,
             encoder: encoder.as_ref(),
         };
-        self.cohort(&cohort, &tools, &manifest)
+        let interrupted = interrupts()?;
+        let result = self.cohort(&cohort, &tools, &manifest, &interrupted)?;
+        let mut counts = counts(&result);
+        if matches!(self.method, MethodArg::Pti) {
+            let tuning = Tuning {
+                settings: PivotalTuning {
+                    steps: self.tuning_steps,
+                    seed: self.seed,
+                    ..PivotalTuning::default()
+                },
+                decoder: &decoder,
+                config: &config,
+                lpips: &lpips,
+                interrupted: &interrupted,
+            };
+            counts.tuned = Some(tuning.run(&result)?.display().to_string());
+        }
+        report::result(self.json.then_some(&counts), &counts)
+    }
+
+    /// Pivotal tuning starts from the encoder where there is one.
+    fn method(&self) -> Method {
+        match self.method {
+            MethodArg::Pti if self.encoder.is_some() || self.network.is_none() => Method::Default,
+            method => method.into(),
+        }
     }
 
     fn encoder(&self, device: &Device) -> Result<Option<Encoder>, Failure> {
-        if !Method::from(self.method).needs_encoder() {
+        if !self.method().needs_encoder() {
             return Ok(None);
         }
-        let path = self.encoder.as_ref();
-        Ok(path.map(|p| Encoder::open(p, device)).transpose()?)
+        let encoder = match &self.encoder {
+            Some(path) => Encoder::open(path, device),
+            None => Encoder::from_bytes(survlatent::assets::FACES_64_ENCODER, device),
+        };
+        Ok(Some(encoder?))
     }
 
     fn cohort(
@@ -206,8 +252,8 @@ impl Invert {
         cohort: &Cohort,
         tools: &Tools<'_>,
         manifest: &Manifest,
-    ) -> Result<(), Failure> {
-        let interrupted = interrupts()?;
+        interrupted: &AtomicBool,
+    ) -> Result<CohortResult, Failure> {
         let photos = self.shard.range(manifest.entries().len()).len();
         let bar = gan::progress(photos, "photos");
         let mut first = true;
@@ -233,14 +279,12 @@ impl Invert {
             },
         );
         bar.finish_and_clear();
-        let Some(result) = result? else {
-            return Err(Failure::run(format!(
+        result?.ok_or_else(|| {
+            Failure::run(format!(
                 "interrupted; the same command with --resume goes on, what is done is in {}",
                 self.out.display()
-            )));
-        };
-        let counts = counts(&result);
-        report::result(self.json.then_some(&counts), &counts)
+            ))
+        })
     }
 }
 
@@ -253,5 +297,6 @@ fn counts(result: &CohortResult) -> Counts {
         trusted: result.trusted(),
         set_aside: result.status.len() - result.inverted(),
         earlier: result.earlier,
+        tuned: None,
     }
 }

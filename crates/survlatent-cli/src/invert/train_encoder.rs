@@ -126,7 +126,7 @@ const HELD_OUT: usize = 256;
 impl TrainEncoder {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let device = Device::default();
-        let (generator, decoder) =
+        let (generator, _, decoder) =
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
         let state = self.out.join("state.safetensors");
         let mut trainer = if self.resume {

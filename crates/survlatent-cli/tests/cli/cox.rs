@@ -88,6 +88,14 @@ fn every_number_of_the_contract() {
             format!("{synth} --time time --event status --features x1,x2 --weights w --robust"),
         ),
     ];
+    cases.push((
+        "frequencies".into(),
+        format!("{synth} --time time --event status --features x1,x2 --frequencies iw --robust"),
+    ));
+    cases.push((
+        "formula".into(),
+        format!("{} --time time --event status --formula rcs(age,4)+factor(sex)*log(ph_karno)+strata(ph_ecog)+cluster(inst)", data("lung")),
+    ));
     for ties in ["efron", "breslow"] {
         cases.push((
             format!("everything_{ties}"),

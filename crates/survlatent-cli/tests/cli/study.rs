@@ -145,7 +145,10 @@ fn without_network(folder: &Path, line: &str) -> Option<std::process::Output> {
         .args(["-rn", "true"])
         .output();
     if !may.is_ok_and(|o| o.status.success()) {
-        eprintln!("skipped: no network namespace may be made here");
+        #[allow(clippy::print_stderr, reason = "what was not tested is said")]
+        {
+            eprintln!("skipped: no network namespace may be made here");
+        }
         return None;
     }
     let output = std::process::Command::new("unshare")
@@ -204,15 +207,12 @@ fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
     }
     child.kill().expect("it is killed");
     child.wait().expect("it has ended");
-    let again = match without_network(folder.path(), &line("killed")) {
-        Some(output) => (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        ),
-        None => {
-            let again = crate::support::run_in(folder.path(), &line("killed"));
-            (again.code, again.stderr)
-        }
+    let again = if let Some(output) = without_network(folder.path(), &line("killed")) {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    } else {
+        let again = crate::support::run_in(folder.path(), &line("killed"));
+        (again.code, again.stderr)
     };
     assert_eq!(again.0, Some(0), "{}", again.1);
     assert_eq!(text(folder.path(), "killed/report.json"), report);

@@ -5,6 +5,7 @@
 //! | `.npy` | `\x93NUMPY` | one array, either byte order, C or Fortran order |
 //! | `.npz` | `PK` | the array asked for, or the only one |
 //! | `.safetensors` | a JSON header after 8 bytes | the tensor asked for, `w`, or the only one; `ids` of its metadata |
+//! | Parquet, Arrow | `PAR1`, `ARROW1` (feature `parquet`) | all columns but `id` |
 //! | `.csv` | anything else that is text | all columns but `id` |
 //!
 //! Element types: f16, bf16 and f32 stay f32 in memory (exactly), integers up to 16 bits become

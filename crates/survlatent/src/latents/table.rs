@@ -1,20 +1,25 @@
-//! Latents in a CSV table: numeric columns, and identifiers in the column `id`.
+//! Latents in a table: numeric columns, and identifiers in the column `id`.
 
 use super::{Latents, Values};
 use crate::error::{Error, Result};
-use crate::table::Table;
+use crate::table::{ARROW, PARQUET, Table};
 
 /// Name of the column of identifiers.
 const ID: &str = "id";
 
 pub(super) fn read(bytes: &[u8]) -> Result<Latents> {
-    if bytes.contains(&0) {
+    let columnar = bytes.starts_with(PARQUET) || bytes.starts_with(ARROW);
+    if bytes.contains(&0) && !columnar {
         return Err(Error::Format {
             format: "npy, npz, safetensors or CSV",
             reason: "its first bytes are none of these formats'".into(),
         });
     }
-    let table = Table::from_csv(bytes)?;
+    let table = if columnar {
+        Table::from_bytes(bytes)?
+    } else {
+        Table::from_csv(bytes)?
+    };
     let (n, mut ids) = (table.n(), None);
     let (mut names, mut columns, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for column in table.columns() {

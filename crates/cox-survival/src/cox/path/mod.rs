@@ -34,6 +34,7 @@ use self::solver::{Solved, Solver};
 use super::likelihood::Likelihood;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
+use crate::format_version::FormatVersion;
 use crate::surv::Surv;
 
 impl CoxPath {
@@ -165,6 +166,7 @@ impl CoxPath {
     ) -> PathFit {
         let null = likelihood.sums(&problem.offset);
         PathFit {
+            version: FormatVersion,
             names: x.names(),
             n: surv.n(),
             n_events: surv.n_events(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::covariates::Covariates;
 use crate::cox::Ties;
 use crate::error::{Error, Result, check_length};
+use crate::format_version::FormatVersion;
 
 /// Nonzero coefficients of one lambda, in original units.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,7 @@ impl SparseColumn {
 /// A fitted elastic-net path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathFit {
+    pub(super) version: FormatVersion,
     pub(super) names: Vec<String>,
     pub(super) n: usize,
     pub(super) n_events: usize,

@@ -57,6 +57,6 @@ pub enum PhotoMethod {
     Encoder,
     /// W from the mean latent, then W+ tied to it.
     Hybrid,
-    /// StyleGAN2's projector: W from the mean latent, with noise images.
+    /// The published projector of `StyleGAN2`: W from the mean latent, with noise images.
     Projector,
 }

@@ -1,5 +1,6 @@
 //! Photos on their way to latents.
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ fn study(folder: &Path) -> StudyFile {
     for (k, name) in ["s01_01", "s02_01", "s01_02", "s02_02"].iter().enumerate() {
         let from = golden(&format!("examples/data/orl/{name}.png"));
         std::fs::copy(from, photos.join(format!("{name}.png"))).unwrap();
-        table.push_str(&format!("{name}.png,{},1\n", k + 1));
+        let _ = writeln!(table, "{name}.png,{},1", k + 1);
     }
     let wall = latent_inversion::Photo::from_rgb(96, 96, vec![200; 96 * 96 * 3]).unwrap();
     wall.save_png(photos.join("wall.png")).unwrap();
@@ -33,9 +34,10 @@ fn study(folder: &Path) -> StudyFile {
     table.push_str("wall,7,0\nbroken,8,0\nnobody,9,1\n");
     std::fs::write(folder.join("table.csv"), table).unwrap();
     let text = format!(
-        "[data]\ntable = {:?}\nphotos = {photos:?}\n[photos]\nnetwork = {:?}\nsteps = 2\n",
-        folder.join("table.csv"),
-        golden("tests/golden/stylegan2/official_uncond32.pkl")
+        "[data]\ntable = '{}'\nphotos = '{}'\n[photos]\nnetwork = '{}'\nsteps = 2\n",
+        folder.join("table.csv").display(),
+        photos.display(),
+        golden("tests/golden/stylegan2/official_uncond32.pkl").display()
     );
     StudyFile::parse(&text, &[]).unwrap()
 }

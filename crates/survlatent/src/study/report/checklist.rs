@@ -14,6 +14,7 @@ pub(super) struct Item {
 }
 
 /// The items in order.
+#[expect(clippy::too_many_lines, reason = "a list, item by item")]
 pub(super) fn items(report: &StudyReport) -> Vec<Item> {
     let v = &report.validation;
     let c = &report.cohort;
