@@ -113,12 +113,13 @@ impl Inverter {
         }
     }
 
-    /// As it suits a generator: where Z is at most a quarter as wide as W, w is sought in Z and so
+    /// As it suits a generator of these widths: where Z is at most a quarter as wide as W, w is sought in Z and so
     /// among the generator's own latents, which a picture then tells apart. The published projector
     /// stays as it is.
-    pub fn suited_to(mut self, decoder: &dyn Decoder) -> Self {
-        if self.method != Method::Projector && 4 * decoder.z_dim() <= decoder.w_dim() {
+    pub fn suited_to(mut self, z_dim: usize, w_dim: usize) -> Self {
+        if self.method != Method::Projector && 4 * z_dim <= w_dim {
             self.in_w.space = Space::Z;
+            self.in_w.learning_rate = 0.1;
         }
         self
     }

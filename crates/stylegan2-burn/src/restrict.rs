@@ -118,7 +118,9 @@ fn orthonormal(random: &mut RandomState, rows: usize, columns: usize) -> Vec<f32
                 v.iter_mut().zip(u).for_each(|(v, u)| *v -= along * u);
             }
             let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-            v.iter_mut().for_each(|v| *v /= norm);
+            for v in &mut v {
+                *v /= norm;
+            }
         }
         basis.push(v);
     }

@@ -1,21 +1,22 @@
 //! PNG files that say what they show.
 
-#[cfg(feature = "photos")]
 use image::{ExtendedColorType, ImageEncoder};
-#[cfg(feature = "photos")]
-use stylegan2_burn::image::Pixels;
 
-#[cfg(feature = "photos")]
 use crate::error::{Error, Result};
 
-/// A picture of 1 to 4 channels as PNG, with a line of text in its metadata, as its description.
-#[cfg(feature = "photos")]
-pub(crate) fn encode(picture: &Pixels, text: &str) -> Result<Vec<u8>> {
+/// A picture of 1 to 4 interleaved channels as PNG, with a line of text in its metadata, as its
+/// description.
+pub(crate) fn encode(
+    data: &[u8],
+    [width, height]: [usize; 2],
+    channels: usize,
+    text: &str,
+) -> Result<Vec<u8>> {
     let fault = |reason: String| Error::Format {
         format: "PNG",
         reason,
     };
-    let color = match picture.channels {
+    let color = match channels {
         1 => ExtendedColorType::L8,
         2 => ExtendedColorType::La8,
         3 => ExtendedColorType::Rgb8,
@@ -24,18 +25,13 @@ pub(crate) fn encode(picture: &Pixels, text: &str) -> Result<Vec<u8>> {
     let side = |n: usize| u32::try_from(n).map_err(|_| fault(format!("{n} pixels a side")));
     let mut bytes = Vec::new();
     image::codecs::png::PngEncoder::new(&mut bytes)
-        .write_image(
-            &picture.data,
-            side(picture.width)?,
-            side(picture.height)?,
-            color,
-        )
+        .write_image(data, side(width)?, side(height)?, color)
         .map_err(|error| fault(error.to_string()))?;
     Ok(described(bytes, text))
 }
 
 /// A PNG file with a line of text in its metadata, as its description.
-pub(crate) fn described(mut png: Vec<u8>, text: &str) -> Vec<u8> {
+fn described(mut png: Vec<u8>, text: &str) -> Vec<u8> {
     // The signature and the header chunk, which comes first.
     const HEAD: usize = 8 + 25;
     let rest = png.split_off(HEAD);

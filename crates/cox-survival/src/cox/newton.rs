@@ -70,6 +70,13 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// The size of information to be expected of a column of unit spread: of the order of the events
+    /// where coefficients and offsets are 0; elsewhere it may be small and still true.
+    fn usual_information(&self, events: f64) -> f64 {
+        let at_zero = self.offset.is_empty() && self.start.iter().all(|b| b.abs() <= 0.0);
+        if at_zero { events } else { 0.0 }
+    }
+
     /// The linear predictor by position.
     pub(crate) fn predictor_of(&self, design: &Design, beta: &[f64]) -> Vec<f64> {
         let mut eta = vec![0.0; design.n];
@@ -130,14 +137,10 @@ pub(crate) fn maximise<L: Objective>(
     // The objective: without a penalty the log-likelihood itself.
     let mut height = loglik0 - terms.penalty(&beta);
     let mut current = terms.reduced(likelihood.information(design), &beta);
-    // At coefficients and offsets 0 the information of a column of unit spread is of the order of the
-    // events; elsewhere it may be small and still true.
-    let at_zero = terms.offset.is_empty() && terms.start.iter().all(|b| b.abs() <= 0.0);
-    let usual = if at_zero { likelihood.events() } else { 0.0 };
+    let usual = terms.usual_information(likelihood.events());
     check_information(&current.matrix, usual, x, &terms.free)?;
-    let start: Vec<f64> = (0..terms.free.len())
-        .map(|j| current.matrix[(j, j)])
-        .collect();
+    let diagonal = |j| current.matrix[(j, j)];
+    let start: Vec<f64> = (0..terms.free.len()).map(diagonal).collect();
     let mut score_test = 0.0;
     let mut iterations = 0;
     let mut last_decrement = f64::INFINITY;

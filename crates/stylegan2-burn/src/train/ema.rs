@@ -77,8 +77,11 @@ mod tests {
             .zip(&pb)
             .map(|(a, b)| 0.75 * a + 0.25 * b)
             .collect();
-        for (got, e) in numbers(&mean, &parameter).iter().zip(&expected) {
-            assert!((got - e).abs() < 1e-5 * e.abs().max(1.0));
+        let mean_of = numbers(&mean, &parameter);
+        for (k, (got, e)) in mean_of.iter().zip(&expected).enumerate() {
+            // Weights of the mapping network are of the order of 100 and may cancel.
+            let size = pa[k].abs() + pb[k].abs() + 1.0;
+            assert!((got - e).abs() < 1e-6 * size, "{got} {e}");
         }
         assert_ne!(numbers(&a, &buffer), numbers(&b, &buffer));
         assert_eq!(numbers(&mean, &buffer), numbers(&b, &buffer));

@@ -184,7 +184,7 @@ impl Invert {
         let device = Device::default();
         let (name, config, decoder) =
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
-        cohort.inverter = cohort.inverter.suited_to(&decoder);
+        cohort.inverter = cohort.inverter.suited_to(decoder.z_dim(), decoder.w_dim());
         let encoder = self.encoder(&device)?;
         if let Some(encoder) = encoder.as_ref().filter(|e| !e.belongs_to(&decoder)) {
             report::note(&format!(

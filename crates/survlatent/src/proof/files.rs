@@ -1,8 +1,7 @@
 //! Pictures as PNG and GIF files that say what they show.
 
 use image::codecs::gif::{GifEncoder, Repeat};
-use image::codecs::png::PngEncoder;
-use image::{Delay, ExtendedColorType, Frame, ImageEncoder, RgbaImage};
+use image::{Delay, Frame, RgbaImage};
 
 use super::picture::{DESCRIPTION, Picture};
 use crate::error::{Error, Result};
@@ -21,12 +20,7 @@ impl Picture {
     /// # Errors
     /// As [`png`](Self::png).
     pub fn png_about(&self, text: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let (width, height) = (side(self.width())?, side(self.height())?);
-        PngEncoder::new(&mut bytes)
-            .write_image(self.rgb(), width, height, ExtendedColorType::Rgb8)
-            .map_err(|e| fault("PNG", &e))?;
-        Ok(crate::png::described(bytes, text))
+        crate::png::encode(self.rgb(), [self.width(), self.height()], 3, text)
     }
 
     /// An animated GIF of pictures of one size that repeats for ever, `hundredths` of a second each,
@@ -46,7 +40,7 @@ impl Picture {
             let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
             encoder
                 .set_repeat(Repeat::Infinite)
-                .map_err(|e| fault("GIF", &e))?;
+                .map_err(|e| fault(&e))?;
             for p in pictures {
                 let rgba = p
                     .rgb()
@@ -60,7 +54,7 @@ impl Picture {
                 })?;
                 let delay = Delay::from_numer_denom_ms(hundredths * 10, 1);
                 let frame = Frame::from_parts(image, 0, 0, delay);
-                encoder.encode_frame(frame).map_err(|e| fault("GIF", &e))?;
+                encoder.encode_frame(frame).map_err(|e| fault(&e))?;
             }
         }
         Ok(commented(bytes))
@@ -73,14 +67,14 @@ fn side(n: usize) -> Result<u32> {
     })
 }
 
-fn fault(format: &'static str, error: &dyn std::fmt::Display) -> Error {
+fn fault(error: &dyn std::fmt::Display) -> Error {
     Error::Format {
-        format,
+        format: "GIF",
         reason: error.to_string(),
     }
 }
 
-/// A GIF with a comment (GIF89a, section 24) after its screen descriptor and colour table.
+/// A GIF with a comment (`GIF89a`, section 24) after its screen descriptor and colour table.
 fn commented(mut gif: Vec<u8>) -> Vec<u8> {
     const DESCRIPTOR_END: usize = 13;
     let flags = gif.get(10).copied().unwrap_or(0);
@@ -101,12 +95,8 @@ fn commented(mut gif: Vec<u8>) -> Vec<u8> {
 mod tests {
     use image::AnimationDecoder;
 
+    use super::super::picture::tests::ramp;
     use super::*;
-
-    fn ramp() -> Picture {
-        let rgb = (0..3 * 64 * 64).map(|k| (k / 3 % 64 * 4) as u8).collect();
-        Picture::from_rgb(64, 64, rgb).unwrap()
-    }
 
     #[test]
     fn a_file_says_what_it_shows() {

@@ -73,7 +73,12 @@ impl PictureLawSettings {
     /// [`Error::Study`] for settings out of range; what the generator refuses.
     pub fn fit(&self, net: &dyn Portraits) -> Result<PictureLaw> {
         let p = 3 * self.side * self.side;
-        if self.side == 0 || self.draws < 2 * p || self.cohorts == 0 || !(self.noise > 0.0) {
+        if self.side == 0
+            || self.draws < 2 * p
+            || self.cohorts == 0
+            || self.noise.is_nan()
+            || self.noise <= 0.0
+        {
             let reason = format!(
                 "{} draws, {} cohorts and noise {} do not tell thumbnails of side {}: at least {} \
                  draws",
@@ -275,7 +280,9 @@ pub(super) fn orthonormal(vectors: &mut [Vec<f64>]) {
         } else {
             0.0
         };
-        v.iter_mut().for_each(|v| *v *= scale);
+        for value in &mut *v {
+            *value *= scale;
+        }
     }
 }
 
@@ -321,6 +328,7 @@ mod tests {
         assert!(law.novelty(&own, threshold, 5).unwrap().variance.is_empty());
         let mut marked = Thumbnails::new(4);
         for i in 0..100 {
+            #[allow(clippy::cast_sign_loss)]
             let mut rgb: Vec<u8> = own
                 .row(i)
                 .iter()

@@ -197,11 +197,13 @@ impl Picture {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn ramp() -> Picture {
-        let rgb = (0..3 * 64 * 64).map(|k| (k / 3 % 64 * 4) as u8).collect();
+    pub(crate) fn ramp() -> Picture {
+        let rgb = (0..3 * 64 * 64_u32)
+            .map(|k| (k / 3 % 64 * 4) as u8)
+            .collect();
         Picture::from_rgb(64, 64, rgb).unwrap()
     }
 

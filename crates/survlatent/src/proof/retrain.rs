@@ -147,9 +147,10 @@ mod tests {
         for in_face in [true, false] {
             let found = RegionModels::fit(&study, &data, &pictures(in_face), &|| Ok(())).unwrap();
             let c = |part: Option<Interval>| part.unwrap().estimate;
-            let (told, mute) = match in_face {
-                true => (c(found.face), c(found.background)),
-                false => (c(found.background), c(found.face)),
+            let (told, mute) = if in_face {
+                (c(found.face), c(found.background))
+            } else {
+                (c(found.background), c(found.face))
             };
             assert!(told > 0.7 && (0.4..0.6).contains(&mute), "{found:?}");
             assert!(c(found.whole) > 0.7);

@@ -2,6 +2,8 @@
 
 mod censoring;
 mod law;
+#[cfg(feature = "gan")]
+mod mapped;
 mod oracle;
 #[cfg(feature = "photos")]
 mod portraits;
@@ -10,6 +12,8 @@ mod truth;
 use serde::{Deserialize, Serialize};
 
 pub use law::{Along, Draws, NormalLaw, normals};
+#[cfg(feature = "gan")]
+pub(crate) use mapped::mapped;
 pub use oracle::{concordance_of_log_risk_sd, log_risk_sd_of_concordance};
 #[cfg(feature = "photos")]
 pub use portraits::{Portraits, SYNTHETIC};

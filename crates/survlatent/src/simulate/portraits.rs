@@ -2,19 +2,18 @@
 
 use std::path::Path;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use latent_inversion::{Decoder, StyleGan2, broadcast};
 use stylegan2_burn::image::{Pixels, Rounding, to_pixels};
 
-use super::{Draws, SimulatedCohort, normals};
-use crate::error::{Error, Result};
+use super::mapped::mapped;
+use super::{Draws, SimulatedCohort};
+use crate::error::Result;
 use crate::output::OutputFile;
 
 /// What the metadata of generated portraits say.
 pub const SYNTHETIC: &str = "Synthetic portrait: made by a generative network, shows nobody";
 
-/// Latents mapped at once.
-const CHUNK: u64 = 1000;
 /// Portraits drawn at once.
 const BATCH: usize = 16;
 
@@ -35,7 +34,7 @@ impl<'a> Portraits<'a> {
     /// shortcut painted in where it is worn; `step` hears of every one of them.
     ///
     /// # Errors
-    /// [`Error::Io`], and what `step` returns.
+    /// [`Error::Io`](crate::Error::Io), and what `step` returns.
     pub fn write(
         &self,
         cohort: &SimulatedCohort,
@@ -49,7 +48,12 @@ impl<'a> Portraits<'a> {
                     paint_cap(&mut picture);
                 }
                 let id = cohort.latents.ids().map_or("", |ids| &ids[row]);
-                let png = crate::png::encode(&picture, SYNTHETIC)?;
+                let png = crate::png::encode(
+                    &picture.data,
+                    [picture.width, picture.height],
+                    picture.channels,
+                    SYNTHETIC,
+                )?;
                 OutputFile::create(folder.join(format!("{id}.png")))?.write(&png)?;
                 step()?;
             }
@@ -76,25 +80,10 @@ impl Draws for Portraits<'_> {
     }
 
     fn draws(&self, first: u64, count: usize) -> Result<Vec<f32>> {
-        let (width, end) = (self.generator.z_dim(), first + count as u64);
-        let mut out = Vec::with_capacity(count * self.dim());
-        for start in (first..end).step_by(CHUNK as usize) {
-            let some = start..(start + CHUNK).min(end);
-            let rows = (some.end - some.start) as usize;
-            let z: Vec<f32> = some
-                .flat_map(|k| normals(self.seed, k, width))
-                .map(|v| v as f32)
-                .collect();
-            let data = TensorData::new(z, [rows, width]);
-            let w = self
-                .generator
-                .map(Tensor::from_data(data, &self.generator.device()));
-            let w: std::result::Result<Vec<f32>, _> = w.into_data_dtype(DType::F32).try_into_vec();
-            out.extend(w.map_err(|_| Error::Study {
-                reason: "the mapping network gave no numbers".into(),
-            })?);
-        }
-        Ok(out)
+        let device = self.generator.device();
+        let map = |z| self.generator.map(z);
+        let range = [first, count as u64];
+        mapped(&map, &device, self.generator.z_dim(), self.seed, range)
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::read::sha256;
 use super::super::results::Input;
 use super::super::stages::{Run, key};
 use super::PhotoSettings;
-use crate::assets::FACES_64;
+use crate::assets::{FACES_64, FACES_64_ENCODER};
 use crate::error::{Error, Result};
 
 /// A generator that is opened when a stage needs it.
@@ -23,6 +23,8 @@ pub(super) struct Network {
     pub(super) sha256: String,
     /// Side of its pictures.
     pub(super) side: usize,
+    /// Of Z and of W.
+    pub(super) widths: [usize; 2],
 }
 
 impl Network {
@@ -41,13 +43,15 @@ impl Network {
         let which = which.ok_or_else(|| Error::Study {
             reason: format!("{name}: holds no generator"),
         })?;
-        let side = file.generator_config(&which).map_err(fault)?.resolution;
+        let config = file.generator_config(&which).map_err(fault)?;
+        let (side, widths) = (config.resolution, [config.z_dim, config.w_dim]);
         Ok(Self {
             file,
             which,
             name,
             sha256,
             side,
+            widths,
         })
     }
 
@@ -67,14 +71,15 @@ impl Network {
 
 /// An encoder by its bytes.
 pub(super) struct EncoderFile {
-    path: std::path::PathBuf,
+    /// None for the one that ships.
+    path: Option<std::path::PathBuf>,
     pub(super) input: Input,
 }
 
 impl EncoderFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
         Ok(Self {
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             input: Input {
                 role: "encoder".into(),
                 name: file_name(path),
@@ -83,8 +88,24 @@ impl EncoderFile {
         })
     }
 
+    /// The shipped network's.
+    pub(super) fn shipped() -> Self {
+        Self {
+            path: None,
+            input: Input {
+                role: "encoder".into(),
+                name: "the shipped network's".into(),
+                sha256: sha256(FACES_64_ENCODER),
+            },
+        }
+    }
+
     pub(super) fn encoder(&self) -> Result<Encoder> {
-        Ok(Encoder::open(&self.path, &Device::default())?)
+        let device = Device::default();
+        Ok(match &self.path {
+            Some(path) => Encoder::open(path, &device)?,
+            None => Encoder::from_bytes(FACES_64_ENCODER, &device)?,
+        })
     }
 }
 

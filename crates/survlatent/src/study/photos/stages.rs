@@ -34,19 +34,7 @@ pub(in super::super) fn latents(
         None => None,
     };
     let source = file.data.photos.clone().unwrap_or_default();
-    let ids = read::table_ids(file)?;
-    let mut photos: Vec<(String, PathBuf)> = super::photos(&source)?.into_iter().collect();
-    photos.retain(|(id, _)| ids.contains(id));
-    if photos.is_empty() {
-        return Err(Error::Study {
-            reason: format!(
-                "{}: no photo has the id of a row in the table (column `{}`; a photo's id is its \
-                 name without the ending)",
-                source.display(),
-                file.columns.id
-            ),
-        });
-    }
+    let photos = of_rows(file, &source)?;
     let mut inputs = vec![digest(&source, &photos)?, network.input()];
 
     let faces = if settings.align && simulated.is_none() {
@@ -88,10 +76,13 @@ pub(in super::super) fn latents(
         None if settings.train_encoder > 0.0 => {
             Some(network::train(&run, &settings, &network, seed)?)
         }
+        None if settings.network.is_none() => Some(EncoderFile::shipped()),
         None => None,
     };
     inputs.extend(encoder.as_ref().map(|e| e.input.clone()));
     let inverter = invert::inverter(&settings, encoder.is_some(), seed)?;
+    let [z_dim, w_dim] = network.widths;
+    let inverter = inverter.suited_to(z_dim, w_dim);
     let inverted = key(&(&inputs, settings.align, settings.largest, &inverter))?;
     inputs.push(Input {
         role: "latents (by what they depend on)".into(),
@@ -128,6 +119,24 @@ pub(in super::super) fn latents(
         figures,
         notes,
     }))
+}
+
+/// The photos whose ids are those of rows.
+fn of_rows(file: &StudyFile, source: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let ids = read::table_ids(file)?;
+    let mut photos: Vec<(String, PathBuf)> = super::photos(source)?.into_iter().collect();
+    photos.retain(|(id, _)| ids.contains(id));
+    if photos.is_empty() {
+        return Err(Error::Study {
+            reason: format!(
+                "{}: no photo has the id of a row in the table (column `{}`; a photo's id is its \
+                 name without the ending)",
+                source.display(),
+                file.columns.id
+            ),
+        });
+    }
+    Ok(photos)
 }
 
 /// Simulates the cohort and draws its portraits; gives the file of the known latents.

@@ -54,10 +54,9 @@ pub(super) struct Evidence {
 impl Shown {
     /// An image element with the picture in it.
     pub(super) fn html(&self) -> String {
-        let kind = if self.file.ends_with(".gif") {
-            "gif"
-        } else {
-            "png"
+        let kind = match self.file.rsplit_once('.') {
+            Some((_, "gif")) => "gif",
+            _ => "png",
         };
         format!(
             "<img src=\"data:image/{kind};base64,{}\" alt=\"{}\">",
