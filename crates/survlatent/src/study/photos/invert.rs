@@ -16,9 +16,6 @@ use super::network::{EncoderFile, Network};
 use super::{PhotoMethod, PhotoSettings};
 use crate::error::{Error, Result};
 
-/// Samples behind the moments of W.
-const MOMENTS: usize = 10_000;
-
 /// What became of all faces.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Found {
@@ -87,7 +84,7 @@ pub(super) fn invert(
             });
         }
         let encoder: Option<Encoder> = encoder.map(EncoderFile::encoder).transpose()?;
-        let distribution = WDistribution::estimate(&decoder, MOMENTS, 0)?;
+        let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
         let tools = Tools {
             decoder: &decoder as &dyn Decoder,
             lpips: &lpips,
