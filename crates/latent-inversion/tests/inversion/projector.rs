@@ -109,7 +109,7 @@ fn worst(found: &[f32], expected: &[f32]) -> f32 {
 /// recorded run is 8e-3 beside the same run in double precision, and runs of the reference with other
 /// threads or convolutions are 3e-3 to 8e-3 beside the recorded one (README of the golden folder). Ours was
 /// 6.1e-3 beside double precision and 3.4e-3 beside the recorded one when this was written; the largest
-/// distance from double precision seen was PyTorch's, 1.1e-2.
+/// distance from double precision seen was `PyTorch`'s, 1.1e-2.
 #[test]
 fn the_published_run_is_reproduced() {
     let bytes = golden("projector/uncond32.safetensors");
