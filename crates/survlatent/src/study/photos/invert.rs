@@ -18,9 +18,6 @@ use super::network::{EncoderFile, Network};
 use super::{PhotoMethod, PhotoSettings};
 use crate::error::{Error, Result};
 
-/// Samples behind the moments of W.
-const MOMENTS: usize = 10_000;
-
 /// What became of all faces.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Found {
@@ -86,7 +83,7 @@ impl Loaded {
             });
         }
         let encoder = encoder.map(EncoderFile::encoder).transpose()?;
-        let distribution = WDistribution::estimate(&decoder, MOMENTS, 0)?;
+        let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
         Ok(Self {
             decoder,
             lpips,
