@@ -376,7 +376,9 @@ fn costs(residuals: &[Tensor<2>]) -> Result<Vec<f64>> {
 fn unit(mut z: Vec<f64>) -> Vec<f64> {
     let square = z.iter().map(|v| v * v).sum::<f64>() / z.len() as f64;
     let scale = square.sqrt().max(f64::MIN_POSITIVE);
-    z.iter_mut().for_each(|v| *v /= scale);
+    for v in &mut z {
+        *v /= scale;
+    }
     z
 }
 
