@@ -16,4 +16,5 @@ mod networks;
 mod path;
 mod study;
 mod support;
+mod tools;
 mod train;

@@ -122,11 +122,17 @@ steps = 12
 batch = 4
 [columns]
 patient = "patient"
+clinical = ["age"]
 age = "age"
 sex = "sex"
 [models]
-use = ["age_sex", "face_w"]
+use = ["age_sex", "clinical", "face_w"]
 n_lambda = 5
+networks = ["vgg16"]
+[models.training]
+epochs = 2
+patience = 1
+side = 16
 [validation]
 outer_folds = 3
 inner_folds = 3
@@ -137,27 +143,8 @@ permutations = 0
 [proof]
 replicates = 2
 draws = 1600
+occlusion = 3
 "#;
-
-/// Runs the program with no network but the loopback, where the system lets us.
-fn without_network(folder: &Path, line: &str) -> Option<std::process::Output> {
-    let may = std::process::Command::new("unshare")
-        .args(["-rn", "true"])
-        .output();
-    if !may.is_ok_and(|o| o.status.success()) {
-        #[allow(clippy::print_stderr, reason = "what was not tested is said")]
-        {
-            eprintln!("skipped: no network namespace may be made here");
-        }
-        return None;
-    }
-    let output = std::process::Command::new("unshare")
-        .args(["-rn", env!("CARGO_BIN_EXE_survlatent")])
-        .args(line.split_whitespace())
-        .current_dir(folder)
-        .output();
-    Some(output.expect("unshare starts"))
-}
 
 #[test]
 fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
@@ -172,11 +159,31 @@ fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
     assert_eq!(value["inversion"]["inverted"], 40);
     assert!(value["inversion"]["correlation_with_truth"].is_number());
     assert_eq!(value["inversion"]["method"], "hybrid");
-    assert!(value["models"][1]["harrell"]["estimate"].is_number());
+    let names: Vec<&str> = value["models"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|m| m["name"].as_str())
+        .collect();
+    let all = ["age_sex", "clinical", "face_w", "vgg16", "vgg16_fusion"];
+    assert_eq!(names, all);
+    for model in 0..all.len() {
+        let own = &value["models"][model];
+        assert!(own["harrell"]["estimate"].is_number(), "{own}");
+    }
+    assert_eq!(value["increment"][0]["with_face"], "vgg16_fusion");
+    let edits = value["occlusion"].as_array().map_or(0, Vec::len);
+    // A face model without any latent reads nothing that could be covered.
+    assert!(
+        edits == 8 || value["models"][2]["harrell"]["estimate"] == 0.5,
+        "{edits}"
+    );
     assert!(value["shortcut"]["alarm"].is_boolean());
     assert!(value["region_models"]["face"]["estimate"].is_number());
     let page = text(folder.path(), "whole/index.html");
     assert!(page.contains("LPIPS") && page.contains("Everything but the face"));
+    assert!(page.contains("Not to be used for"));
+    crate::tools::fits(&page);
     // Where a direction was found, it is shown.
     let shown = value["direction"].is_object();
     assert_eq!(value["saliency"]["face_share"].is_number(), shown);
@@ -207,7 +214,8 @@ fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
     }
     child.kill().expect("it is killed");
     child.wait().expect("it has ended");
-    let again = if let Some(output) = without_network(folder.path(), &line("killed")) {
+    let alone = crate::tools::without_network(folder.path(), &line("killed"));
+    let again = if let Some(output) = alone {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), said)
     } else {

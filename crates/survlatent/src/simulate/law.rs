@@ -110,7 +110,7 @@ impl Purpose {
     }
 }
 
-fn rng(seed: u64, counter: u64) -> ChaCha8Rng {
+pub(crate) fn rng(seed: u64, counter: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(counter);
     rng

@@ -140,6 +140,9 @@ pub struct ProofSettings {
     /// Pictures the generator draws for the test for shortcuts, and as many again to know chance; at
     /// least 1,536, or 0 for no test.
     pub draws: usize,
+    /// Photos, one per patient, of which parts are covered or swapped and that are inverted again, eight
+    /// times each; at least 2, or 0 for none.
+    pub occlusion: usize,
 }
 
 impl Default for ProofSettings {
@@ -147,7 +150,24 @@ impl Default for ProofSettings {
         Self {
             replicates: 20,
             draws: 4000,
+            occlusion: 40,
         }
+    }
+}
+
+impl ProofSettings {
+    /// Refuses values out of their range.
+    ///
+    /// # Errors
+    /// [`Error::Study`] with the key.
+    pub fn validate(&self) -> Result<()> {
+        if self.occlusion == 1 {
+            return Err(Error::Study {
+                reason: "proof.occlusion must be 0 or at least 2: parts are swapped between photos"
+                    .into(),
+            });
+        }
+        Ok(())
     }
 }
 

@@ -90,13 +90,21 @@ impl<'a> Training<'a> {
                         .map(|level| level.fitted),
                     M::PcaCox => self.components(),
                     M::DeepSurv => self.deep(),
+                    M::Resnet18 | M::Resnet18Fusion | M::Vgg16 | M::Vgg16Fusion => {
+                        Err(absent("photos"))
+                    }
                 };
                 (kind, fitted)
             })
             .collect()
     }
 
-    fn fitted(&self, mut risk: Vec<f64>, chosen: String, coef: Option<Vec<f64>>) -> Fitted {
+    pub(super) fn fitted(
+        &self,
+        mut risk: Vec<f64>,
+        chosen: String,
+        coef: Option<Vec<f64>>,
+    ) -> Fitted {
         let mean = self.rows.iter().map(|&i| risk[i]).sum::<f64>() / self.rows.len() as f64;
         for r in &mut risk {
             *r -= mean;
@@ -192,6 +200,44 @@ impl<'a> Training<'a> {
         let all = [&face.fitted.risk[..], &other.fitted.risk[..]];
         let all = Covariates::from_column_slices(&all)?.with_names(["face", "clinical"])?;
         let (coef, risk) = plain_cox(&self.surv, &x, &all)?;
+        let chosen = format!("face x {:.2}, clinical x {:.2}", coef[0], coef[1]);
+        Ok(self.fitted(risk, chosen, None))
+    }
+
+    /// The rows of the first inner fold.
+    #[cfg(all(feature = "photos", feature = "deep"))]
+    pub(super) fn first_inner_fold(&self) -> Vec<usize> {
+        let held = self.inner.held_out(0);
+        held.into_iter().map(|k| self.rows[k]).collect()
+    }
+
+    /// The second level for a model that is too dear for the inner folds: a Cox model of its log risk
+    /// and the clinical one, fitted to the rows `held` that neither was fitted to.
+    #[cfg(all(feature = "photos", feature = "deep"))]
+    pub(super) fn blended(&self, face: &Fitted, held: &[usize]) -> Result<Fitted> {
+        let design = self.data.clinical.as_ref();
+        let design = design.ok_or_else(|| absent("clinical covariates"))?;
+        if held.is_empty() {
+            return Err(absent(
+                "rows held out of the training (models.training.patience)",
+            ));
+        }
+        let x = design.covariates()?;
+        let (_, all) = plain_cox(&self.surv, &x.select(&self.rows)?, &x)?;
+        let rest: Vec<usize> = self
+            .rows
+            .iter()
+            .copied()
+            .filter(|row| !held.contains(row))
+            .collect();
+        let (_, unseen) = plain_cox(&self.whole.subset(&rest)?, &x.select(&rest)?, &x)?;
+        let at = |values: &[f64]| held.iter().map(|&i| values[i]).collect::<Vec<f64>>();
+        let columns = [&at(&face.risk)[..], &at(&unseen)[..]];
+        let names = ["face", "clinical"];
+        let some = Covariates::from_column_slices(&columns)?.with_names(names)?;
+        let whole = [&face.risk[..], &all[..]];
+        let whole = Covariates::from_column_slices(&whole)?.with_names(names)?;
+        let (coef, risk) = plain_cox(&self.whole.subset(held)?, &some, &whole)?;
         let chosen = format!("face x {:.2}, clinical x {:.2}", coef[0], coef[1]);
         Ok(self.fitted(risk, chosen, None))
     }

@@ -94,10 +94,21 @@ pub(super) fn judge(
         figures.push(own.figures(reference)?);
     }
     let mut increments = Vec::new();
-    for (base, with_face) in [
-        (ModelKind::AgeSex, ModelKind::LateFusionAgeSex),
-        (ModelKind::Clinical, ModelKind::LateFusion),
-        (ModelKind::Clinical, ModelKind::EarlyFusion),
+    let face_w = ModelKind::FaceW;
+    for (base, with_face, face) in [
+        (ModelKind::AgeSex, ModelKind::LateFusionAgeSex, face_w),
+        (ModelKind::Clinical, ModelKind::LateFusion, face_w),
+        (ModelKind::Clinical, ModelKind::EarlyFusion, face_w),
+        (
+            ModelKind::Clinical,
+            ModelKind::Resnet18Fusion,
+            ModelKind::Resnet18,
+        ),
+        (
+            ModelKind::Clinical,
+            ModelKind::Vgg16Fusion,
+            ModelKind::Vgg16,
+        ),
     ] {
         let place = |kind| candidates.iter().position(|c| c.predictions.model == kind);
         let design = match base {
@@ -107,7 +118,7 @@ pub(super) fn judge(
         let (Some(a), Some(b), Some(design)) = (place(base), place(with_face), design) else {
             continue;
         };
-        let Some(face) = all.of(ModelKind::FaceW) else {
+        let Some(face) = all.of(face) else {
             continue;
         };
         let wider = widening(candidates[b].predictions.noise);

@@ -13,6 +13,7 @@ mod fold;
 mod interval;
 mod judge;
 mod models;
+mod networks;
 mod null;
 mod photos;
 mod predict;
@@ -30,9 +31,10 @@ pub use direction::StudyDirection;
 pub use file::{Columns, DataFiles, ProofSettings, ReportSettings, StudyFile};
 pub use interval::{Interval, widening};
 pub use models::{ModelKind, StudyModels, Validation};
+pub use networks::{NetworkTraining, PhotoNetwork};
 pub use photos::{PhotoMethod, PhotoSettings};
 pub use predict::{OutOfFoldPredictions, Predictions, Step};
-pub use proof::PictureFigures;
+pub use proof::{OcclusionFigures, PhotoEdit, PictureFigures};
 pub use results::*;
 pub use stages::{StageEvent, StageObserver};
 
@@ -75,7 +77,8 @@ pub struct Study {
 }
 
 impl Study {
-    /// The models asked for, or all that the data allow.
+    /// The models asked for, or all that the data allow; without networks, which need the photos of a
+    /// run ([`StudyFile::run`]).
     pub fn kinds(&self, data: &StudyData) -> Vec<ModelKind> {
         let wanted = |kind: &ModelKind| {
             if self.models.kinds.is_empty() {
@@ -84,7 +87,10 @@ impl Study {
                 self.models.kinds.contains(kind)
             }
         };
-        ModelKind::ALL.into_iter().filter(wanted).collect()
+        let of_data = |kind: &ModelKind| kind.network().is_none();
+        let all = ModelKind::ALL.into_iter();
+        // Whoever names networks alone in `use` wants those alone.
+        all.filter(of_data).filter(wanted).collect()
     }
 
     /// Out-of-fold predictions of every model; `step` hears of every outer fold.
@@ -145,7 +151,10 @@ impl Study {
     ) -> Result<Option<NullFigures>> {
         let front = foreground(models).and_then(|m| Some((m.name, m.harrell?.estimate)));
         match front {
-            Some((model, observed)) if self.validation.permutations > 0 => {
+            // A network would be trained anew on every permutation.
+            Some((model, observed))
+                if self.validation.permutations > 0 && model.network().is_none() =>
+            {
                 let times = self.times(&data.surv)?;
                 null::null(
                     data,
@@ -273,7 +282,7 @@ impl Study {
             _ => None,
         };
         match fault {
-            None => Ok(()),
+            None => self.models.training.validate(),
             Some((name, expected)) => Err(Error::Study {
                 reason: format!("{name} {expected}"),
             }),

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::data::StudyData;
+use super::networks::{NetworkTraining, PhotoNetwork};
 
 /// A model of a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,20 +30,32 @@ pub enum ModelKind {
     LateFusionAgeSex,
     /// Penalised Cox model of W with the clinical covariates unpenalised.
     EarlyFusion,
+    /// ResNet-18 with a linear log risk, trained on the photos (`models.networks`).
+    Resnet18,
+    /// Cox model of two log risks, that of ResNet-18 and that of the clinical covariates.
+    Resnet18Fusion,
+    /// VGG-16 with a linear log risk, trained on the photos (`models.networks`).
+    Vgg16,
+    /// Cox model of two log risks, that of VGG-16 and that of the clinical covariates.
+    Vgg16Fusion,
 }
 
 impl ModelKind {
     /// All of them, in the order of a report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::AgeSex,
         Self::Clinical,
         Self::FaceW,
         Self::FaceWPlus,
         Self::PcaCox,
         Self::DeepSurv,
+        Self::Resnet18,
+        Self::Vgg16,
         Self::LateFusionAgeSex,
         Self::LateFusion,
         Self::EarlyFusion,
+        Self::Resnet18Fusion,
+        Self::Vgg16Fusion,
     ];
 
     /// The name in files, as `models.use` has it.
@@ -57,6 +70,10 @@ impl ModelKind {
             Self::LateFusion => "late_fusion",
             Self::LateFusionAgeSex => "late_fusion_age_sex",
             Self::EarlyFusion => "early_fusion",
+            Self::Resnet18 => "resnet18",
+            Self::Resnet18Fusion => "resnet18_fusion",
+            Self::Vgg16 => "vgg16",
+            Self::Vgg16Fusion => "vgg16_fusion",
         }
     }
 
@@ -72,21 +89,33 @@ impl ModelKind {
             Self::LateFusion => "Face and clinical (late fusion)",
             Self::LateFusionAgeSex => "Face, age and sex (late fusion)",
             Self::EarlyFusion => "Face and clinical (early fusion)",
+            Self::Resnet18 => "Photo (ResNet-18, end to end)",
+            Self::Resnet18Fusion => "ResNet-18 and clinical (late fusion)",
+            Self::Vgg16 => "Photo (VGG-16, end to end)",
+            Self::Vgg16Fusion => "VGG-16 and clinical (late fusion)",
         }
     }
 
-    /// Whether the data and this build have what it needs.
+    /// The network it is trained by or rests on, if any.
+    pub fn network(self) -> Option<PhotoNetwork> {
+        PhotoNetwork::ALL
+            .into_iter()
+            .find(|n| n.model() == self || n.fusion() == self)
+    }
+
+    /// Whether the data and this build have what it needs; for networks, beside the photos.
     pub fn possible(self, data: &StudyData) -> bool {
         let some =
             |design: &Option<super::Design>| design.as_ref().is_some_and(|d| !d.names().is_empty());
         match self {
             Self::AgeSex => some(&data.age_sex),
-            Self::Clinical => some(&data.clinical),
+            Self::Clinical | Self::Resnet18Fusion | Self::Vgg16Fusion => some(&data.clinical),
             Self::FaceW | Self::PcaCox => data.w.is_some(),
             Self::DeepSurv => data.w.is_some() && cfg!(feature = "deep"),
             Self::FaceWPlus => data.w_plus.is_some(),
             Self::LateFusion | Self::EarlyFusion => data.w.is_some() && some(&data.clinical),
             Self::LateFusionAgeSex => data.w.is_some() && some(&data.age_sex),
+            Self::Resnet18 | Self::Vgg16 => true,
         }
     }
 }
@@ -112,6 +141,21 @@ pub struct StudyModels {
     pub lambda_min_ratio: f64,
     /// Numbers of principal components to choose from.
     pub components: Vec<usize>,
+    /// Networks trained end to end on the photos, beside the other models: the slow part.
+    pub networks: Vec<PhotoNetwork>,
+    /// How they are trained.
+    pub training: NetworkTraining,
+}
+
+impl StudyModels {
+    /// The networks of `networks`, and those of which a model is named in `use`.
+    pub fn wanted_networks(&self) -> Vec<PhotoNetwork> {
+        let wanted = |n: &PhotoNetwork| {
+            let named = self.kinds.iter().filter_map(|k| k.network());
+            self.networks.iter().copied().chain(named).any(|m| m == *n)
+        };
+        PhotoNetwork::ALL.into_iter().filter(wanted).collect()
+    }
 }
 
 impl Default for StudyModels {
@@ -122,6 +166,8 @@ impl Default for StudyModels {
             n_lambda: 50,
             lambda_min_ratio: 0.01,
             components: vec![4, 8, 16, 32, 64, 128],
+            networks: Vec::new(),
+            training: NetworkTraining::default(),
         }
     }
 }

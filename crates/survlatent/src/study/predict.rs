@@ -147,23 +147,23 @@ pub(super) fn out_of_fold(
     })
 }
 
-fn repeat_seed(seed: u64, repeat: usize) -> u64 {
+pub(super) fn repeat_seed(seed: u64, repeat: usize) -> u64 {
     seed.wrapping_mul(1_000_003)
         .wrapping_add(7919 * repeat as u64)
 }
 
-fn in_fold(repeat: usize, fold: usize, error: &Error) -> Error {
+pub(super) fn in_fold(repeat: usize, fold: usize, error: &Error) -> Error {
     Error::Study {
         reason: format!("repeat {}, fold {}: {error}", repeat + 1, fold + 1),
     }
 }
 
-type Parts = Vec<(
+pub(super) type Parts = Vec<(
     (usize, usize),
     std::result::Result<(Fitted, Vec<f64>), String>,
 )>;
 
-fn gather(model: ModelKind, parts: Parts, folds: &[Folds], m: usize) -> Predictions {
+pub(super) fn gather(model: ModelKind, parts: Parts, folds: &[Folds], m: usize) -> Predictions {
     let n = folds.first().map_or(0, Folds::n);
     let repeats = folds.len();
     let mut out = Predictions {

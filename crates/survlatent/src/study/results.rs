@@ -48,12 +48,25 @@ pub struct StudyReport {
     pub shortcut: Option<crate::proof::ShortcutFigures>,
     /// What the pixels of face and background say by themselves.
     pub region_models: Option<crate::proof::RegionModels>,
+    /// What covering or swapping a part of the photos does to the face model's risk.
+    pub occlusion: Vec<super::OcclusionFigures>,
     /// Models by subgroup.
     pub subgroups: Vec<SubgroupFigures>,
     /// What was planted, in a simulated cohort.
     pub truth: Option<TruthFigures>,
     /// What the reader should know.
     pub notes: Vec<String>,
+    /// The model card, from the figures above.
+    pub model_card: Vec<CardItem>,
+}
+
+/// One line of the model card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardItem {
+    /// What it is about.
+    pub item: String,
+    /// What there is to say.
+    pub text: String,
 }
 
 /// A file that was read.

@@ -9,12 +9,16 @@ use serde::de::DeserializeOwned;
 use super::file::StudyFile;
 use super::photos;
 use super::read::{self, sha256};
-use super::report::html;
+use super::report::{card, html};
 use super::results::{DirectionFigures, StudyReport, TruthFigures};
-use super::{Study, StudyData, direction, figures, foreground, proof};
+use super::{Study, StudyData, direction, figures, foreground, networks, proof};
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
 use crate::simulate::Truth;
+
+/// Largest side of the pictures that networks see unless the study says otherwise: their papers'.
+#[cfg(all(feature = "photos", feature = "deep"))]
+const NETWORK_SIDE: usize = 224;
 
 /// What a run tells while it works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,9 @@ impl StudyFile {
             source,
         })?;
         let mut file = self.clone();
+        file.study().check()?;
+        file.proof.validate()?;
+        networks::check(&file)?;
         let inverted = photos::latents(&mut file, folder, observer)?;
         let cohort = read::cohort(&file, inverted.as_ref())?;
         let study = self.study();
@@ -59,7 +66,7 @@ impl StudyFile {
         let inputs = key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?;
         let run = Run::new(folder, observer, inputs);
         let kinds = study.kinds(data);
-        if kinds.is_empty() {
+        if kinds.is_empty() && study.models.wanted_networks().is_empty() {
             return Err(Error::Study {
                 reason: "there is nothing to model: name data.latents or data.photos, \
                          columns.clinical, or columns.age and columns.sex"
@@ -70,6 +77,7 @@ impl StudyFile {
 
         let total = v.repeats * v.outer_folds;
         let predictions = run.stage("1-predictions", total, |step| study.predict(data, step))?;
+        let predictions = with_networks(&run, &file, &cohort, inverted.as_ref(), predictions)?;
         let (models, increment) = run.stage("2-figures", v.bootstraps, |step| {
             study.judge(data, &predictions, step)
         })?;
@@ -102,7 +110,7 @@ impl StudyFile {
             let reason = model.failed.as_deref().unwrap_or_default();
             notes.push(format!("{} could not be fitted: {reason}", model.title));
         }
-        let report = StudyReport {
+        let mut report = StudyReport {
             title: self.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: self.seed,
@@ -123,6 +131,7 @@ impl StudyFile {
             saliency: evidence.saliency.clone(),
             shortcut: evidence.shortcut.clone(),
             region_models: evidence.region_models.clone(),
+            occlusion: evidence.occlusion.clone(),
             subgroups: study.subgroups(data, &predictions),
             truth: truth.map(|t| TruthFigures {
                 face: t.oracle.face,
@@ -131,7 +140,9 @@ impl StudyFile {
                 all: t.oracle.all,
             }),
             notes,
+            model_card: Vec::new(),
         };
+        report.model_card = card::card(&report);
         let page = html::page(&report, data, &predictions, groups.as_ref(), &evidence);
         run.write("report.json", &crate::json::pretty(&report)?)?;
         run.write("index.html", page.as_bytes())?;
@@ -168,6 +179,43 @@ impl StudyFile {
         }
         Ok(Some(truth))
     }
+}
+
+/// The predictions and those of the networks that the study asks for.
+#[cfg(all(feature = "photos", feature = "deep"))]
+fn with_networks(
+    run: &Run<'_>,
+    file: &StudyFile,
+    cohort: &read::Cohort,
+    inverted: Option<&photos::Inverted>,
+    mut predictions: super::OutOfFoldPredictions,
+) -> Result<super::OutOfFoldPredictions> {
+    let study = file.study();
+    let (Some(inverted), false) = (inverted, study.models.wanted_networks().is_empty()) else {
+        return Ok(predictions);
+    };
+    let (v, training) = (&study.validation, &study.models.training);
+    let side = training.side.unwrap_or(inverted.side.min(NETWORK_SIDE));
+    // Neither the other models nor what is done with predictions makes a difference to them.
+    let how = (training, v.outer_folds, v.inner_folds, side, study.seed);
+    let rows = (&cohort.inputs, &file.columns, &cohort.rows);
+    let run = run.with_key(key(&(rows, how))?);
+    let pictures = proof::thumbnails(&cohort.data, inverted, side)?;
+    networks::add(&run, &study, &cohort.data, &pictures, &mut predictions)?;
+    Ok(predictions)
+}
+
+/// The predictions as they are; a study that asks for networks was refused.
+#[cfg(not(all(feature = "photos", feature = "deep")))]
+#[expect(clippy::unnecessary_wraps, reason = "as where there are networks")]
+fn with_networks(
+    _run: &Run<'_>,
+    _file: &StudyFile,
+    _cohort: &read::Cohort,
+    _inverted: Option<&photos::Inverted>,
+    predictions: super::OutOfFoldPredictions,
+) -> Result<super::OutOfFoldPredictions> {
+    Ok(predictions)
 }
 
 /// A run's folder, and the stages that depend on the same things.

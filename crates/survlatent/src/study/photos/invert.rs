@@ -1,12 +1,14 @@
 //! Latents of the faces of a study.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use latent_inversion::cohort::{Cohort, CohortProgress, Manifest};
+use latent_inversion::cohort::{Cohort, CohortProgress, CohortResult, Manifest};
 use latent_inversion::lpips::Lpips;
-use latent_inversion::{Decoder, Encoder, Inverter, Method, Quality, Tools, WDistribution};
+use latent_inversion::{
+    Decoder, Encoder, Inverter, Method, Quality, StyleGan2, Tools, WDistribution,
+};
 use serde::{Deserialize, Serialize};
 
 use super::super::interval::quantile;
@@ -58,19 +60,16 @@ pub(super) fn inverter(settings: &PhotoSettings, encoder: bool, seed: u64) -> Re
     })
 }
 
-/// Inverts the photos of the manifest into `folder`, or goes on with what an earlier run did.
-pub(super) fn invert(
-    run: &Run<'_>,
-    inverter: Inverter,
-    batch: usize,
-    network: &Network,
-    encoder: Option<&EncoderFile>,
-    manifest: &Manifest,
-    folder: &Path,
-) -> Result<Found> {
-    const STAGE: &str = "0-latents";
-    let total = manifest.entries().len();
-    run.stage(STAGE, total, |_| {
+/// What latents are found with, loaded.
+struct Loaded {
+    decoder: StyleGan2,
+    lpips: Lpips,
+    distribution: WDistribution,
+    encoder: Option<Encoder>,
+}
+
+impl Loaded {
+    fn new(network: &Network, encoder: Option<&EncoderFile>) -> Result<Self> {
         let device = Device::default();
         let decoder = network.decoder()?;
         let lpips = Lpips::alexnet(&device)?;
@@ -83,13 +82,31 @@ pub(super) fn invert(
                 ),
             });
         }
-        let encoder: Option<Encoder> = encoder.map(EncoderFile::encoder).transpose()?;
+        let encoder = encoder.map(EncoderFile::encoder).transpose()?;
         let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
+        Ok(Self {
+            decoder,
+            lpips,
+            distribution,
+            encoder,
+        })
+    }
+
+    /// Inverts the photos of the manifest into `folder`, or goes on with what an earlier run did;
+    /// `progress` hears how many are done.
+    fn invert(
+        &self,
+        inverter: Inverter,
+        batch: usize,
+        manifest: &Manifest,
+        folder: &Path,
+        progress: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<CohortResult> {
         let tools = Tools {
-            decoder: &decoder as &dyn Decoder,
-            lpips: &lpips,
-            distribution: &distribution,
-            encoder: encoder.as_ref(),
+            decoder: &self.decoder as &dyn Decoder,
+            lpips: &self.lpips,
+            distribution: &self.distribution,
+            encoder: self.encoder.as_ref(),
         };
         let cohort = Cohort {
             inverter,
@@ -101,7 +118,7 @@ pub(super) fn invert(
             &tools,
             manifest,
             folder,
-            &mut |p: &CohortProgress| match run.progress(STAGE, p.done, total) {
+            &mut |p: &CohortProgress| match progress(p.done) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     stopped = Some(error);
@@ -109,23 +126,71 @@ pub(super) fn invert(
                 }
             },
         )?;
-        let Some(result) = result else {
-            return Err(stopped.unwrap_or_else(|| Error::Study {
+        result.ok_or_else(|| {
+            stopped.unwrap_or_else(|| Error::Study {
                 reason: "the inversion was stopped".into(),
-            }));
-        };
+            })
+        })
+    }
+}
+
+/// Inverts the photos of the manifest into `folder`, or goes on with what an earlier run did.
+pub(super) fn invert(
+    run: &Run<'_>,
+    how: &Reinversion,
+    manifest: &Manifest,
+    folder: &Path,
+) -> Result<Found> {
+    const STAGE: &str = "0-latents";
+    let total = manifest.entries().len();
+    run.stage(STAGE, total, |_| {
+        let loaded = Loaded::new(&how.network, how.encoder.as_ref())?;
+        let mut progress = |done| run.progress(STAGE, done, total);
+        let (inverter, batch) = (how.inverter, how.batch);
+        let result = loaded.invert(inverter, batch, manifest, folder, &mut progress)?;
         run.progress(STAGE, total, total)?;
         let photo = |s: latent_inversion::cohort::Status| FoundPhoto {
             id: s.id,
             quality: s.quality.map(|q| Quality { seconds: 0.0, ..q }),
             reason: s.reason,
         };
+        let encoder = loaded.encoder.as_ref();
         Ok(Found {
             photos: result.status.into_iter().map(photo).collect(),
-            typical: distribution.typical(),
-            fits: encoder.is_none_or(|e| e.belongs_to(&decoder)),
+            typical: loaded.distribution.typical(),
+            fits: encoder.is_none_or(|e| e.belongs_to(&loaded.decoder)),
         })
     })
+}
+
+/// How the study's photos were inverted, so that others can be in the same way.
+pub(in super::super) struct Reinversion {
+    pub(super) inverter: Inverter,
+    pub(super) batch: usize,
+    pub(super) network: Network,
+    pub(super) encoder: Option<EncoderFile>,
+}
+
+impl Reinversion {
+    /// Inverts several sets of photos, each into a folder of its own, and gives the files of their
+    /// latents; `progress` hears how many photos are done in all. A photo's random numbers come from
+    /// its id: the photo of an id of the study gives the study's latent.
+    pub(in super::super) fn again(
+        &self,
+        sets: &[(Manifest, PathBuf)],
+        progress: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<Vec<PathBuf>> {
+        let loaded = Loaded::new(&self.network, self.encoder.as_ref())?;
+        let mut before = 0;
+        let one = |(manifest, folder): &(Manifest, PathBuf)| {
+            let mut progress = |done| progress(before + done);
+            let (inverter, batch) = (self.inverter, self.batch);
+            let result = loaded.invert(inverter, batch, manifest, folder, &mut progress)?;
+            before += manifest.entries().len();
+            Ok(result.latents)
+        };
+        sets.iter().map(one).collect()
+    }
 }
 
 /// How good the inversions are.

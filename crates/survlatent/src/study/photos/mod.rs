@@ -17,6 +17,8 @@ use std::collections::HashSet;
 
 use super::results::{Input, InversionFigures};
 
+#[cfg(feature = "photos")]
+pub(super) use invert::Reinversion;
 pub(super) use list::{photos, without_ending};
 pub use settings::{PhotoMethod, PhotoSettings};
 #[cfg(feature = "photos")]
@@ -33,6 +35,12 @@ pub(super) struct Inverted {
     /// The face of every photo, by id.
     #[cfg(feature = "photos")]
     pub(super) files: std::collections::HashMap<String, std::path::PathBuf>,
+    /// Side of the generator's pictures.
+    #[cfg(feature = "photos")]
+    pub(super) side: usize,
+    /// How they were inverted.
+    #[cfg(feature = "photos")]
+    pub(super) how: Reinversion,
 }
 
 /// The same in a program without networks: a refusal where the study starts from photos.

@@ -12,7 +12,7 @@ use super::super::stages::{Run, StageObserver, key};
 use super::super::{direction, read};
 use super::align::{self, Face};
 use super::network::{self, EncoderFile, Network};
-use super::{Inverted, PhotoSettings, invert};
+use super::{Inverted, PhotoSettings, Reinversion, invert};
 use crate::error::{Error, Result};
 use crate::simulate::{PortraitSurv, Portraits, Truth};
 
@@ -95,11 +95,16 @@ pub(in super::super) fn latents(
     if !path.is_file() {
         run.forget("0-latents");
     }
-    let batch = settings.batch;
-    let encoder = encoder.as_ref();
-    let found = invert::invert(&run, inverter, batch, &network, encoder, &manifest, &store)?;
+    let how = Reinversion {
+        inverter,
+        batch: settings.batch,
+        network,
+        encoder,
+    };
+    let found = invert::invert(&run, &how, &manifest, &store)?;
 
-    let mut figures = invert::figures(&found, &inverter, &network, settings.drop_untrusted);
+    let drop_untrusted = settings.drop_untrusted;
+    let mut figures = invert::figures(&found, &inverter, &how.network, drop_untrusted);
     if let Some(known) = simulated {
         figures.correlation_with_truth = correlation(file, &known, &path)?;
     }
@@ -114,6 +119,8 @@ pub(in super::super) fn latents(
         .collect();
     Ok(Some(Inverted {
         files,
+        side: how.network.side,
+        how,
         set_aside: set_aside(&faces, &found, &settings),
         inputs,
         figures,

@@ -1,6 +1,9 @@
 //! What the pictures of a study show: of the direction, of where it looks, and of what else the outcome
 //! goes with.
 
+mod edits;
+#[cfg(feature = "photos")]
+mod occlusion;
 #[cfg(feature = "photos")]
 mod stages;
 
@@ -9,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::interval::Interval;
 use crate::proof::{RegionModels, SaliencyFigures, ShortcutFigures};
 
+pub use edits::{OcclusionFigures, PhotoEdit};
 #[cfg(feature = "photos")]
 pub(super) use stages::evidence;
+#[cfg(all(feature = "photos", feature = "deep"))]
+pub(super) use stages::thumbnails;
 
 /// A picture of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +49,7 @@ pub(super) struct Evidence {
     pub(super) saliency: Option<SaliencyFigures>,
     pub(super) shortcut: Option<ShortcutFigures>,
     pub(super) region_models: Option<RegionModels>,
+    pub(super) occlusion: Vec<OcclusionFigures>,
     /// Pictures of the direction.
     pub(super) direction: Vec<Shown>,
     /// Of the saliency.

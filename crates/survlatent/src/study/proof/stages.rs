@@ -10,7 +10,7 @@ use super::super::interval::Interval;
 use super::super::photos::Inverted;
 use super::super::stages::Run;
 use super::super::{ModelKind, OutOfFoldPredictions, ProofSettings, Step, Study, StudyFile};
-use super::{Evidence, PictureFigures, Shown};
+use super::{Evidence, PictureFigures, Shown, occlusion};
 use crate::error::{Error, Result};
 use crate::latents::Latents;
 use crate::proof::{
@@ -69,12 +69,16 @@ pub(in super::super) fn evidence(
     let total = 3 * (v.repeats * v.outer_folds + v.bootstraps);
     if settings.draws > 0 {
         let drawn = run.stage("7-shortcut", total, |step| {
-            let photos = thumbnails(data, inverted)?;
+            let photos = thumbnails(data, inverted, SIDE)?;
             shortcut(study, settings, data, &net, &photos, risk.as_deref(), step)
         })?;
         found.shortcut = Some(drawn.figures.test);
         found.region_models = Some(drawn.figures.models);
         found.shortcuts = drawn.shown;
+    }
+    if settings.occlusion > 0 {
+        found.occlusion =
+            occlusion::stage(run, study, settings.occlusion, data, predictions, inverted)?;
     }
     for shown in found
         .direction
@@ -88,8 +92,12 @@ pub(in super::super) fn evidence(
 }
 
 /// The faces of the study's rows.
-fn thumbnails(data: &StudyData, inverted: &Inverted) -> Result<Thumbnails> {
-    let mut out = Thumbnails::new(SIDE);
+pub(in super::super) fn thumbnails(
+    data: &StudyData,
+    inverted: &Inverted,
+    side: usize,
+) -> Result<Thumbnails> {
+    let mut out = Thumbnails::new(side);
     let ids = data.w.as_ref().and_then(Latents::ids).unwrap_or_default();
     for id in ids {
         let path = inverted.files.get(id).ok_or_else(|| Error::Study {
@@ -345,7 +353,7 @@ fn replicates(
 }
 
 /// The first row of every patient.
-fn one_each(patient: &[u32]) -> Vec<usize> {
+pub(super) fn one_each(patient: &[u32]) -> Vec<usize> {
     let mut seen = std::collections::HashSet::new();
     (0..patient.len())
         .filter(|&i| seen.insert(patient[i]))

@@ -147,6 +147,19 @@ pub(in super::super) fn page(
         }
         page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
     }
+    if let Some(first) = report.occlusion.first() {
+        let text = format!(
+            "Parts of {} photos, one per patient, were covered with one colour or replaced by another \
+             patient's, and the photos inverted again. The change of log risk is that of the models of \
+             the first repeat that had not seen the patient, in standard deviations of the score over \
+             the cohort. A model that reads the face moves most when the face is covered, one that reads \
+             the wall when the background is swapped. A covered photo is unlike any portrait, too, and \
+             an inversion may answer to that: compare edits of similar size.",
+            first.photos
+        );
+        let body = [paragraph(&text), tables::occlusion(&report.occlusion)];
+        page.section("Covered and swapped", &body, &[]);
+    }
     if let Some(truth) = &report.truth {
         let text = format!(
             "This cohort is simulated. Perfect scores would reach, without censoring: face {:.3}, age \
@@ -155,6 +168,13 @@ pub(in super::super) fn page(
         );
         page.section("What was planted", &[paragraph(&text)], &[]);
     }
+    let card: Vec<Vec<String>> = report
+        .model_card
+        .iter()
+        .map(|line| vec![safe(&line.item), safe(&line.text)])
+        .collect();
+    let card = tables::text_table(&["Model card", ""], &card);
+    page.section("Model card", &[card], &[]);
     page.section("TRIPOD+AI", &[tripod(report)], &[]);
     page.section("Provenance", &[provenance(report)], &[]);
     page.out.push_str("</main></body></html>\n");

@@ -1,5 +1,6 @@
 //! The report of a study as one page that opens anywhere.
 
+pub(super) mod card;
 mod checklist;
 pub(super) mod html;
 mod pictures;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::OcclusionFigures;
 use super::super::interval::Interval;
 use super::super::results::{InversionFigures, Quantiles, StudyReport};
 use crate::proof::{RegionModels, RegionShare, SaliencyFigures, ShortcutFigures};
@@ -31,6 +32,11 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     }
     out.push_str("</tbody></table></div>");
     out
+}
+
+/// A table of words, whose lines break instead of scrolling.
+pub(super) fn text_table(header: &[&str], rows: &[Vec<String>]) -> String {
+    table(header, rows).replacen("<table>", "<table class=\"text\">", 1)
 }
 
 /// `0.680 (0.661 to 0.699)`.
@@ -361,4 +367,33 @@ pub(super) fn region_models(found: &RegionModels) -> String {
         row("Everything but the face", found.background.as_ref()),
     ];
     table(&["Pixels", "Harrell's C"], &rows)
+}
+
+pub(super) fn occlusion(found: &[OcclusionFigures]) -> String {
+    let row = |f: &OcclusionFigures| {
+        vec![
+            safe(f.edit.title()),
+            format!("{:.0} %", 100.0 * f.area),
+            interval(&f.absolute, 2),
+            interval(&f.change, 2),
+            format!(
+                "{} to {}",
+                number(f.harrell_before, 3),
+                number(f.harrell, 3)
+            ),
+            optional(f.harrell_change.as_ref(), 3),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    table(
+        &[
+            "Edit",
+            "Share of the picture",
+            "Size of the change (SD)",
+            "Mean change (SD)",
+            "Harrell's C of these photos",
+            "Its change",
+        ],
+        &rows,
+    )
 }
