@@ -21,12 +21,6 @@ impl LpipsFeatures {
         self.layers[0].dims()[0]
     }
 
-    /// The layers, of unit length at each pixel.
-    pub(super) fn unit_layers(&self) -> Vec<Tensor<4>> {
-        let unit = |x| if self.raw { unit_length(x) } else { x };
-        self.layers.iter().cloned().map(unit).collect()
-    }
-
     /// Those of one image.
     pub(crate) fn image(&self, k: usize) -> Self {
         let layers = self.layers.iter().map(|x| x.clone().narrow(0, k, 1));
@@ -34,6 +28,12 @@ impl LpipsFeatures {
             layers: layers.collect(),
             ..*self
         }
+    }
+
+    /// The layers, of unit length at each pixel.
+    pub(super) fn unit_layers(&self) -> Vec<Tensor<4>> {
+        let unit = |x| if self.raw { unit_length(x) } else { x };
+        self.layers.iter().cloned().map(unit).collect()
     }
 
     /// The features without a history of gradients: those of a fixed target.
