@@ -66,7 +66,7 @@ pub struct CohortProgress {
     pub within: f64,
     /// Photos of the batch at hand.
     pub batch: usize,
-    /// Photos computed at once from here on: [`Cohort::batch`], or less once the device's memory has
+    /// Photos computed at once from here on: the cohort's `batch`, or less once the device's memory has
     /// turned out too small for it.
     pub at_once: usize,
 }

@@ -96,7 +96,7 @@ impl Loaded {
     /// `progress` hears how many are done.
     fn invert(
         &self,
-        inverter: Inverter,
+        inverter: &Inverter,
         batch: usize,
         manifest: &Manifest,
         folder: &Path,
@@ -109,7 +109,7 @@ impl Loaded {
             encoder: self.encoder.as_ref(),
         };
         let cohort = Cohort {
-            inverter,
+            inverter: *inverter,
             batch,
             ..Cohort::default()
         };
@@ -146,7 +146,7 @@ pub(super) fn invert(
     run.stage(STAGE, total, |_| {
         let loaded = Loaded::new(&how.network, how.encoder.as_ref())?;
         let mut progress = |done| run.progress(STAGE, done, total);
-        let (inverter, batch) = (how.inverter, how.batch);
+        let (inverter, batch) = (&how.inverter, how.batch);
         let result = loaded.invert(inverter, batch, manifest, folder, &mut progress)?;
         run.progress(STAGE, total, total)?;
         let photo = |s: latent_inversion::cohort::Status| FoundPhoto {
@@ -184,7 +184,7 @@ impl Reinversion {
         let mut before = 0;
         let one = |(manifest, folder): &(Manifest, PathBuf)| {
             let mut progress = |done| progress(before + done);
-            let (inverter, batch) = (self.inverter, self.batch);
+            let (inverter, batch) = (&self.inverter, self.batch);
             let result = loaded.invert(inverter, batch, manifest, folder, &mut progress)?;
             before += manifest.entries().len();
             Ok(result.latents)
