@@ -1,8 +1,9 @@
-//! High-dimensional features and follow-up in; an honest concordance, risk groups and the
-//! direction of health out.
+//! Latents of portraits and follow-up in; an honest concordance, risk groups and the direction of
+//! health out, as a vector and as pictures of a face.
 //!
-//! `cargo run --release --example cox_on_latents` runs on real lymphoma patients;
-//! `-- --latents FILE --survival FILE.csv --time COL --event COL` on your own.
+//! `cargo run --release --example cox_on_latents` runs on a simulated cohort, so that the truth is
+//! known: generated faces whose latents were read off their pixels. `-- --cohort dlbcl` runs on real
+//! lymphoma patients, and `-- --latents FILE --survival FILE.csv --time COL --event COL` on your own.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -14,15 +15,29 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use survlatent::cox_survival::KmPlot;
+#[cfg(feature = "faces")]
+use survlatent::latent_attribute::HealthDirection;
+use survlatent::latent_attribute::score_correlation;
 use survlatent::pipeline::{CoxOnLatents, CoxOnLatentsFit, Stage};
-use survlatent::{LatentsReader, OutputFile, Roles, Table};
+#[cfg(feature = "faces")]
+use survlatent::proof::{DEFAULT_RATIOS, FaceNetwork, film, strip, triptych};
+use survlatent::simulate::Truth;
+use survlatent::{Latents, LatentsReader, OutputFile, Roles, Table};
 
 /// Cox on latents: tuned, judged out-of-fold, and turned into a health direction.
 #[derive(Parser)]
 struct Args {
+    /// Patients that come with the repository.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "portraitsurv",
+        conflicts_with = "latents"
+    )]
+    cohort: Shipped,
     /// Latents, one row per patient: .npy, .npz, .safetensors or .csv.
     #[arg(long, requires_all = ["survival", "time", "event"])]
     latents: Option<PathBuf>,
@@ -35,6 +50,11 @@ struct Args {
     /// Column of events (1 event, 0 censored).
     #[arg(long, requires = "latents")]
     event: Option<String>,
+    /// Generator of your latents, for pictures of the direction: W or W+ of any checkpoint that
+    /// `stylegan2-burn` opens.
+    #[cfg(feature = "faces")]
+    #[arg(long, requires = "latents")]
+    network: Option<PathBuf>,
     /// Unit of the time column, for the picture.
     #[arg(long, default_value = "years")]
     time_unit: String,
@@ -52,6 +72,15 @@ struct Args {
     seed: u64,
 }
 
+/// Cohorts in `examples/data`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shipped {
+    /// 1,000 simulated patients: W of their generated portraits, found from the pixels.
+    Portraitsurv,
+    /// 240 patients with lymphoma: expression of 7,399 genes.
+    Dlbcl,
+}
+
 type AnyError = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
@@ -66,23 +95,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), AnyError> {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
-    let latents_file = args
-        .latents
-        .clone()
-        .unwrap_or_else(|| data.join("dlbcl.safetensors"));
-    let survival_file = args
-        .survival
-        .clone()
-        .unwrap_or_else(|| data.join("dlbcl.csv"));
-    let time = args.time.as_deref().unwrap_or("time");
-    let event = args.event.as_deref().unwrap_or("event");
-
-    let table = Table::read(&survival_file)?;
+    let input = Input::of(args);
+    let table = Table::read(&input.survival)?;
     let latents = LatentsReader::new()
-        .read(&latents_file)?
+        .read(&input.latents)?
         .paired_with(&table)?;
-    let cohort = Roles::new(time, event).cohort_with(&table, &latents)?;
+    let cohort = Roles::new(&input.time, &input.event).cohort_with(&table, &latents)?;
     let outputs = Outputs::create(&args.out)?;
 
     let study = CoxOnLatents {
@@ -109,11 +127,131 @@ fn run(args: &Args) -> Result<(), AnyError> {
     bar.finish_and_clear();
 
     println!("{}", fit.report);
+    if let Some(truth) = &input.truth {
+        let truth: Truth = serde_json::from_slice(
+            &std::fs::read(truth).map_err(|e| format!("{}: {e}", truth.display()))?,
+        )?;
+        planted(&fit, &latents, &truth)?;
+    }
     outputs.write(&fit, cohort.surv(), &args.time_unit)?;
     println!(
         "Written to {}: km.svg, km.png, risk.csv, summary.json, health_*.safetensors",
         args.out.display()
     );
+    #[cfg(feature = "faces")]
+    if let (Some(net), Some(direction)) = (input.network.open()?, &fit.weights) {
+        faces(&net, direction, &latents, &args.out)?;
+        println!("Synthetic faces along the direction: strip.png, triptych.png, traversal.gif");
+    }
+    Ok(())
+}
+
+/// What a run reads.
+struct Input {
+    latents: PathBuf,
+    survival: PathBuf,
+    time: String,
+    event: String,
+    /// What was planted, for simulated patients.
+    truth: Option<PathBuf>,
+    #[cfg(feature = "faces")]
+    network: Network,
+}
+
+/// The generator whose latents they are.
+#[cfg(feature = "faces")]
+enum Network {
+    Shipped,
+    File(PathBuf),
+    None,
+}
+
+#[cfg(feature = "faces")]
+impl Network {
+    fn open(&self) -> Result<Option<FaceNetwork>, AnyError> {
+        Ok(match self {
+            Self::Shipped => Some(FaceNetwork::shipped()?),
+            Self::File(path) => Some(FaceNetwork::open(path)?),
+            Self::None => None,
+        })
+    }
+}
+
+impl Input {
+    fn of(args: &Args) -> Self {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+        let named = |name: &Option<String>, default: &str| {
+            name.clone().unwrap_or_else(|| default.to_owned())
+        };
+        // clap has seen to it that these come together.
+        if let (Some(latents), Some(survival)) = (&args.latents, &args.survival) {
+            return Self {
+                latents: latents.clone(),
+                survival: survival.clone(),
+                time: named(&args.time, "time"),
+                event: named(&args.event, "event"),
+                truth: None,
+                #[cfg(feature = "faces")]
+                network: args.network.clone().map_or(Network::None, Network::File),
+            };
+        }
+        let (name, event, simulated) = match args.cohort {
+            Shipped::Portraitsurv => ("portraitsurv", "status", true),
+            Shipped::Dlbcl => ("dlbcl", "event", false),
+        };
+        Self {
+            latents: data.join(name).with_extension("safetensors"),
+            survival: data.join(name).with_extension("csv"),
+            time: "time".to_owned(),
+            event: event.to_owned(),
+            truth: simulated.then(|| data.join("portraitsurv_truth.json")),
+            #[cfg(feature = "faces")]
+            network: if simulated {
+                Network::Shipped
+            } else {
+                Network::None
+            },
+        }
+    }
+}
+
+/// Prints how the result compares with what was planted.
+fn planted(fit: &CoxOnLatentsFit, latents: &Latents, truth: &Truth) -> Result<(), AnyError> {
+    println!(
+        "Planted       Harrell {:.3} for perfect knowledge of the face's part",
+        truth.oracle.face
+    );
+    let row = |i| (0..latents.p()).map(move |j| latents.get(i, j));
+    let rows: Vec<f64> = (0..latents.n()).flat_map(row).collect();
+    let correlation = score_correlation(&rows, latents.n(), &fit.coef, &truth.direction)?;
+    println!(
+        "              correlation of the fitted score with the planted one {correlation:.3} (all \
+         patients, in-sample)\n"
+    );
+    Ok(())
+}
+
+/// The mean face from a quarter to four times the hazard, and where low and high differ.
+#[cfg(feature = "faces")]
+fn faces(
+    net: &FaceNetwork,
+    direction: &HealthDirection,
+    latents: &Latents,
+    folder: &Path,
+) -> Result<(), AnyError> {
+    let n = latents.n() as f64;
+    let column = |j| (0..latents.n()).map(|i| latents.get(i, j)).sum::<f64>() / n;
+    let mean: Vec<f64> = (0..latents.p()).map(column).collect();
+    let write = |name: &str, bytes: Vec<u8>| OutputFile::create(folder.join(name))?.write(&bytes);
+    write(
+        "strip.png",
+        strip(net, direction, &mean, &DEFAULT_RATIOS)?.png()?,
+    )?;
+    write("triptych.png", triptych(net, direction, &mean, 4.0)?.png()?)?;
+    write(
+        "traversal.gif",
+        film(net, direction, &mean, (0.25, 4.0), 13)?,
+    )?;
     Ok(())
 }
 

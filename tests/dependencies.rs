@@ -229,11 +229,14 @@ fn the_libraries_are_there_and_the_command_line_stands_on_the_umbrella() {
     );
 }
 
-/// The umbrella without features, and the examples that need only statistics, built with `-p`. A
-/// command without it builds what the command line asks for, too, and waits for Burn.
+/// The umbrella, and the examples without their pictures, built with `-p`. Other commands build what
+/// the command line asks for, too, and wait for Burn.
 #[test]
 fn the_umbrella_and_the_examples_alone_come_without_burn() {
-    for name in ["survlatent", "survlatent-examples"] {
+    for (name, without) in [
+        ("survlatent", &[][..]),
+        ("survlatent-examples", &["--no-default-features"]),
+    ] {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let tree = std::process::Command::new(cargo)
             .args([
@@ -246,6 +249,7 @@ fn the_umbrella_and_the_examples_alone_come_without_burn() {
                 "-p",
                 name,
             ])
+            .args(without)
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .output()
             .expect("cargo tree");

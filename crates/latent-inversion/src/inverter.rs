@@ -11,10 +11,15 @@ use crate::distribution::WDistribution;
 use crate::draws::{CounterDraws, Draws};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::gauss_newton::GaussNewton;
 use crate::lpips::Lpips;
 use crate::objective::Target;
 use crate::projector::{Projector, Space, State};
 use crate::quality::{Quality, Thresholds, compare};
+
+/// Iterations of Gauss-Newton that take the place of [`STEPS`] steps of Adam.
+const ITERATIONS: usize = 3;
+const STEPS: usize = 10;
 
 /// How latents are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,8 @@ pub struct Inverter {
     pub method: Method,
     /// The optimisation of w, in W or in Z; no steps for [`Method::Encoder`].
     pub in_w: Projector,
+    /// What seeks w in its place, where Z is narrow and an encoder says where to begin.
+    pub in_z: Option<GaussNewton>,
     /// The optimisation of W+ after it; no steps for [`Method::Projector`].
     pub in_w_plus: Projector,
     /// When a result is trusted.
@@ -107,6 +114,7 @@ impl Inverter {
         Self {
             method,
             in_w,
+            in_z: None,
             in_w_plus,
             thresholds: Thresholds::default(),
             seed: 0,
@@ -114,14 +122,22 @@ impl Inverter {
     }
 
     /// As it suits a generator of these widths: where Z is at most a quarter as wide as W, w is sought in Z and so
-    /// among the generator's own latents, which a picture then tells apart. The published projector
-    /// stays as it is.
+    /// among the generator's own latents, which a picture then tells apart; by the default method with
+    /// Gauss-Newton, three iterations for ten steps, where Z is at most 64 wide. The published
+    /// projector stays as it is.
     pub fn suited_to(mut self, z_dim: usize, w_dim: usize) -> Self {
         if self.method != Method::Projector && 4 * z_dim <= w_dim {
             self.in_w.space = Space::Z;
             self.in_w.learning_rate = 0.1;
+            self.in_z = (self.method == Method::Default && z_dim <= 64).then(GaussNewton::default);
         }
         self
+    }
+
+    /// Gauss-Newton in Z with as many iterations as the steps in W stand for.
+    fn gauss_newton(&self) -> Option<GaussNewton> {
+        let iterations = (self.in_w.steps * ITERATIONS).div_ceil(STEPS);
+        self.in_z.map(|in_z| in_z.with_iterations(iterations))
     }
 
     /// Sets the number of steps in all, shared between W and W+ as by default.
@@ -147,6 +163,9 @@ impl Inverter {
     /// [`Error::Argument`].
     pub fn validate(&self, tools: &Tools<'_>) -> Result<()> {
         self.in_w.validate()?;
+        if let Some(in_z) = &self.in_z {
+            in_z.validate()?;
+        }
         self.in_w_plus.validate()?;
         match (self.method.needs_encoder(), tools.encoder) {
             (true, None) => Err(Error::Argument {
@@ -211,7 +230,11 @@ impl Inverter {
             _ => None,
         };
         let total = self.in_w.steps + self.in_w_plus.steps;
-        let mut run = |projector: &Projector, start, before| -> Result<Option<State>> {
+        let run = |observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+                   projector: &Projector,
+                   start,
+                   before|
+         -> Result<Option<State>> {
             let mut stopped = false;
             let state = projector.run(
                 decoder,
@@ -228,13 +251,37 @@ impl Inverter {
             )?;
             Ok((!stopped).then_some(state))
         };
-        let Some(found) = run(&self.in_w, start, 0)? else {
+        let mut iterations = total;
+        let found = match (self.gauss_newton(), start) {
+            (Some(search), Some(start)) => {
+                iterations = search.iterations + self.in_w_plus.steps;
+                let all = (n * search.iterations).max(1);
+                let mut stopped = false;
+                let found = search.run(
+                    decoder,
+                    tools.lpips,
+                    tools.distribution,
+                    &target,
+                    start,
+                    &mut |photo, made| {
+                        let done = (photo * search.iterations + made) * self.in_w.steps / all;
+                        let flow = observer(done, total);
+                        stopped = flow.is_break();
+                        flow
+                    },
+                )?;
+                (!stopped).then_some(found)
+            }
+            (_, start) => run(observer, &self.in_w, start, 0)?,
+        };
+        let Some(found) = found else {
             return Ok(None);
         };
         let w = found.ws.clone();
         let in_w = found.decode(decoder);
         let (w_plus, image) = if self.in_w_plus.steps > 0 {
-            let Some(refined) = run(&self.in_w_plus, Some(w.clone()), self.in_w.steps)? else {
+            let Some(refined) = run(observer, &self.in_w_plus, Some(w.clone()), self.in_w.steps)?
+            else {
                 return Ok(None);
             };
             (refined.ws.clone(), refined.decode(decoder))
@@ -259,7 +306,7 @@ impl Inverter {
                     psnr,
                     psnr_w,
                     mahalanobis,
-                    iterations: total,
+                    iterations,
                     seconds,
                     trusted: self
                         .thresholds

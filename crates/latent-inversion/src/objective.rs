@@ -160,6 +160,14 @@ impl Target {
         self.images.clone()
     }
 
+    /// One photo.
+    pub(crate) fn photo(&self, k: usize) -> Self {
+        Self {
+            images: self.images.clone().narrow(0, k, 1),
+            features: self.features.image(k),
+        }
+    }
+
     /// Number of photos.
     pub fn len(&self) -> usize {
         self.images.dims()[0]

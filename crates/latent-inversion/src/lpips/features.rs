@@ -19,6 +19,15 @@ impl LpipsFeatures {
         self.layers[0].dims()[0]
     }
 
+    /// Those of one image.
+    pub(crate) fn image(&self, k: usize) -> Self {
+        let layers = self.layers.iter().map(|x| x.clone().narrow(0, k, 1));
+        Self {
+            layers: layers.collect(),
+            size: self.size,
+        }
+    }
+
     /// The features without a history of gradients: those of a fixed target.
     pub fn detach(self) -> Self {
         let layers = self.layers.into_iter().map(Tensor::detach).collect();

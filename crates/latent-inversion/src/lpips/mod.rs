@@ -160,6 +160,20 @@ impl Lpips {
             .expect("five layers")
     }
 
+    /// What the squares of sum up to the distance: `[N, C H' W']` per layer.
+    pub(crate) fn residuals(&self, a: &LpipsFeatures, b: &LpipsFeatures) -> Vec<Tensor<2>> {
+        let layers = a.layers.iter().zip(&b.layers).zip(&self.heads);
+        layers
+            .map(|((a, b), head)| {
+                let [n, c, h, w] = a.dims();
+                let weight = (head.clone() * (1.0 / (h * w) as f64)).sqrt();
+                let difference = a.clone() - b.clone();
+                let weight = weight.cast(difference.dtype());
+                (difference * weight).reshape([n, c * h * w])
+            })
+            .collect()
+    }
+
     /// Weighted squared differences per layer: `[N, 1, H', W']`.
     fn maps(&self, a: &LpipsFeatures, b: &LpipsFeatures) -> Vec<Tensor<4>> {
         assert_eq!(a.size, b.size, "sizes of the compared images");

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use burn::tensor::{Device, Tensor, TensorData};
 use latent_inversion::lpips::{Lpips, Trunk};
 use latent_inversion::{
-    CounterDraws, Decoder, Draws, Objective, Projector, Space, StyleGan2, Target, WDistribution,
-    broadcast,
+    CounterDraws, Decoder, Draws, GaussNewton, Objective, Projector, Space, StyleGan2, Target,
+    WDistribution, broadcast,
 };
 use safetensors::SafeTensors;
 use stylegan2_burn::Checkpoint;
@@ -194,6 +194,66 @@ pub(crate) fn cosine(a: &[f32], b: &[f32], mean: &[f64]) -> f64 {
     let (a, b) = (centre(a), centre(b));
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
     dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+}
+
+/// From a latent nearby Gauss-Newton finds the sample's own in a few iterations, each photo by itself.
+#[test]
+fn own_samples_are_found_in_z_by_gauss_newton() {
+    let device = Device::default();
+    let decoder = generator(&device);
+    let lpips = Lpips::alexnet(&device).unwrap();
+    let distribution = WDistribution::estimate(&decoder, 2000, 1).unwrap();
+    let (w, images) = own_samples(&decoder, 2);
+    let near = stylegan2_burn::seed::latents(&[7, 8], 32, &device)
+        + stylegan2_burn::seed::latents(&[17, 18], 32, &device) * 0.5;
+    let start = decoder.map(near).reshape([2, 1, 32]);
+    let mut search = GaussNewton::default();
+    search.objective.prior = 0.0;
+    search.tolerance = 0.0;
+    search.iterations = 24;
+    let run = |order: [usize; 2], stop: usize| {
+        let pick =
+            |x: Tensor<4>| Tensor::cat(order.map(|k| x.clone().slice_dim(0, k..k + 1)).to_vec(), 0);
+        let target = Target::new(&lpips, pick(images.clone()));
+        let start = pick(start.clone().reshape([2, 1, 1, 32])).reshape([2, 1, 32]);
+        let mut steps = 0;
+        let state = search.run(
+            &decoder,
+            &lpips,
+            &distribution,
+            &target,
+            start,
+            &mut |_, _| {
+                steps += 1;
+                if steps == stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
+        let state = state.unwrap();
+        let reached = lpips.features(state.decode(&decoder));
+        let distance = lpips.distance(&reached, &lpips.features(target.images()));
+        (floats(state.ws), floats(distance), steps)
+    };
+    let (found, distance, steps) = run([0, 1], usize::MAX);
+    assert!(distance.iter().all(|d| *d < 1e-3), "{distance:?}");
+    assert!((4..=48).contains(&steps), "{steps}");
+    let (w, start) = (floats(w), floats(start.clone()));
+    for k in [0, 32] {
+        let to = |v: &[f32]| cosine(&w[k..k + 32], &v[k..k + 32], distribution.mean());
+        assert!(
+            to(&found) > 0.99 && to(&start) < 0.96,
+            "{} {}",
+            to(&found),
+            to(&start)
+        );
+    }
+    let (other, _, _) = run([1, 0], usize::MAX);
+    assert_eq!((&found[..32], &found[32..]), (&other[32..], &other[..32]));
+    let (broken_off, far, steps) = run([0, 1], 1);
+    assert!(steps == 1 && far[0] > distance[0] && broken_off != found);
 }
 
 /// Nothing of another photo reaches a photo's result, bit by bit.
