@@ -320,6 +320,13 @@ fn a_study_without_photos_is_refused() {
     let study = StudyFile::parse(named, &[]).unwrap();
     assert_eq!(study.models.wanted_networks(), [PhotoNetwork::Vgg16]);
     let mut study = StudyFile::parse("[simulate]\nn = 10\n", &[]).unwrap();
+    study.models.networks = vec![PhotoNetwork::Vgg16];
+    study.models.training.side = Some(128);
+    let error = study.run(folder.path(), &go).unwrap_err().to_string();
+    assert!(
+        error.contains("side is 128") && error.contains("64"),
+        "{error}"
+    );
     study.proof.occlusion = 1;
     let error = study.run(folder.path(), &go).unwrap_err().to_string();
     assert!(error.contains("proof.occlusion"), "{error}");

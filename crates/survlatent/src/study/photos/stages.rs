@@ -29,6 +29,17 @@ pub(in super::super) fn latents(
     let run = Run::new(folder, observer, String::new());
     let settings = file.photos.clone();
     let network = Network::open(settings.network.as_deref())?;
+    if let Some(side) = file.models.training.side
+        && side > network.side
+        && !file.models.wanted_networks().is_empty()
+    {
+        return Err(Error::Study {
+            reason: format!(
+                "models.training.side is {side}; the faces have {} pixels",
+                network.side
+            ),
+        });
+    }
     let simulated = match file.simulate.take() {
         Some(cohort) => Some(simulate(&run, file, &network, &cohort)?),
         None => None,
