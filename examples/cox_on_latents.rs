@@ -139,9 +139,9 @@ fn run(args: &Args) -> Result<(), AnyError> {
         args.out.display()
     );
     #[cfg(feature = "faces")]
-    if let (Some(net), Some(direction)) = (input.network.open()?, &fit.weights) {
+    if let (Some(net), Some(direction)) = (input.network.open()?, &fit.pattern) {
         faces(&net, direction, &latents, &args.out)?;
-        println!("Synthetic faces along the direction: strip.png, triptych.png, traversal.gif");
+        println!("Synthetic faces along the pattern: strip.png, triptych.png, traversal.gif");
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let lpips = Lpips::alexnet(&device)?;
-    let distribution = WDistribution::estimate(&decoder, 10_000, 0)?;
+    let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
     let encoder = args
         .get(3)
         .map(|path| Encoder::open(path, &device))

@@ -32,6 +32,9 @@ pub struct WDistribution {
 const RIDGE: f64 = 1e-4;
 
 impl WDistribution {
+    /// How many latents the published projector takes the moments from, and whoever says nothing else.
+    pub const SAMPLES: usize = 10_000;
+
     /// From `samples` latents; another fifth as many, not used for the moments, give
     /// [`WDistribution::typical`].
     ///
@@ -63,17 +66,20 @@ impl WDistribution {
         Ok(found)
     }
 
-    /// The samples of the published projector: numpy's `RandomState(123)`, 10,000 latents.
+    /// The samples of the published projector: numpy's `RandomState(123)`, [`WDistribution::SAMPLES`] latents.
     ///
     /// # Errors
     ///
     /// As [`WDistribution::estimate`].
     #[cfg(feature = "stylegan2")]
     pub fn published(decoder: &dyn Decoder) -> Result<Self> {
-        Self::from_random_state(decoder, 10_000, 123)
+        Self::from_random_state(decoder, Self::SAMPLES, 123)
     }
 
     /// Moments of the latents of numpy's `RandomState(seed).randn(samples, z_dim)`.
+    ///
+    /// The mean is the published program's, which adds up row by row in single precision: up to some
+    /// millionths beside the exact one, and enough to send a run of its projector another way.
     ///
     /// # Errors
     ///
@@ -83,7 +89,9 @@ impl WDistribution {
         let z = stylegan2_burn::seed::RandomState::new(seed).randn(samples * decoder.z_dim());
         let z: Vec<f32> = z.into_iter().map(|v| v as f32).collect();
         let w = map(decoder, &z);
-        Self::from_latents(&w, decoder.w_dim(), u64::from(seed))
+        let mut found = Self::from_latents(&w, decoder.w_dim(), u64::from(seed))?;
+        found.mean = single_mean(&w, decoder.w_dim());
+        Ok(found)
     }
 
     /// Moments of given latents, row by row.
@@ -244,6 +252,19 @@ fn map(decoder: &dyn Decoder, z: &[f32]) -> Vec<f32> {
         w.extend(crate::floats(decoder.map(z)));
     }
     w
+}
+
+/// The mean of rows, added up one after the other in single precision.
+#[cfg(feature = "stylegan2")]
+fn single_mean(w: &[f32], w_dim: usize) -> Vec<f64> {
+    let mut sum = vec![0.0_f32; w_dim];
+    for row in w.chunks_exact(w_dim) {
+        for (s, v) in sum.iter_mut().zip(row) {
+            *s += v;
+        }
+    }
+    let n = (w.len() / w_dim.max(1)) as f32;
+    sum.into_iter().map(|s| f64::from(s / n)).collect()
 }
 
 /// The lower triangle $L$ of $A = L L^\top$; needs the lower half of a positive definite `a`.

@@ -61,6 +61,20 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+
+    /// The device has no room for what was asked of it; fewer photos at once may fit.
+    #[error("the device's memory is full: {reason}")]
+    OutOfMemory {
+        /// What the back end says.
+        reason: String,
+    },
+
+    /// The device failed.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What the back end says.
+        reason: String,
+    },
 }
 
 /// The crate's result type.

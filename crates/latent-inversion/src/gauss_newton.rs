@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::decoder::{Decoder, broadcast, check_images};
+use crate::device::read;
 use crate::distribution::{WDistribution, Whitening};
 use crate::error::{Error, Result};
 use crate::lpips::Lpips;
@@ -116,7 +117,8 @@ impl GaussNewton {
     /// # Errors
     ///
     /// [`Error::Argument`] for settings out of range, images of another size than the generator's, a
-    /// start of another shape, or an objective that is not finite.
+    /// start of another shape, or an objective that is not finite; [`Error::OutOfMemory`] or
+    /// [`Error::Device`] where the device fails.
     pub fn run(
         &self,
         decoder: &dyn Decoder,
@@ -137,7 +139,7 @@ impl GaussNewton {
         }
         let device = decoder.device();
         let whitening = distribution.on(&device);
-        let mut z = crate::floats(preimage(decoder, start.inner().reshape([n, d])));
+        let mut z = read(preimage(decoder, start.inner().reshape([n, d]))?)?;
         let mut most = 0;
         for (photo, z) in z.chunks_exact_mut(k).enumerate() {
             let search = Search {
@@ -192,7 +194,7 @@ impl Search<'_> {
         let mut known: Option<Model> = None;
         for made in 0..self.settings.iterations {
             let mut model = known.take().unwrap_or_else(|| self.model(&z));
-            let cost = model.cost();
+            let cost = model.cost()?;
             if !cost.is_finite() {
                 let reason = format!("the objective of photo {photo} of the batch is {cost}");
                 return Err(Error::Argument {
@@ -200,7 +202,7 @@ impl Search<'_> {
                     reason,
                 });
             }
-            let found = self.step(&z, cost, &model, &mut damping);
+            let found = self.step(&z, cost, &model, &mut damping)?;
             if observer(made + 1).is_break() {
                 return Ok((found.map_or(z, |found| found.z), made + 1));
             }
@@ -222,8 +224,14 @@ impl Search<'_> {
     }
 
     /// The best of the steps of several sizes of damping, if one leads down.
-    fn step(&self, z: &[f64], cost: f64, model: &Model, damping: &mut f64) -> Option<Found> {
-        let (curvature, slope) = model.equations();
+    fn step(
+        &self,
+        z: &[f64],
+        cost: f64,
+        model: &Model,
+        damping: &mut f64,
+    ) -> Result<Option<Found>> {
+        let (curvature, slope) = model.equations()?;
         let k = slope.len();
         let scale = (0..k).map(|i| curvature[i * k + i]).sum::<f64>() / k as f64;
         while *damping < LARGEST {
@@ -236,24 +244,24 @@ impl Search<'_> {
                 })
                 .collect();
             let residuals = self.residuals(&candidates.concat());
-            let costs = costs(&residuals);
+            let costs = costs(&residuals)?;
             let best = (0..costs.len()).min_by(|a, b| costs[*a].total_cmp(&costs[*b]));
             if let Some(best) = best.filter(|best| costs[*best] < cost) {
                 *damping = dampings[best];
                 let row = |part: Tensor<2>| part.narrow(0, best, 1);
-                return Some(Found {
+                return Ok(Some(Found {
                     z: candidates[best].clone(),
                     cost: costs[best],
                     residuals: residuals.into_iter().map(row).collect(),
-                });
+                }));
             }
             if model.age > 0 {
                 // The derivatives are out of date, which is no reason for small steps.
-                return None;
+                return Ok(None);
             }
             *damping *= 1e4;
         }
-        None
+        Ok(None)
     }
 
     /// What the squares of are the objective, a row a latent.
@@ -311,25 +319,26 @@ impl Search<'_> {
 }
 
 impl Model {
-    fn cost(&self) -> f64 {
-        costs(&self.here)[0]
+    fn cost(&self) -> Result<f64> {
+        Ok(costs(&self.here)?[0])
     }
 
     /// $J^\top J$ and $J^\top r$.
-    fn equations(&self) -> (Vec<f64>, Vec<f64>) {
+    fn equations(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let k = self.along[0].dims()[0];
         let (mut curvature, mut slope) = (vec![0.0; k * k], vec![0.0; k]);
-        let add = |sum: &mut [f64], values: Tensor<2>| {
-            for (s, v) in sum.iter_mut().zip(crate::floats(values)) {
+        let add = |sum: &mut [f64], values: Tensor<2>| -> Result<()> {
+            for (s, v) in sum.iter_mut().zip(read(values)?) {
                 *s += f64::from(v);
             }
+            Ok(())
         };
         for (here, along) in self.here.iter().zip(&self.along) {
             let across = along.clone().transpose();
-            add(&mut curvature, along.clone().matmul(across.clone()));
-            add(&mut slope, here.clone().matmul(across));
+            add(&mut curvature, along.clone().matmul(across.clone()))?;
+            add(&mut slope, here.clone().matmul(across))?;
         }
-        (curvature, slope)
+        Ok((curvature, slope))
     }
 
     /// Moves on: the derivatives along the step become what was seen there (Broyden 1965), the others
@@ -351,23 +360,25 @@ impl Model {
 }
 
 /// The sums of squares, row by row.
-fn costs(residuals: &[Tensor<2>]) -> Vec<f64> {
+fn costs(residuals: &[Tensor<2>]) -> Result<Vec<f64>> {
     let mut costs = Vec::new();
     for part in residuals {
-        let squares = crate::floats((part.clone() * part.clone()).sum_dim(1));
+        let squares = read((part.clone() * part.clone()).sum_dim(1))?;
         costs.resize(squares.len(), 0.0);
         for (cost, square) in costs.iter_mut().zip(squares) {
             *cost += f64::from(square);
         }
     }
-    costs
+    Ok(costs)
 }
 
 /// Of unit mean square.
 fn unit(mut z: Vec<f64>) -> Vec<f64> {
     let square = z.iter().map(|v| v * v).sum::<f64>() / z.len() as f64;
     let scale = square.sqrt().max(f64::MIN_POSITIVE);
-    z.iter_mut().for_each(|v| *v /= scale);
+    for v in &mut z {
+        *v /= scale;
+    }
     z
 }
 
@@ -429,7 +440,7 @@ mod tests {
         // Half of the first row is now the change that was seen: (1, -1, 0.5).
         let found = crate::floats(model.along[0].clone());
         assert_eq!(found, [2.0, -2.0, 1.0, 0.5, 1.0, -1.0]);
-        assert_eq!((model.age, model.cost()), (1, 4.0 + 1.0 + 12.25));
+        assert_eq!((model.age, model.cost().unwrap()), (1, 4.0 + 1.0 + 12.25));
     }
 
     #[test]

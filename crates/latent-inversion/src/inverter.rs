@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::decoder::{Decoder, broadcast};
+use crate::device::{guarded, read};
 use crate::distribution::WDistribution;
 use crate::draws::{CounterDraws, Draws};
 use crate::encoder::Encoder;
@@ -191,7 +192,8 @@ impl Inverter {
     /// # Errors
     ///
     /// As [`Inverter::validate`] and [`Projector::run`]; [`Error::Argument`] if there are not as
-    /// many ids as images.
+    /// many ids as images; [`Error::OutOfMemory`] if the device's memory is full: fewer photos at
+    /// once may fit, but one alone takes as much as two.
     pub fn invert<S: AsRef<str>>(
         &self,
         tools: &Tools<'_>,
@@ -217,6 +219,17 @@ impl Inverter {
                 found
             }));
         }
+        guarded(|| self.batch(tools, images, ids, observer))
+    }
+
+    fn batch<S: AsRef<str>>(
+        &self,
+        tools: &Tools<'_>,
+        images: Tensor<4>,
+        ids: &[S],
+        observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Inversion>>> {
+        let n = ids.len();
         let started = Instant::now();
         let decoder = tools.decoder;
         let (d, rows) = (decoder.w_dim(), decoder.num_ws());
@@ -289,9 +302,9 @@ impl Inverter {
             let ws = broadcast(w.clone().reshape([n, d]), rows);
             (ws, in_w.clone())
         };
-        let of_w = compare(tools.lpips, &target, &in_w);
-        let of_w_plus = compare(tools.lpips, &target, &image);
-        let (w, w_plus) = (crate::floats(w), crate::floats(w_plus));
+        let of_w = compare(tools.lpips, &target, &in_w)?;
+        let of_w_plus = compare(tools.lpips, &target, &image)?;
+        let (w, w_plus) = (read(w)?, read(w_plus)?);
         let seconds = started.elapsed().as_secs_f64() / n as f64;
         let each = w.chunks_exact(d).zip(w_plus.chunks_exact(rows * d));
         let results = each.zip(of_w.iter().zip(&of_w_plus));

@@ -8,6 +8,7 @@ mod adam;
 pub mod align;
 pub mod cohort;
 mod decoder;
+mod device;
 mod distribution;
 mod draws;
 mod encoder;

@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use stylegan2_burn::train::{trained_gradients, trained_values, with_trained_values};
 use stylegan2_burn::{Generator, Modulation, Noise, Synthesis, SynthesisOptions};
 
 use crate::adam::{Adam, Moments};
 use crate::decoder::{Decoder, StyleGan2, broadcast, check_images};
+use crate::device::{guarded, read};
 use crate::draws::{normals, rng};
 use crate::error::{Error, Result};
 use crate::lpips::Lpips;
@@ -104,8 +106,19 @@ impl PivotalTuning {
     /// # Errors
     ///
     /// [`Error::Argument`] for settings out of range, shapes that do not fit, or a loss that is not
-    /// finite.
+    /// finite; [`Error::OutOfMemory`] if the device's memory is full.
     pub fn run(
+        &self,
+        decoder: &StyleGan2,
+        lpips: &Lpips,
+        images: Tensor<4>,
+        ws: Tensor<3>,
+        observer: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>,
+    ) -> Result<Tuned> {
+        guarded(|| self.tune(decoder, lpips, images, ws, observer))
+    }
+
+    fn tune(
         &self,
         decoder: &StyleGan2,
         lpips: &Lpips,
@@ -127,13 +140,13 @@ impl PivotalTuning {
         let target = Target::new(lpips, images);
         let plain = decoder.generator();
         let mut synthesis = trainable(plain.synthesis.clone().train());
-        let mut values = vector(&synthesis, None);
+        let mut values = trained_values(&synthesis);
         let mut moments = Moments::zeros(&values);
         let mut steps = 0;
         while steps < self.steps {
             let image = picture(&synthesis, ws.clone());
             let loss = self.difference(lpips, &target, &image);
-            let found = crate::floats(loss.clone().inner());
+            let found = read(loss.clone().inner())?;
             if let Some(photo) = found.iter().position(|v| !v.is_finite()) {
                 return Err(Error::Argument {
                     name: "learning_rate",
@@ -144,7 +157,7 @@ impl PivotalTuning {
                 });
             }
             let enough = self.enough > 0.0
-                && compare(lpips, &target, &image.clone().inner())
+                && compare(lpips, &target, &image.clone().inner())?
                     .iter()
                     .all(|[distance, _]| *distance <= self.enough);
             if enough || observer(steps, &found).is_break() {
@@ -157,9 +170,9 @@ impl PivotalTuning {
                 let after = picture(&synthesis, near);
                 total = total + self.difference(lpips, &before, &after).sum() * self.locality;
             }
-            let gradient = vector(&synthesis, Some(&total.backward()));
+            let gradient = trained_gradients(&synthesis, &total.backward());
             values = Adam::default().step(&mut moments, values, gradient, self.learning_rate);
-            synthesis = with_values(synthesis, values.clone());
+            synthesis = with_trained_values(synthesis, values.clone());
             steps += 1;
         }
         let tuned = Generator {
@@ -167,7 +180,7 @@ impl PivotalTuning {
             synthesis: synthesis.valid(),
         };
         let decoder = StyleGan2::new(&tuned)?;
-        let quality = compare(lpips, &target, &decoder.decode(ws, None));
+        let quality = compare(lpips, &target, &decoder.decode(ws, None))?;
         Ok(Tuned {
             decoder,
             quality,
@@ -223,49 +236,6 @@ fn trainable(synthesis: Synthesis) -> Synthesis {
         }
     }
     synthesis.map(&mut Switch::default())
-}
-
-/// The trained parameters one after the other, or their gradients: `[P]`.
-fn vector(synthesis: &Synthesis, gradients: Option<&Gradients>) -> Tensor<1> {
-    struct Gather<'a>(Option<&'a Gradients>, Vec<Tensor<1>>);
-    impl ModuleVisitor for Gather<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val();
-            if !value.is_require_grad() {
-                return;
-            }
-            let count = value.dims().iter().product::<usize>();
-            let plain = || value.clone().detach().inner();
-            let part = match self.0 {
-                None => plain(),
-                Some(gradients) => value
-                    .grad(gradients)
-                    .unwrap_or_else(|| plain().zeros_like()),
-            };
-            self.1.push(part.reshape([count]));
-        }
-    }
-    let mut gather = Gather(gradients, Vec::new());
-    synthesis.visit(&mut gather);
-    Tensor::cat(gather.1, 0)
-}
-
-fn with_values(synthesis: Synthesis, values: Tensor<1>) -> Synthesis {
-    struct Scatter(Tensor<1>, usize);
-    impl ModuleMapper for Scatter {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let old = param.val();
-            if !old.is_require_grad() {
-                return param;
-            }
-            let dims = old.dims();
-            let end = self.1 + dims.iter().product::<usize>();
-            let new = self.0.clone().slice_dim(0, self.1..end).reshape(dims);
-            self.1 = end;
-            param.map(|_| new.autodiff().require_grad())
-        }
-    }
-    synthesis.map(&mut Scatter(values, 0))
 }
 
 #[cfg(test)]

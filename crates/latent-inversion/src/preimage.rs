@@ -4,7 +4,9 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::adam::{Adam, Moments};
 use crate::decoder::Decoder;
+use crate::device::read;
 use crate::draws::{normals, rng};
+use crate::error::Result;
 
 /// Draws of z from which the search starts.
 const CANDIDATES: usize = 1024;
@@ -21,17 +23,17 @@ const LEARNING_RATE: f64 = 0.1;
 ///
 /// - w: `[N, w_dim]`
 /// - output: `[N, z_dim]`
-pub(crate) fn preimage(decoder: &dyn Decoder, w: Tensor<2>) -> Tensor<2> {
+pub(crate) fn preimage(decoder: &dyn Decoder, w: Tensor<2>) -> Result<Tensor<2>> {
     let ([n, d], z_dim) = (w.dims(), decoder.z_dim());
     let device = decoder.device();
     let draws = normals(&mut rng(0, 0), CANDIDATES * z_dim);
     let candidates =
         Tensor::<2>::from_data(TensorData::new(draws.clone(), [CANDIDATES, z_dim]), &device);
-    let mapped = crate::floats(decoder.map(candidates));
+    let mapped = read(decoder.map(candidates))?;
     let apart = |w: &[f32], other: &[f32]| -> f32 {
         w.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum()
     };
-    let wanted = crate::floats(w);
+    let wanted = read(w)?;
     let (mut start, mut target) = (Vec::new(), Vec::new());
     for w in wanted.chunks_exact(d) {
         let mut order: Vec<(usize, f32)> = mapped
@@ -59,8 +61,8 @@ pub(crate) fn preimage(decoder: &dyn Decoder, w: Tensor<2>) -> Tensor<2> {
     }
     let square = (z.clone() * z.clone()).mean_dim(1);
     let z = z / (square + 1e-12).sqrt();
-    let reached = crate::floats(decoder.map(z.clone()));
-    let z = crate::floats(z);
+    let reached = read(decoder.map(z.clone()))?;
+    let z = read(z)?;
     let best: Vec<f32> = wanted
         .chunks_exact(d)
         .enumerate()
@@ -73,7 +75,10 @@ pub(crate) fn preimage(decoder: &dyn Decoder, w: Tensor<2>) -> Tensor<2> {
             z[best * z_dim..(best + 1) * z_dim].to_vec()
         })
         .collect();
-    Tensor::from_data(TensorData::new(best, [n, z_dim]), &device)
+    Ok(Tensor::from_data(
+        TensorData::new(best, [n, z_dim]),
+        &device,
+    ))
 }
 
 #[cfg(all(test, feature = "stylegan2"))]
@@ -94,7 +99,7 @@ mod tests {
         let decoder = StyleGan2::new(&config.init(&device).unwrap()).unwrap();
         let z = Tensor::<2>::random([3, 4], Distribution::Normal(0.0, 1.0), &device);
         let w = decoder.map(z);
-        let found = decoder.map(preimage(&decoder, w.clone()));
+        let found = decoder.map(preimage(&decoder, w.clone()).unwrap());
         let length = |x: Tensor<2>| -> f32 { (x.clone() * x).sum().sqrt().into_scalar() };
         let (apart, size) = (length(found - w.clone()), length(w));
         assert!(apart < 0.1 * size, "{apart} of {size}");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adam::{Adam, Moments};
 use crate::decoder::{Decoder, check_images};
+use crate::device::read;
 use crate::distribution::{WDistribution, Whitening};
 use crate::draws::Draws;
 use crate::error::{Error, Result};
@@ -174,7 +175,8 @@ impl Projector {
     /// # Errors
     ///
     /// [`Error::Argument`] for settings out of range, images of another size than the generator's,
-    /// a start of another shape, or if a photo's loss is not finite.
+    /// a start of another shape, or if a photo's loss is not finite; [`Error::OutOfMemory`] or
+    /// [`Error::Device`] if the device says so.
     #[allow(clippy::too_many_arguments)]
     pub fn run(
         &self,
@@ -213,7 +215,7 @@ impl Projector {
             start
         };
         let mut values = match (self.space, self.coordinates) {
-            (Space::Z, _) => preimage(decoder, start.reshape([n, d])).unsqueeze_dim(1),
+            (Space::Z, _) => preimage(decoder, start.reshape([n, d]))?.unsqueeze_dim(1),
             (_, Coordinates::Plain) => start,
             (_, Coordinates::Whitened) => whitening.whiten(start),
         };
@@ -358,7 +360,7 @@ impl NoiseImages {
 }
 
 fn check_finite(total: &Tensor<1>, step: usize) -> Result<()> {
-    let values = crate::floats(total.clone().inner());
+    let values = read(total.clone().inner())?;
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
         Some(photo) => Err(Error::Argument {

@@ -3,7 +3,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::device::read;
 use crate::distribution::WDistribution;
+use crate::error::Result;
 use crate::lpips::Lpips;
 use crate::objective::{Target, to_256};
 
@@ -85,16 +87,16 @@ impl std::fmt::Display for Quality {
 
 /// LPIPS and PSNR of each picture of a batch. One at a time: sums over a batch are split among
 /// threads according to its size.
-pub(crate) fn compare(lpips: &Lpips, target: &Target, images: &Tensor<4>) -> Vec<[f64; 2]> {
-    let one = |k: usize| {
+pub(crate) fn compare(lpips: &Lpips, target: &Target, images: &Tensor<4>) -> Result<Vec<[f64; 2]>> {
+    let one = |k: usize| -> Result<[f64; 2]> {
         let pick = |x: &Tensor<4>| x.clone().slice_dim(0, k..k + 1);
         let (photo, image) = (pick(&target.images), pick(images).clamp(-1.0, 1.0));
         let features = |x: &Tensor<4>| lpips.features(to_256(x.clone()));
         let distance = lpips.distance(&features(&image), &features(&photo));
-        let pairs = crate::floats(photo).into_iter().zip(crate::floats(image));
+        let pairs = read(photo)?.into_iter().zip(read(image)?);
         let squares = pairs.map(|(a, b)| f64::from(a - b).powi(2));
         let (count, sum) = squares.fold((0.0, 0.0), |(n, sum), s| (n + 1.0, sum + s));
-        [f64::from(crate::floats(distance)[0]), psnr(sum / count)]
+        Ok([f64::from(read(distance)?[0]), psnr(sum / count)])
     };
     (0..images.dims()[0]).map(one).collect()
 }
@@ -118,11 +120,11 @@ mod tests {
         // A tenth of the range of 2 is 20 dB; 5 counts as 1, half the range.
         let a = Tensor::ones([1, 3, 32, 32], &device);
         let images = Tensor::cat(vec![a.clone() * 0.2, a * 5.0], 0);
-        let found = compare(&lpips, &target, &images);
+        let found = compare(&lpips, &target, &images).unwrap();
         assert!((found[0][1] - 20.0).abs() < 1e-4, "{found:?}");
         assert!((found[1][1] - 20.0 * 2.0_f64.log10()).abs() < 1e-4);
         assert!((psnr(0.0) - 100.0).abs() < 1e-12);
-        let same = compare(&lpips, &target, &target.images());
+        let same = compare(&lpips, &target, &target.images()).unwrap();
         assert!(same[0][0].abs() < 1e-9);
     }
 }

@@ -55,3 +55,22 @@ fn images_logits_gradients_and_tangents() {
         "{forward} and {reverse}"
     );
 }
+
+/// More than any device holds: the read says so, in words that `latent-inversion` looks for to take fewer
+/// photos at once, and the device stays usable.
+#[test]
+fn a_full_memory_is_reported_by_the_read() {
+    let device = device();
+    let error = Tensor::<1>::empty([1 << 38], &device)
+        .try_into_data()
+        .expect_err("a terabyte");
+    let text = error.to_string().to_lowercase();
+    let words = [
+        "out of device memory",
+        "out of memory",
+        "can't allocate buffer of size",
+    ];
+    assert!(words.iter().any(|w| text.contains(w)), "{text}");
+    let sum: f32 = Tensor::<1>::ones([4], &device).sum().into_scalar();
+    assert!((sum - 4.0).abs() < 1e-6);
+}

@@ -15,6 +15,7 @@ mod cox_diagnostics;
 mod cox_path;
 mod data;
 mod deepsurv;
+mod device;
 mod failure;
 mod gan;
 mod invert;

@@ -12,7 +12,7 @@ mod latents;
 mod output;
 pub mod pipeline;
 #[cfg(feature = "pictures")]
-mod png;
+pub mod png;
 pub mod proof;
 mod roles;
 pub mod simulate;

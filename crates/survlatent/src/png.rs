@@ -1,16 +1,21 @@
-//! PNG files that say what they show.
+//! PNG files that may say what they show.
 
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::error::{Error, Result};
 
-/// A picture of 1 to 4 interleaved channels as PNG, with a line of text in its metadata, as its
-/// description.
-pub(crate) fn encode(
+/// A picture of 1 to 4 interleaved channels (gray, gray with alpha, RGB, RGBA) as PNG, with a line of
+/// text in its metadata, as its description, where one is given.
+///
+/// # Errors
+///
+/// [`Error::Format`] if `data` is not `width * height * channels` long, or a side is beyond what PNG
+/// can have.
+pub fn encode(
     data: &[u8],
     [width, height]: [usize; 2],
     channels: usize,
-    text: &str,
+    text: Option<&str>,
 ) -> Result<Vec<u8>> {
     let fault = |reason: String| Error::Format {
         format: "PNG",
@@ -23,11 +28,23 @@ pub(crate) fn encode(
         _ => ExtendedColorType::Rgba8,
     };
     let side = |n: usize| u32::try_from(n).map_err(|_| fault(format!("{n} pixels a side")));
+    let values = width
+        .checked_mul(height)
+        .and_then(|n| n.checked_mul(channels));
+    if values != Some(data.len()) {
+        return Err(fault(format!(
+            "{} values for {width} x {height} pixels of {channels} channels",
+            data.len()
+        )));
+    }
     let mut bytes = Vec::new();
     image::codecs::png::PngEncoder::new(&mut bytes)
         .write_image(data, side(width)?, side(height)?, color)
         .map_err(|error| fault(error.to_string()))?;
-    Ok(described(bytes, text))
+    Ok(match text {
+        Some(text) => described(bytes, text),
+        None => bytes,
+    })
 }
 
 /// A PNG file with a line of text in its metadata, as its description.
@@ -67,6 +84,20 @@ fn crc(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_come_back_with_and_without_a_description() {
+        let data: Vec<u8> = (0..2 * 3 * 4).map(|v| v * 9).collect();
+        for (text, there) in [(None, false), (Some("a face"), true)] {
+            let png = encode(&data, [2, 3], 4, text).unwrap();
+            let back = image::load_from_memory(&png).unwrap().to_rgba8();
+            assert_eq!((back.width(), back.height()), (2, 3));
+            assert_eq!(back.into_raw(), data);
+            assert_eq!(png.windows(6).any(|w| w == b"a face"), there);
+        }
+        let error = encode(&data, [2, 2], 4, None).unwrap_err().to_string();
+        assert!(error.contains("24 values"), "{error}");
+    }
 
     /// The checksum of the text "IEND" is in every PNG.
     #[test]

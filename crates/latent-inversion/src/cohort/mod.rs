@@ -22,6 +22,7 @@ pub use record::{Status, table};
 pub use shard::Shard;
 
 use crate::decoder::Decoder;
+use crate::device::guarded;
 use crate::error::{Error, Result};
 use crate::inverter::{Inversion, Inverter, Tools};
 use crate::photo::{Photo, PhotoLimits};
@@ -65,6 +66,9 @@ pub struct CohortProgress {
     pub within: f64,
     /// Photos of the batch at hand.
     pub batch: usize,
+    /// Photos computed at once from here on: the cohort's `batch`, or less once the device's memory has
+    /// turned out too small for it.
+    pub at_once: usize,
 }
 
 /// What a shard came to.
@@ -96,13 +100,15 @@ impl CohortResult {
 impl Cohort {
     /// Inverts the shard's photos into files of the folder `out`, or finishes what an earlier run
     /// began there. Photos that cannot be read or have another shape than the generator's are set
-    /// aside with the reason. None is returned if the observer breaks off; what is done by then
-    /// stays.
+    /// aside with the reason. When the device's memory is full, the run goes on with half the batch,
+    /// which the observer sees as [`CohortProgress::at_once`]; the bits are those of that batch. None
+    /// is returned if the observer breaks off; what is done by then stays.
     ///
     /// # Errors
     ///
     /// [`Error::Malformed`] if `out` holds results of other settings; as [`Inverter::invert`];
-    /// [`Error::Io`] if a file cannot be written, when what was written before stays.
+    /// [`Error::OutOfMemory`] if not even two photos at once fit; [`Error::Io`] if a file cannot be
+    /// written. What was written before stays.
     pub fn run(
         &self,
         tools: &Tools<'_>,
@@ -135,26 +141,41 @@ impl Cohort {
             .iter()
             .filter(|e| !done.contains_key(&e.id))
             .collect();
-        for batch in missing.chunks(self.batch) {
+        let (mut rest, mut at_once) = (missing.as_slice(), self.batch);
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(at_once.min(rest.len()));
             let mut progress = CohortProgress {
                 done: done.len(),
                 earlier,
                 photos: entries.len(),
                 within: 0.0,
                 batch: batch.len(),
+                at_once,
             };
             if observer(&progress).is_break() {
                 return Ok(None);
             }
-            let records = self.batch(tools, batch, &mut |step, steps| {
-                progress.within = step as f64 / steps.max(1) as f64;
-                observer(&progress)
-            })?;
+            let records = guarded(|| {
+                self.batch(tools, batch, &mut |step, steps| {
+                    progress.within = step as f64 / steps.max(1) as f64;
+                    observer(&progress)
+                })
+            });
+            let records = match records {
+                // A photo alone is computed with a twin: one is no less than two.
+                Err(Error::OutOfMemory { .. }) if batch.len() > 2 => {
+                    at_once = batch.len() / 2;
+                    tools.decoder.device().memory_cleanup();
+                    continue;
+                }
+                records => records?,
+            };
             let Some(records) = records else {
                 return Ok(None);
             };
             store.add_part(&records)?;
             done.extend(records.into_iter().map(|r| (r.status.id.clone(), r)));
+            rest = later;
         }
         let records: Vec<Record> = entries.iter().filter_map(|e| done.remove(&e.id)).collect();
         store.finish(&records)?;

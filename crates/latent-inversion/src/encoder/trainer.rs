@@ -11,6 +11,7 @@ use super::units::Units;
 use super::{About, Encoder, EncoderSettings, VERSION};
 use crate::adam::{Adam, Moments};
 use crate::decoder::{Decoder, broadcast};
+use crate::device::{guarded, read};
 use crate::draws::{normals, rng};
 use crate::error::{Error, Result};
 use crate::lpips::Lpips;
@@ -299,7 +300,7 @@ impl<'a> EncoderTrainer<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::Device`] if the numbers cannot be read from the device.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let record = Record {
@@ -309,8 +310,9 @@ impl<'a> EncoderTrainer<'a> {
             earlier: self.earlier,
         };
         let record = serde_json::to_string(&record).map_err(|e| malformed(path, e.to_string()))?;
-        let vectors = [&self.values, &self.moments.first, &self.moments.second]
-            .map(|v| crate::floats(v.clone()));
+        let vectors = [&self.values, &self.moments.first, &self.moments.second];
+        let vectors: Result<Vec<_>> = vectors.into_iter().map(|v| read(v.clone())).collect();
+        let vectors = vectors?;
         let shape = [self.plan.count()];
         Arrays::default()
             .metadata(STATE, record)
@@ -324,8 +326,13 @@ impl<'a> EncoderTrainer<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the loss is not finite; the step is not made.
+    /// [`Error::Argument`] if the loss is not finite: the step is not made. [`Error::OutOfMemory`]
+    /// if the device's memory is full: what was saved before is good, the trainer itself may not be.
     pub fn step(&mut self) -> Result<EncoderProgress> {
+        guarded(|| self.one_step())
+    }
+
+    fn one_step(&mut self) -> Result<EncoderProgress> {
         let EncoderTraining { seed, batch, .. } = self.settings;
         let (w, images) = self.samples(seed, SAMPLES + self.step, batch);
         let leaves: Vec<Tensor<1>> = self
@@ -341,7 +348,7 @@ impl<'a> EncoderTrainer<'a> {
             loss = loss + self.image_loss(found.clone(), images);
         }
         let cosine = self.cosine(found.inner(), w);
-        let value = f64::from(crate::floats(loss.clone().inner())[0]);
+        let value = f64::from(read(loss.clone().inner())?[0]);
         if !value.is_finite() {
             return Err(Error::Argument {
                 name: "learning_rate",

@@ -21,12 +21,9 @@ enum Scale {
     Whitened(Box<Whitening>),
 }
 
-/// Samples behind the moments of W.
-const MOMENTS: usize = 10_000;
-
 impl Units {
     pub(super) fn new(decoder: &dyn Decoder, coordinates: Coordinates) -> Result<Self> {
-        let distribution = WDistribution::estimate(decoder, MOMENTS, 0)?;
+        let distribution = WDistribution::estimate(decoder, WDistribution::SAMPLES, 0)?;
         let whitening = distribution.on(&decoder.device());
         let d = decoder.w_dim();
         Ok(Self {

@@ -2,13 +2,15 @@
 
 use burn::tensor::Tensor;
 
-use super::upload;
+use super::{unit_length, upload};
 
 /// The features of images, as [`Lpips::features`](super::Lpips::features) makes them.
 #[derive(Clone, Debug)]
 pub struct LpipsFeatures {
-    /// Of unit length at each pixel: `[N, C, H', W']` per layer.
+    /// `[N, C, H', W']` per layer, of unit length at each pixel unless `raw`.
     pub(super) layers: Vec<Tensor<4>>,
+    /// Whether the layers are the activations as they are.
+    pub(super) raw: bool,
     /// Height and width of the images.
     pub(super) size: [usize; 2],
 }
@@ -24,8 +26,14 @@ impl LpipsFeatures {
         let layers = self.layers.iter().map(|x| x.clone().narrow(0, k, 1));
         Self {
             layers: layers.collect(),
-            size: self.size,
+            ..*self
         }
+    }
+
+    /// The layers, of unit length at each pixel.
+    pub(super) fn unit_layers(&self) -> Vec<Tensor<4>> {
+        let unit = |x| if self.raw { unit_length(x) } else { x };
+        self.layers.iter().cloned().map(unit).collect()
     }
 
     /// The features without a history of gradients: those of a fixed target.

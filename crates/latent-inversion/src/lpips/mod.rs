@@ -4,6 +4,8 @@
 //! version 0.1 of the linear heads.
 
 mod features;
+#[cfg(all(feature = "flex", feature = "stylegan2"))]
+mod kernel;
 #[cfg(feature = "stylegan2")]
 mod network;
 mod trunk;
@@ -60,9 +62,12 @@ impl Lpips {
     /// [`Trunk::smallest_side`].
     pub fn features(&self, images: Tensor<4>) -> LpipsFeatures {
         let [_, _, h, w] = images.dims();
-        let layers = self.activations(images).into_iter().map(unit_length);
+        let layers = self.activations(images);
+        let raw = compared_raw(&layers[0]);
+        let unit = |x| if raw { x } else { unit_length(x) };
         LpipsFeatures {
-            layers: layers.collect(),
+            layers: layers.into_iter().map(unit).collect(),
+            raw,
             size: [h, w],
         }
     }
@@ -136,11 +141,37 @@ impl Lpips {
     ///
     /// As [`Lpips::distance`].
     pub fn per_layer(&self, a: &LpipsFeatures, b: &LpipsFeatures) -> Tensor<2> {
+        #[cfg(all(feature = "flex", feature = "stylegan2"))]
+        if let Some(layers) = self.in_one_pass(a, b) {
+            return layers;
+        }
         let means = self.maps(a, b).into_iter().map(|map| {
             let [n, ..] = map.dims();
             map.mean_dim(3).mean_dim(2).reshape([n, 1])
         });
         Tensor::cat(means.collect(), 1)
+    }
+
+    /// What each layer adds, where a kernel does it.
+    #[cfg(all(feature = "flex", feature = "stylegan2"))]
+    fn in_one_pass(&self, a: &LpipsFeatures, b: &LpipsFeatures) -> Option<Tensor<2>> {
+        if !(a.raw && b.raw) || a.size != b.size {
+            return None;
+        }
+        let pairs = a.layers.iter().zip(&b.layers).zip(&self.heads);
+        let layers: Option<Vec<Tensor<2>>> = pairs
+            .map(|((x, y), head)| {
+                let n = x.dims()[0];
+                let y = if y.dims()[0] == 1 {
+                    y.clone().repeat_dim(0, n)
+                } else {
+                    y.clone()
+                };
+                let layer = kernel::Layer::suited(x, &y, head)?;
+                Some(layer.apply(x.clone(), y, head.clone()).reshape([n, 1]))
+            })
+            .collect();
+        Some(Tensor::cat(layers?, 1))
     }
 
     /// The distance at each pixel: the layers' maps, enlarged bilinearly and summed.
@@ -162,12 +193,13 @@ impl Lpips {
 
     /// What the squares of sum up to the distance: `[N, C H' W']` per layer.
     pub(crate) fn residuals(&self, a: &LpipsFeatures, b: &LpipsFeatures) -> Vec<Tensor<2>> {
-        let layers = a.layers.iter().zip(&b.layers).zip(&self.heads);
+        let layers = a.unit_layers().into_iter().zip(b.unit_layers());
         layers
+            .zip(&self.heads)
             .map(|((a, b), head)| {
                 let [n, c, h, w] = a.dims();
                 let weight = (head.clone() * (1.0 / (h * w) as f64)).sqrt();
-                let difference = a.clone() - b.clone();
+                let difference = a - b;
                 let weight = weight.cast(difference.dtype());
                 (difference * weight).reshape([n, c * h * w])
             })
@@ -177,17 +209,28 @@ impl Lpips {
     /// Weighted squared differences per layer: `[N, 1, H', W']`.
     fn maps(&self, a: &LpipsFeatures, b: &LpipsFeatures) -> Vec<Tensor<4>> {
         assert_eq!(a.size, b.size, "sizes of the compared images");
-        a.layers
-            .iter()
-            .zip(&b.layers)
+        a.unit_layers()
+            .into_iter()
+            .zip(b.unit_layers())
             .zip(&self.heads)
             .map(|((a, b), head)| {
-                let difference = a.clone() - b.clone();
+                let difference = a - b;
                 let head = head.clone().cast(difference.dtype());
                 (difference.clone() * difference * head).sum_dim(1)
             })
             .collect()
     }
+}
+
+/// Whether layers like this one are compared by a kernel, which sees to their length itself.
+#[cfg(all(feature = "flex", feature = "stylegan2"))]
+fn compared_raw(x: &Tensor<4>) -> bool {
+    stylegan2_burn::ops::cpu::here(x)
+}
+
+#[cfg(not(all(feature = "flex", feature = "stylegan2")))]
+fn compared_raw(_: &Tensor<4>) -> bool {
+    false
 }
 
 /// Features of unit length at each pixel; where all are zero they stay zero.

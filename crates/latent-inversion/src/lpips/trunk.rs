@@ -1,9 +1,12 @@
 //! The networks whose features are compared.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+#[cfg(feature = "stylegan2")]
+use stylegan2_burn::Dual;
+#[cfg(feature = "stylegan2")]
+use stylegan2_burn::ops::{Activation, BiasAct, ConvResample, conv2d_resample};
 
 /// A network trained on photographs, up to its last convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,10 +136,9 @@ impl Trunk {
                 } => {
                     let Convolution { weight, bias } =
                         convolutions.next().expect("a weight per convolution");
-                    let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
                     let weight = weight.clone().cast(x.dtype());
                     let bias = bias.clone().cast(x.dtype());
-                    let y = relu(conv2d(x, weight, Some(bias), options));
+                    let y = convolve(x, weight, bias, stride, padding);
                     if tap {
                         taps.push(y.clone());
                     }
@@ -146,6 +148,48 @@ impl Trunk {
         }
         taps
     }
+}
+
+/// Convolution, bias and ReLU.
+#[cfg(not(feature = "stylegan2"))]
+fn convolve(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
+    burn::tensor::activation::relu(conv2d(x, weight, Some(bias), options))
+}
+
+/// Convolution, bias and ReLU, on the CPU by the kernels of `stylegan2-burn` where they suit: those of
+/// Burn take twice the time and more.
+#[cfg(feature = "stylegan2")]
+fn convolve(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    let (weight, bias) = if x.is_autodiff() {
+        (weight.autodiff(), bias.autodiff())
+    } else {
+        (weight, bias)
+    };
+    let y = if (stride, padding) == (1, 1) {
+        // The filter is that of resampling, of which there is none.
+        let filter = Tensor::ones([1, 1], &x.device());
+        conv2d_resample(x, weight, &filter, &ConvResample::same(3))
+    } else {
+        let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
+        conv2d(x, weight, None, options)
+    };
+    BiasAct::new(Activation::Relu)
+        .with_gain(Some(1.0))
+        .forward_with_noise(Dual::constant(y), None, bias)
+        .value
 }
 
 #[cfg(test)]

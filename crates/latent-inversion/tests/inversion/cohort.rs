@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use latent_inversion::cohort::{
     Cohort, CohortProgress, CohortResult, Entry, Manifest, gather, read_latents,
 };
@@ -170,6 +171,101 @@ fn shards_and_restarts_give_the_same_bits() {
     assert!(error.to_string().contains("other settings"), "{error}");
 }
 
+/// The generator on a device that has room for two pictures at once, and for none after some calls;
+/// what it says then is what Burn's back ends say.
+struct Cramped<'a> {
+    inner: &'a StyleGan2,
+    calls: AtomicUsize,
+    fails_from: usize,
+}
+
+impl Decoder for Cramped<'_> {
+    fn shape(&self) -> [usize; 3] {
+        self.inner.shape()
+    }
+
+    fn num_ws(&self) -> usize {
+        self.inner.num_ws()
+    }
+
+    fn w_dim(&self) -> usize {
+        self.inner.w_dim()
+    }
+
+    fn z_dim(&self) -> usize {
+        self.inner.z_dim()
+    }
+
+    fn device(&self) -> Device {
+        self.inner.device()
+    }
+
+    fn map(&self, z: Tensor<2>) -> Tensor<2> {
+        self.inner.map(z)
+    }
+
+    fn decode(&self, ws: Tensor<3>, noise: Option<&[Tensor<4>]>) -> Tensor<4> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        assert!(
+            ws.dims()[0] <= 2 && call < self.fails_from,
+            "Error while reading data: use `try_into_data` instead to catch the error at runtime: \
+             WithContext {{ reason: \"An IO error happened\\nCaused by:\\n  out of device memory \
+             allocating 536870912 bytes\" }}"
+        );
+        self.inner.decode(ws, noise)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.inner.fingerprint()
+    }
+}
+
+/// With half the batch the run goes on, says so, and gives the bits of that batch; when nothing helps
+/// it ends with an error, and what it did is there for the next run.
+#[test]
+fn a_full_memory_halves_the_batch_and_loses_nothing() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let expected = run(&bench, &cohort(2, "0/1"), &photos, &bench.path("two"));
+    let expected = std::fs::read(expected.latents).unwrap();
+    let cramped = |fails_from| Cramped {
+        inner: &bench.decoder,
+        calls: AtomicUsize::new(0),
+        fails_from,
+    };
+
+    let decoder = cramped(usize::MAX);
+    let tools = Tools {
+        decoder: &decoder,
+        ..bench.tools()
+    };
+    let mut seen = Vec::new();
+    let halved = cohort(4, "0/1").run(&tools, &photos, bench.path("halved"), &mut |p| {
+        seen.push((p.at_once, p.done));
+        ControlFlow::Continue(())
+    });
+    let halved = halved.unwrap().unwrap();
+    seen.dedup_by_key(|(at_once, _)| *at_once);
+    assert_eq!(seen, [(4, 0), (2, 0)]);
+    assert!(std::fs::read(&halved.latents).unwrap() == expected);
+
+    // Two batches of two are done, with five calls each, when the memory is gone for good.
+    let decoder = cramped(15);
+    let tools = Tools {
+        decoder: &decoder,
+        ..bench.tools()
+    };
+    let out = bench.path("full");
+    let error = cohort(4, "0/1")
+        .run(&tools, &photos, &out, &mut on)
+        .unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    assert!(error.to_string().contains("536870912 bytes"), "{error}");
+    let resumed = run(&bench, &cohort(2, "0/1"), &photos, &out);
+    assert_eq!(resumed.earlier, 4);
+    assert!(std::fs::read(&resumed.latents).unwrap() == expected);
+}
+
 #[test]
 fn gathering_checks_what_there_is() {
     let bench = Bench::new();
@@ -235,7 +331,7 @@ fn quality_tells_samples_from_noise() {
     let noise = sample
         .clone()
         .random_like(burn::tensor::Distribution::Uniform(-1.0, 1.0));
-    let images = burn::tensor::Tensor::cat(vec![sample, noise], 0);
+    let images = Tensor::cat(vec![sample, noise], 0);
     let invert = |method| {
         let mut inverter = Inverter::new(method).with_steps(180);
         // This network's pictures are noise themselves.

@@ -50,9 +50,8 @@ struct RecordedRun {
     noise: Vec<Vec<f32>>,
 }
 
-/// 30 steps with the recorded random numbers; the start differs from the mean latent by `moved` in
-/// every entry.
-fn recorded_run(bytes: &[u8], moved: f32) -> RecordedRun {
+/// 30 steps with the recorded random numbers, from the recorded mean latent.
+fn recorded_run(bytes: &[u8]) -> RecordedRun {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let heads = golden("lpips/lpips.safetensors");
     let heads = SafeTensors::deserialize(&heads).unwrap();
@@ -63,18 +62,14 @@ fn recorded_run(bytes: &[u8], moved: f32) -> RecordedRun {
     let std = file.tensor("w_std").unwrap().data().try_into().unwrap();
     let std = f64::from_le_bytes(std);
     assert!((distribution.std() / std - 1.0).abs() < 1e-5);
-    for (found, mean) in distribution.mean().iter().zip(numbers(&file, "w_avg")) {
-        assert!((found - f64::from(mean)).abs() < 1e-5);
+    let mean = numbers(&file, "w_avg");
+    for (found, mean) in distribution.mean().iter().zip(&mean) {
+        assert!((found - f64::from(*mean)).abs() < 5e-7, "{found} {mean}");
     }
     let picture = numbers(&file, "target_u8");
     let picture = Tensor::from_data(TensorData::new(picture, [1, 3, 32, 32]), &device);
     let target = Target::new(&lpips, picture);
-    let start: Vec<f32> = distribution
-        .mean()
-        .iter()
-        .map(|m| *m as f32 + moved)
-        .collect();
-    let start = Tensor::from_data(TensorData::new(start, [1, 1, 32]), &device);
+    let start = Tensor::from_data(TensorData::new(mean, [1, 1, 32]), &device);
     let (mut losses, mut latents) = (Vec::new(), Vec::new());
     let state = Projector::published()
         .with_steps(30)
@@ -109,40 +104,40 @@ fn worst(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 /// 30 steps of the published program, from its random numbers: each loss, each w, the noise.
+///
+/// w is not reproduced to 1e-3, because in single precision the run does not determine it so far: the
+/// recorded run is 8e-3 beside the same run in double precision, and runs of the reference with other
+/// threads or convolutions are 3e-3 to 8e-3 beside the recorded one (README of the golden folder). Ours was
+/// 6.1e-3 beside double precision and 3.4e-3 beside the recorded one when this was written; the largest
+/// distance from double precision seen was `PyTorch`'s, 1.1e-2.
 #[test]
 fn the_published_run_is_reproduced() {
     let bytes = golden("projector/uncond32.safetensors");
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let found = recorded_run(&bytes, 0.0);
-    let expected = numbers(&file, "loss");
+    let double = golden("projector/double.safetensors");
+    let double = SafeTensors::deserialize(&double).unwrap();
+    let found = recorded_run(&bytes);
     assert_eq!((found.losses.len(), found.latents.len()), (30, 30 * 32));
-    let pairs = found.losses.iter().zip(&expected);
-    let worst_loss = pairs.map(|(f, e)| (f / e - 1.0).abs()).fold(0.0, f32::max);
-    let trajectory = numbers(&file, "w_traj");
-    let worst_w = worst(&found.latents, &trajectory);
-    // Losses agree to 2e-6. w is 2.5e-3 off at the end where 1e-3 is the aim (its entries reach
-    // 2.4), and no nearer to be had: see the test below.
-    assert!(worst_loss < 1e-5, "{worst_loss:e}");
-    assert!(worst(&found.latents[..5 * 32], &trajectory) < 1e-3);
-    assert!(worst_w < 4e-3, "{worst_w:e}");
+    let (recorded, exact) = (numbers(&file, "w_traj"), numbers(&double, "w_traj"));
+    for losses in [numbers(&file, "loss"), numbers(&double, "loss")] {
+        let pairs = found.losses.iter().zip(&losses);
+        let off = pairs.map(|(f, e)| (f / e - 1.0).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-5, "{off:e}");
+    }
+    let reference = worst(&recorded, &exact);
+    assert!(reference > 5e-3, "{reference:e}");
+    for expected in [&recorded, &exact] {
+        let (early, all) = (
+            worst(&found.latents[..5 * 32], expected),
+            worst(&found.latents, expected),
+        );
+        assert!(early < 1e-3 && all < 2e-2, "{early:e} {all:e}");
+    }
     for (map, name) in found.noise.iter().zip(NAMES) {
         let expected = numbers(&file, &format!("noise_final.{name}.noise_const"));
         let off = worst(map, &expected);
         assert!(off < 1e-5, "{name}: {off:e}");
     }
-}
-
-/// Why w is not reproduced to 1e-3: the run itself does not determine it so far. A start that is
-/// 1e-6 off, less than half a millionth of w's entries, ends 6e-3 away, with the same losses: Adam
-/// makes full steps of gradients that nearly vanish, whose sign is a matter of rounding.
-#[test]
-fn the_published_run_hangs_on_rounding() {
-    let bytes = golden("projector/uncond32.safetensors");
-    let (ours, moved) = (recorded_run(&bytes, 0.0), recorded_run(&bytes, 1e-6));
-    let pairs = ours.losses.iter().zip(&moved.losses);
-    let loss = pairs.map(|(f, e)| (f / e - 1.0).abs()).fold(0.0, f32::max);
-    assert!(loss < 1e-5, "{loss:e}");
-    assert!(worst(&ours.latents, &moved.latents) > 1e-3);
 }
 
 fn own_samples(decoder: &StyleGan2, count: usize) -> (Tensor<2>, Tensor<4>) {

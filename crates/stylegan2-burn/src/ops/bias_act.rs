@@ -135,7 +135,7 @@ impl BiasAct {
         self.forward(x, Some(bias))
     }
 
-    /// Leaky ReLU on the CPU without intermediate results.
+    /// ReLU and leaky ReLU on the CPU without intermediate results.
     #[cfg(feature = "winograd")]
     fn in_one_pass(
         &self,
@@ -151,18 +151,18 @@ impl BiasAct {
             here(t) && (planes == 1 || planes == n) && [one, h, w] == [1, height, width]
         };
         let gain = self.gain.unwrap_or_else(|| self.activation.default_gain());
-        let suits = self.activation == Activation::Lrelu
-            && gain > 0.0
-            && self.slope > 0.0
-            && here(x)
-            && here(bias)
-            && noise.is_none_or(shared);
+        let slope = match self.activation {
+            Activation::Relu => 0.0,
+            Activation::Lrelu if self.slope > 0.0 => self.slope,
+            _ => return None,
+        };
+        let suits = gain > 0.0 && here(x) && here(bias) && noise.is_none_or(shared);
         #[allow(clippy::cast_possible_truncation)]
         suits.then(|| super::kernels::act::Lrelu {
             channels,
             pixels: height * width,
             gain: gain as f32,
-            slope: self.slope as f32,
+            slope: slope as f32,
             bound: self.clamp.unwrap_or(f64::INFINITY) as f32,
         })
     }
@@ -273,17 +273,21 @@ mod tests {
         let bias = Tensor::<1>::random([5], normal, &device);
         for n in [0, 1, 2] {
             let noise = (n > 0).then(|| Tensor::<4>::random([n, 1, 6, 7], normal, &device));
-            for clamp in [None, Some(0.8)] {
-                let act = BiasAct::new(Activation::Lrelu)
-                    .with_clamp(clamp)
-                    .with_gain(Some(1.1));
+            for (clamp, kind) in [
+                (None, Activation::Lrelu),
+                (Some(0.8), Activation::Lrelu),
+                (None, Activation::Relu),
+                (Some(0.8), Activation::Relu),
+            ] {
+                let act = BiasAct::new(kind).with_clamp(clamp).with_gain(Some(1.1));
+                assert!(act.in_one_pass(inputs[0], noise.as_ref(), &bias).is_some());
                 let fast = all(act, true, inputs, noise.as_ref(), &bias);
                 let slow = all(act, false, inputs, noise.as_ref(), &bias);
                 assert_eq!(fast.len(), slow.len());
                 for (what, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
                     assert_eq!(fast.len(), slow.len());
                     for (a, b) in fast.iter().zip(slow) {
-                        assert!((a - b).abs() < 2e-5, "{n} {clamp:?} {what}: {a} and {b}");
+                        assert!((a - b).abs() < 2e-5, "{n} {act:?} {what}: {a} and {b}");
                     }
                 }
             }

@@ -5,6 +5,8 @@
 
 pub mod bias_act;
 pub mod conv;
+#[cfg(feature = "winograd")]
+pub mod cpu;
 pub mod dense;
 #[cfg(feature = "winograd")]
 mod kernels;

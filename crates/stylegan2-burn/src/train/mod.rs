@@ -39,6 +39,7 @@ pub use init::Networks;
 pub use inputs::RoundInputs;
 pub use map::{Augmentation, DrawnAugmentation, Identity};
 pub use optimizer::{Adam, AdamState};
+pub use parameters::{trained_gradients, trained_values, with_trained_values};
 pub use prefetch::{Batch, Prefetch};
 pub use run::{Ending, Measure, RunSettings, TrainRun};
 pub use settings::{AugmentStrength, Plan, Preset, TrainPrecision, TrainSettings};

@@ -158,6 +158,42 @@ pub(crate) fn with_values<M: Module>(
     })
 }
 
+/// The trained parameters of any module one after the other, outside any graph.
+///
+/// # Shapes
+///
+/// - output: `[P]`, in the order in which [`trained_gradients`] and [`with_trained_values`] have them
+pub fn trained_values<M: Module>(module: &M) -> Tensor<1> {
+    values(module, unnamed(), &trained)
+}
+
+/// The gradients of the trained parameters; zero for those that the loss does not depend on.
+///
+/// # Shapes
+///
+/// - output: `[P]`
+pub fn trained_gradients<M: Module>(module: &M, of_loss: &Gradients) -> Tensor<1> {
+    gradients(module, unnamed(), of_loss)
+}
+
+/// The module with other values of its trained parameters.
+///
+/// # Shapes
+///
+/// - values: `[P]`
+///
+/// # Panics
+///
+/// Panics if there are fewer values than trained parameters.
+pub fn with_trained_values<M: Module>(module: M, values: Tensor<1>) -> M {
+    with_values(module, unnamed(), &trained, values)
+}
+
+/// For a choice of parameters that does not look at their names.
+fn unnamed() -> Names {
+    Names::generator(4)
+}
+
 /// The module with the parameters whose name `frozen` accepts no longer trained.
 pub(crate) fn freeze<M: Module>(module: M, names: Names, frozen: &dyn Fn(&str) -> bool) -> M {
     struct Freeze<'a>(Names, &'a dyn Fn(&str) -> bool);

@@ -107,6 +107,8 @@ pub struct TrainRun {
     tick: Tick,
     events: EventWriter,
     measure: Option<Measure>,
+    /// Images of the state in the folder.
+    saved: Option<u64>,
 }
 
 /// The name of the state's file.
@@ -194,6 +196,7 @@ impl TrainRun {
             settings,
             tick: Tick::default(),
             measure: None,
+            saved: None,
         };
         run.write_config()?;
         run.write_reals()?;
@@ -217,6 +220,7 @@ impl TrainRun {
         let trainer = Trainer::resume_with(folder.join(STATE), source, device, change)?;
         let run = Self {
             events: events(&folder, &trainer)?,
+            saved: Some(trainer.progress().images),
             trainer,
             folder,
             settings,
@@ -246,9 +250,16 @@ impl TrainRun {
         &self.folder
     }
 
+    /// Thousands of images that had been shown when the state in the folder was saved; none before the
+    /// first.
+    pub fn saved_kimg(&self) -> Option<f64> {
+        self.saved.map(|images| images as f64 / 1000.0)
+    }
+
     /// Trains until all images have been shown or `observe` breaks off, and saves the state.
     ///
-    /// After an error the last state saved is untouched; a run goes on from there.
+    /// After an error, a full disk say, the state and the snapshots saved before are untouched; a run
+    /// goes on from [`TrainRun::saved_kimg`].
     pub fn train(
         &mut self,
         mut observe: impl FnMut(&StepReport) -> ControlFlow<()>,
@@ -269,6 +280,7 @@ impl TrainRun {
             }
             if due(self.settings.state_kimg) || last {
                 self.trainer.save(self.folder.join(STATE))?;
+                self.saved = Some(after);
             }
             if !go_on {
                 return Ok(Ending::Stopped);

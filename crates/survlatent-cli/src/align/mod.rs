@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use latent_inversion::align::{AlignSettings, Aligner, Choice, Landmarks};
 use latent_inversion::face::DetectorSettings;
@@ -19,6 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use survlatent::{Error, OutputFile};
 
+use crate::device::DeviceArg;
 use crate::failure::Failure;
 use crate::{gan, report, value};
 use files::Entry;
@@ -61,6 +61,8 @@ pub(crate) struct Align {
     /// Smallest face looked for, in pixels [default: 20 or a 25th of the photo's shorter side]
     #[arg(long, value_name = "PX", value_parser = value::positive)]
     min_face_size: Option<f64>,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Print one JSON object instead of the counts
     #[arg(long)]
     json: bool,
@@ -140,7 +142,7 @@ type Given = BTreeMap<String, Result<Landmarks, String>>;
 impl Align {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let aligner =
-            Aligner::new(self.settings(), &Device::default()).map_err(|error| match error {
+            Aligner::new(self.settings(), &self.device.open()?).map_err(|error| match error {
                 latent_inversion::Error::Argument { .. } => Failure::usage(error.to_string()),
                 error => Failure::run(error.to_string()),
             })?;

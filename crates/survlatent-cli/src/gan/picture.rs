@@ -2,31 +2,17 @@
 
 use std::path::Path;
 
-use image::{ExtendedColorType, ImageEncoder};
 use stylegan2_burn::image::Pixels;
-use survlatent::OutputFile;
+use survlatent::{OutputFile, png};
 
 use crate::failure::Failure;
 
 /// Writes a PNG: gray, gray with alpha, RGB or RGBA for 1 to 4 channels.
 pub(crate) fn write_png(path: &Path, picture: &Pixels) -> Result<(), Failure> {
-    let bytes = encode(path, picture)?;
-    Ok(OutputFile::create(path)?.write(&bytes)?)
-}
-
-fn encode(path: &Path, picture: &Pixels) -> Result<Vec<u8>, Failure> {
-    let color = match picture.channels {
-        1 => ExtendedColorType::L8,
-        2 => ExtendedColorType::La8,
-        3 => ExtendedColorType::Rgb8,
-        _ => ExtendedColorType::Rgba8,
-    };
-    let mut bytes = Vec::new();
-    let (width, height) = size(picture)?;
-    image::codecs::png::PngEncoder::new(&mut bytes)
-        .write_image(&picture.data, width, height, color)
+    let size = [picture.width, picture.height];
+    let bytes = png::encode(&picture.data, size, picture.channels, None)
         .map_err(|error| Failure::run(format!("{}: {error}", path.display())))?;
-    Ok(bytes)
+    Ok(OutputFile::create(path)?.write(&bytes)?)
 }
 
 pub(crate) fn size(picture: &Pixels) -> Result<(u32, u32), Failure> {

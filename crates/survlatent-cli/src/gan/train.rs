@@ -406,6 +406,15 @@ fn train(mut run: TrainRun) -> Result<(), Failure> {
     bar.finish_and_clear();
     let kimg = run.trainer().progress().images as f64 / 1000.0;
     let folder = run.folder().display();
+    // What a full disk or a loss that is not finite leaves.
+    let ending = ending.map_err(|error| {
+        Failure::run(match run.saved_kimg() {
+            Some(kimg) => format!(
+                "{error}; the state at {kimg} thousand pictures is whole, go on with --resume {folder}"
+            ),
+            None => format!("{error}; no state had been saved yet"),
+        })
+    });
     let text = match ending? {
         Ending::Finished => format!("{folder}: {kimg} thousand pictures, finished"),
         Ending::Stopped => {

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::tuned::Tuning;
 use super::{interrupts, open_network};
+use crate::device::DeviceArg;
 use crate::failure::Failure;
 use crate::{gan, report, value};
 
@@ -47,9 +48,12 @@ pub(crate) struct Invert {
     /// Steps of tuning, for the method pti
     #[arg(long, value_name = "N", default_value_t = 350, value_parser = value::count::<1>)]
     tuning_steps: usize,
-    /// Photos computed at once; results do not depend on it
+    /// Photos computed at once; results do not depend on it, and where the device's memory is too
+    /// small for it the run goes on with half of it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value::count::<1>)]
     batch: usize,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Do part I, from 0, of N parts of the photos
     #[arg(long, value_name = "I/N", default_value = "0/1")]
     shard: Shard,
@@ -148,9 +152,6 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Latents behind the moments of W.
-const MOMENTS: usize = 10_000;
-
 impl Invert {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let method = self.method();
@@ -181,7 +182,7 @@ impl Invert {
                 self.out.display()
             )));
         }
-        let device = Device::default();
+        let device = self.device.open()?;
         let (name, config, decoder) =
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
         cohort.inverter = cohort.inverter.suited_to(decoder.z_dim(), decoder.w_dim());
@@ -201,7 +202,7 @@ impl Invert {
                 "{name}: pictures of {width} x {height} pixels; LPIPS needs {least}"
             )));
         }
-        let distribution = WDistribution::estimate(&decoder, MOMENTS, 0)?;
+        let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
         let tools = Tools {
             decoder: &decoder,
             lpips: &lpips,
@@ -221,6 +222,7 @@ impl Invert {
                 decoder: &decoder,
                 config: &config,
                 lpips: &lpips,
+                device: &device,
                 interrupted: &interrupted,
             };
             counts.tuned = Some(tuning.run(&result)?.display().to_string());
@@ -256,7 +258,7 @@ impl Invert {
     ) -> Result<CohortResult, Failure> {
         let photos = self.shard.range(manifest.entries().len()).len();
         let bar = gan::progress(photos, "photos");
-        let mut first = true;
+        let (mut first, mut at_once) = (true, cohort.batch);
         let result = cohort.run(
             tools,
             manifest,
@@ -267,6 +269,16 @@ impl Invert {
                     bar.set_position(progress.earlier as u64);
                     bar.reset_eta();
                     first = false;
+                }
+                if progress.at_once < at_once {
+                    bar.suspend(|| {
+                        report::note(&format!(
+                            "the device's memory is too small for {at_once} photos at once; going on \
+                             with {}",
+                            progress.at_once
+                        ));
+                    });
+                    at_once = progress.at_once;
                 }
                 let within = progress.within * progress.batch as f64;
                 #[allow(clippy::cast_sign_loss)]

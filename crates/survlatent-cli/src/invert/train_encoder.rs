@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use latent_inversion::{
     Coordinates, Encoder, EncoderProgress, EncoderSettings, EncoderTrainer, EncoderTraining,
@@ -16,6 +15,7 @@ use serde::Serialize;
 use survlatent::Error;
 
 use super::{interrupts, open_network};
+use crate::device::DeviceArg;
 use crate::failure::Failure;
 use crate::{gan, report, value};
 
@@ -44,6 +44,8 @@ pub(crate) struct TrainEncoder {
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value::count::<1>)]
     batch: usize,
+    #[command(flatten)]
+    device: DeviceArg,
     /// Learning rate at the start
     #[arg(long, value_name = "X", default_value_t = 1e-3, value_parser = value::positive)]
     learning_rate: f64,
@@ -125,7 +127,7 @@ const HELD_OUT: usize = 256;
 
 impl TrainEncoder {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let device = Device::default();
+        let device = self.device.open()?;
         let (generator, _, decoder) =
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
         let state = self.out.join("state.safetensors");

@@ -33,6 +33,7 @@ pub(super) struct Tuning<'a> {
     pub(super) decoder: &'a StyleGan2,
     pub(super) config: &'a GeneratorConfig,
     pub(super) lpips: &'a Lpips,
+    pub(super) device: &'a Device,
     pub(super) interrupted: &'a AtomicBool,
 }
 
@@ -40,8 +41,7 @@ impl Tuning<'_> {
     /// Tunes for every photo with latents what is not there yet, into `tuned/ID.safetensors`; gives
     /// the table.
     pub(super) fn run(&self, result: &CohortResult) -> Result<PathBuf, Failure> {
-        let device = Device::default();
-        let (ids, w, _) = read_latents(&result.latents, &device)?;
+        let (ids, w, _) = read_latents(&result.latents, self.device)?;
         let out = result.latents.parent().unwrap_or(Path::new("."));
         let bar = gan::progress(ids.len(), "generators");
         let mut lines = Vec::new();

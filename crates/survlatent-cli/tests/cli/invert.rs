@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use crate::support::run_limited;
 use crate::support::{files, golden, program, run_in};
 
 const NETWORK: &str = "stylegan2/official_uncond32.pkl";
@@ -94,6 +96,41 @@ fn a_killed_cohort_goes_on_and_its_latents_fit_a_cox_model() {
     let fit = run_in(dir, cox);
     assert_eq!(fit.code, Some(0), "{}", fit.stderr);
     assert!(fit.stderr.contains("id"), "{}", fit.stderr);
+}
+
+/// The file of all latents does not fit where those of the photos do: they stay, and the next run has
+/// only the rest to do.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_loses_no_latent() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    photos(dir);
+    let line = |out: &str| {
+        format!(
+            "invert --photos faces --network {} --method hybrid --steps 2 --batch 1 --device cpu \
+             --out {out}",
+            golden(NETWORK).display()
+        )
+    };
+    let whole = run_in(dir, &line("whole"));
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    run_limited(dir, 12, &line("full")).fails(1, &["latents.safetensors"]);
+    assert_eq!(files(&dir.join("full/latents.parts")).len(), 6);
+    assert!(!dir.join("full/latents.safetensors").exists());
+    let again = run_in(dir, &(line("full") + " --resume --json")).json();
+    assert_eq!(
+        (&again["inverted"], &again["earlier"]),
+        (&6.into(), &6.into())
+    );
+    let read = |out: &str| std::fs::read(dir.join(out).join("latents.safetensors")).unwrap();
+    assert!(read("whole") == read("full"));
+
+    let device = |name: &str| run_in(dir, &line("none").replace("cpu", name));
+    device("abacus").fails(2, &["--device", "abacus", "flex (the CPU)"]);
+    device("flex:1").fails(2, &["flex:1", "this machine has one"]);
+    let align = run_in(dir, "align faces aligned --device abacus");
+    align.fails(2, &["this build has"]);
 }
 
 #[test]

@@ -61,6 +61,26 @@ pub(crate) fn run_in(folder: &Path, line: &str) -> Run {
     }
 }
 
+/// Runs the program in a folder where no file may grow beyond `blocks` of 512 bytes: what the system says
+/// then is as good as a full disk.
+#[cfg(unix)]
+pub(crate) fn run_limited(folder: &Path, blocks: usize, line: &str) -> Run {
+    // The signal that goes with it would end the program.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let output = Command::new("sh")
+        .current_dir(folder)
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_survlatent")])
+        .args(line.split_whitespace())
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell starts");
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
 /// Runs the program on a table made for the occasion: `{}` in the line is its file.
 pub(crate) fn run_on(csv: &str, line: &str) -> Run {
     let folder = tempfile::tempdir().expect("a folder");

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use crate::support::run_limited;
 use crate::support::{files, network, program, run_in};
 
 const SIDE: u32 = 16;
@@ -73,6 +75,52 @@ fn an_interrupted_run_goes_on_with_the_same_bits() {
     }
     // A run is not written over.
     run_in(dir, &format!("train --data data --out whole {TINY}")).fails(1, &["whole", "not empty"]);
+}
+
+/// The snapshot and the state of before stay, the message says so, and the run goes on with the same
+/// bits.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_last_snapshot_and_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    write_pictures(&dir.join("data"), 9);
+    let sizes = "--batch 100 --channel-base 64 --seed 3 --snapshot 1";
+    let whole = run_in(
+        dir,
+        &format!("train --data data --out whole --kimg 2 {sizes}"),
+    );
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let first = run_in(
+        dir,
+        &format!("train --data data --out part --kimg 1 {sizes}"),
+    );
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    let (state, snapshot) = (
+        read("part/state.safetensors"),
+        read("part/network-000001.safetensors"),
+    );
+
+    let go_on = "train --data data --resume part --kimg 2 --snapshot 1";
+    assert!(snapshot.len() > 110_000, "{}", snapshot.len());
+    run_limited(dir, 200, go_on).fails(
+        1,
+        &[
+            "network-000002.safetensors",
+            "the state at 1 thousand pictures is whole",
+            "--resume part",
+        ],
+    );
+    assert!(read("part/state.safetensors") == state);
+    assert!(read("part/network-000001.safetensors") == snapshot);
+    let names = files(&dir.join("part"));
+    let left = |n: &String| n.contains(".part") || n.contains("000002");
+    assert!(!names.iter().any(left), "{names:?}");
+
+    let again = run_in(dir, go_on);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(read("part/state.safetensors") == read("whole/state.safetensors"));
 }
 
 #[test]

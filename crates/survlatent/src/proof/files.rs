@@ -20,7 +20,7 @@ impl Picture {
     /// # Errors
     /// As [`png`](Self::png).
     pub fn png_about(&self, text: &str) -> Result<Vec<u8>> {
-        crate::png::encode(self.rgb(), [self.width(), self.height()], 3, text)
+        crate::png::encode(self.rgb(), [self.width(), self.height()], 3, Some(text))
     }
 
     /// An animated GIF of pictures of one size that repeats for ever, `hundredths` of a second each,

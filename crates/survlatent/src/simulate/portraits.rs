@@ -52,7 +52,7 @@ impl<'a> Portraits<'a> {
                     &picture.data,
                     [picture.width, picture.height],
                     picture.channels,
-                    SYNTHETIC,
+                    Some(SYNTHETIC),
                 )?;
                 OutputFile::create(folder.join(format!("{id}.png")))?.write(&png)?;
                 step()?;

@@ -22,7 +22,7 @@ pub(crate) struct Lrelu {
     pub(crate) pixels: usize,
     /// Positive.
     pub(crate) gain: f32,
-    /// Positive.
+    /// Positive, or zero for the ReLU.
     pub(crate) slope: f32,
     /// Infinite for none.
     pub(crate) bound: f32,
@@ -55,7 +55,9 @@ impl Lrelu {
                     #[inline(always)]
                     || {
                         let act = |y: f32| {
-                            let y = (if y < 0.0 { y * slope } else { y }) * gain;
+                            // Not `y * slope` for the ReLU, which would make NaN of an infinity.
+                            let below = if slope > 0.0 { y * slope } else { 0.0 };
+                            let y = (if y < 0.0 { below } else { y }) * gain;
                             // Comparisons, not `min` and `max`: a NaN stays one.
                             if y > bound {
                                 bound
@@ -93,6 +95,8 @@ impl Lrelu {
             ..
         } = self;
         let below = gain * slope;
+        // A result of zero comes of any input below it where the slope is zero.
+        let at_zero = if slope > 0.0 { gain } else { 0.0 };
         let arch = Arch::new();
         g.par_chunks_mut(pixels)
             .zip(y.par_chunks(pixels))
@@ -103,6 +107,7 @@ impl Lrelu {
                     || {
                         for (g, &y) in g.iter_mut().zip(y) {
                             let factor = if y < 0.0 { below } else { gain };
+                            let factor = if y == 0.0 { at_zero } else { factor };
                             // Where the result was clamped it does not depend on the input.
                             *g *= if y.abs() < bound { factor } else { 0.0 };
                         }

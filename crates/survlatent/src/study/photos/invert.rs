@@ -18,9 +18,6 @@ use super::network::{EncoderFile, Network};
 use super::{PhotoMethod, PhotoSettings};
 use crate::error::{Error, Result};
 
-/// Samples behind the moments of W.
-const MOMENTS: usize = 10_000;
-
 /// What became of all faces.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Found {
@@ -86,7 +83,7 @@ impl Loaded {
             });
         }
         let encoder = encoder.map(EncoderFile::encoder).transpose()?;
-        let distribution = WDistribution::estimate(&decoder, MOMENTS, 0)?;
+        let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
         Ok(Self {
             decoder,
             lpips,
@@ -99,7 +96,7 @@ impl Loaded {
     /// `progress` hears how many are done.
     fn invert(
         &self,
-        inverter: Inverter,
+        inverter: &Inverter,
         batch: usize,
         manifest: &Manifest,
         folder: &Path,
@@ -112,7 +109,7 @@ impl Loaded {
             encoder: self.encoder.as_ref(),
         };
         let cohort = Cohort {
-            inverter,
+            inverter: *inverter,
             batch,
             ..Cohort::default()
         };
@@ -149,7 +146,7 @@ pub(super) fn invert(
     run.stage(STAGE, total, |_| {
         let loaded = Loaded::new(&how.network, how.encoder.as_ref())?;
         let mut progress = |done| run.progress(STAGE, done, total);
-        let (inverter, batch) = (how.inverter, how.batch);
+        let (inverter, batch) = (&how.inverter, how.batch);
         let result = loaded.invert(inverter, batch, manifest, folder, &mut progress)?;
         run.progress(STAGE, total, total)?;
         let photo = |s: latent_inversion::cohort::Status| FoundPhoto {
@@ -187,7 +184,7 @@ impl Reinversion {
         let mut before = 0;
         let one = |(manifest, folder): &(Manifest, PathBuf)| {
             let mut progress = |done| progress(before + done);
-            let (inverter, batch) = (self.inverter, self.batch);
+            let (inverter, batch) = (&self.inverter, self.batch);
             let result = loaded.invert(inverter, batch, manifest, folder, &mut progress)?;
             before += manifest.entries().len();
             Ok(result.latents)

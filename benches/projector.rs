@@ -1,0 +1,312 @@
+//! A step of the published projector at 256 px, and the memory of a cohort.
+//!
+//! `cargo bench -p survlatent-benches --bench projector --features inversion -- step [steps] [trunk ...]`
+//! prints one JSON line per step, for LPIPS with `alexnet` and `vgg16` and random weights throughout;
+//! `peers/projector_torch.py` does the same with `PyTorch` and alternates the two.
+//!
+//! `... -- memory [photos] [method] [steps]` inverts pictures of the shipped generator from files and prints
+//! the resident memory after 50 and after all of them.
+//!
+//! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by the default method and by
+//! the published projector and prints what both reach, with the noise images the projector has made for
+//! itself, and with the latents alone, which is what is stored.
+
+#![allow(clippy::print_stdout)]
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use cpu_time::ProcessTime;
+use latent_inversion::cohort::{Cohort, Manifest, open_face};
+use latent_inversion::lpips::{Lpips, Trunk};
+use latent_inversion::{
+    CounterDraws, Decoder, Encoder, Inversion, Inverter, Method, Photo, PhotoLimits, Projector,
+    Quality, StyleGan2, Target, Tools, WDistribution, broadcast,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use stylegan2_burn::{Checkpoint, GeneratorConfig};
+use survlatent_benches::normals;
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Fallible<()> {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    let numbers: Vec<usize> = args.iter().filter_map(|a| a.parse().ok()).collect();
+    let has = |word: &str| args.iter().any(|a| a == word);
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/survlatent/assets");
+    if has("quality") {
+        let folder = args.iter().find(|a| Path::new(a).is_dir());
+        let folder = folder.ok_or("quality FOLDER")?;
+        let steps = numbers.first().copied().unwrap_or(1000);
+        return quality(&Shipped::open(&assets)?, Path::new(folder), steps);
+    }
+    if has("memory") {
+        let method = if has("encoder") {
+            Method::Encoder
+        } else {
+            Method::Default
+        };
+        let photos = numbers.first().copied().unwrap_or(500);
+        let steps = numbers.get(1).copied().unwrap_or(4);
+        return memory(&Shipped::open(&assets)?, photos, method, steps);
+    }
+    let steps = numbers.first().copied().unwrap_or(3);
+    for (name, trunk) in [("alexnet", Trunk::AlexNet), ("vgg16", Trunk::Vgg16)] {
+        if has(name) || !(has("alexnet") || has("vgg16")) {
+            step(name, trunk, steps)?;
+        }
+    }
+    Ok(())
+}
+
+/// Times steps of the projector on one photo, the first of which is not counted.
+fn step(name: &str, trunk: Trunk, steps: usize) -> Fallible<()> {
+    let device = Device::default();
+    let generator = GeneratorConfig::paper256().init(&device)?;
+    let decoder = StyleGan2::new(&generator)?;
+    let lpips = Lpips::from_bytes(trunk, &weights(trunk)?, &device)?;
+    let distribution = WDistribution::estimate(&decoder, 600, 0)?;
+    let image = Tensor::random([1, 3, 256, 256], Distribution::Uniform(-1.0, 1.0), &device);
+    let target = Target::new(&lpips, image);
+    let draws = CounterDraws::new(0, &["photo"]);
+    // The observer is called once in every step, at the same place of it.
+    let mut last: Option<(Instant, ProcessTime)> = None;
+    let projector = Projector::published().with_steps(steps + 2);
+    projector.run(
+        &decoder,
+        &lpips,
+        &distribution,
+        &target,
+        None,
+        &draws,
+        &mut |step, terms, _| {
+            let loss: f32 = terms.total().inner().into_scalar();
+            if let Some((wall, cpu)) = last.filter(|_| step > 1) {
+                let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
+                println!(
+                    "{{\"task\":\"{name}\",\"wall\":{wall:.4},\"cpu\":{cpu:.4},\"loss\":{loss:e}}}"
+                );
+            }
+            last = Some((Instant::now(), ProcessTime::now()));
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(())
+}
+
+/// Random weights of an LPIPS network, of the variance that keeps that of the activations.
+fn weights(trunk: Trunk) -> Fallible<Vec<u8>> {
+    let layers: &[[usize; 4]] = match trunk {
+        Trunk::AlexNet => &[
+            [0, 3, 64, 11],
+            [3, 64, 192, 5],
+            [6, 192, 384, 3],
+            [8, 384, 256, 3],
+            [10, 256, 256, 3],
+        ],
+        _ => &[
+            [0, 3, 64, 3],
+            [2, 64, 64, 3],
+            [5, 64, 128, 3],
+            [7, 128, 128, 3],
+            [10, 128, 256, 3],
+            [12, 256, 256, 3],
+            [14, 256, 256, 3],
+            [17, 256, 512, 3],
+            [19, 512, 512, 3],
+            [21, 512, 512, 3],
+            [24, 512, 512, 3],
+            [26, 512, 512, 3],
+            [28, 512, 512, 3],
+        ],
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for &[index, input, output, side] in layers {
+        let fan_in = input * side * side;
+        let scale = (2.0 / fan_in as f64).sqrt();
+        let values = normals(output * fan_in, &mut rng);
+        let values = values.into_iter().map(|v| (v * scale) as f32).collect();
+        let shape = vec![output, input, side, side];
+        tensors.push((format!("features.{index}.weight"), shape, bytes(values)));
+        let zeros = bytes(vec![0.0; output]);
+        tensors.push((format!("features.{index}.bias"), vec![output], zeros));
+    }
+    for (i, width) in trunk.widths().into_iter().enumerate() {
+        let name = format!("lin{i}.model.1.weight");
+        tensors.push((name, vec![1, width, 1, 1], bytes(vec![0.5; width])));
+    }
+    let views: Result<Vec<_>, _> = tensors
+        .iter()
+        .map(|(name, shape, data)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
+        .collect();
+    let views: Vec<_> = views.map_err(|e: safetensors::SafeTensorError| e)?;
+    Ok(safetensors::serialize(views, None)?)
+}
+
+/// The network of faces that ships, and what inversion needs beside it.
+struct Shipped {
+    decoder: StyleGan2,
+    encoder: Encoder,
+    lpips: Lpips,
+    distribution: WDistribution,
+}
+
+impl Shipped {
+    fn open(assets: &Path) -> Fallible<Self> {
+        let device = Device::default();
+        let file = Checkpoint::open(assets.join("faces_64.safetensors"))?;
+        let decoder = StyleGan2::new(&file.generator("G_ema", &device)?)?;
+        Ok(Self {
+            encoder: Encoder::open(assets.join("faces_64_encoder.safetensors"), &device)?,
+            lpips: Lpips::alexnet(&device)?,
+            distribution: WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?,
+            decoder,
+        })
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            decoder: &self.decoder,
+            lpips: &self.lpips,
+            distribution: &self.distribution,
+            encoder: Some(&self.encoder),
+        }
+    }
+
+    fn inverter(&self, method: Method) -> Inverter {
+        Inverter::new(method).suited_to(self.decoder.z_dim(), self.decoder.w_dim())
+    }
+}
+
+/// What the default method and the projector reach on photos, and what they cost.
+fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
+    let manifest = Manifest::of_folder(folder)?;
+    let decoder = &shipped.decoder;
+    let (ids, images): (Vec<String>, Vec<Tensor<4>>) = manifest
+        .entries()
+        .iter()
+        .map(|e| {
+            Ok((
+                e.id.clone(),
+                open_face(&e.path, &PhotoLimits::default(), decoder)?,
+            ))
+        })
+        .collect::<Fallible<Vec<_>>>()?
+        .into_iter()
+        .unzip();
+    let images = Tensor::cat(images, 0);
+    let (n, rows, width) = (ids.len(), decoder.num_ws(), decoder.w_dim());
+    for (name, inverter) in [
+        ("default", shipped.inverter(Method::Default)),
+        (
+            "projector",
+            shipped.inverter(Method::Projector).with_steps(steps),
+        ),
+    ] {
+        let started = ProcessTime::now();
+        let on = &mut |_: usize, _: usize| ControlFlow::Continue(());
+        let found = inverter.invert(&shipped.tools(), images.clone(), &ids, on)?;
+        let seconds = started.elapsed().as_secs_f64() / n as f64;
+        let found = found.ok_or("broken off")?;
+        let mean = |of: &dyn Fn(&Quality) -> f64| {
+            found.iter().map(|f| of(&f.quality)).sum::<f64>() / n as f64
+        };
+        let target = shipped.lpips.features(images.clone());
+        let alone = |ws: Tensor<3>| -> [f64; 2] {
+            let picture = decoder.decode(ws, None).clamp(-1.0, 1.0);
+            let features = shipped.lpips.features(picture.clone());
+            let distance = shipped.lpips.distance(&features, &target);
+            let squares = (picture - images.clone()).square();
+            let squares = squares.mean_dim(3).mean_dim(2).mean_dim(1).reshape([n]);
+            let psnr = (squares.recip() * 4.0).log() * (10.0 / std::f64::consts::LN_10);
+            [distance, psnr].map(|v| f64::from(v.mean().into_scalar::<f32>()))
+        };
+        let all = |of: fn(&Inversion) -> &[f32]| -> Vec<f32> {
+            found.iter().flat_map(|f| of(f).iter().copied()).collect()
+        };
+        let device = decoder.device();
+        let w = TensorData::new(all(|f| &f.w), [n, width]);
+        let w = alone(broadcast(Tensor::from_data(w, &device), rows));
+        let plus = TensorData::new(all(|f| &f.w_plus), [n, rows, width]);
+        let plus = alone(Tensor::from_data(plus, &device));
+        println!(
+            "{name:9} {n} photos, {seconds:.2} CPU s each; reported LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}; \
+             latents alone LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}; Mahalanobis {:.1}, trusted {}",
+            mean(&|q| q.lpips_w),
+            mean(&|q| q.lpips),
+            mean(&|q| q.psnr_w),
+            mean(&|q| q.psnr),
+            w[0],
+            plus[0],
+            w[1],
+            plus[1],
+            mean(&|q| q.mahalanobis),
+            found.iter().filter(|f| f.quality.trusted).count(),
+        );
+    }
+    Ok(())
+}
+
+/// Inverts photos of the shipped generator and prints the memory on the way.
+fn memory(shipped: &Shipped, photos: usize, method: Method, steps: usize) -> Fallible<()> {
+    let decoder = &shipped.decoder;
+    let device = decoder.device();
+    let folder = tempfile::tempdir()?;
+    let faces = folder.path().join("faces");
+    std::fs::create_dir(&faces)?;
+    for k in 0..photos {
+        let z = stylegan2_burn::seed::latents(&[u32::try_from(k)?], decoder.z_dim(), &device);
+        let image = decoder.decode(broadcast(decoder.map(z), decoder.num_ws()), None);
+        Photo::from_tensor(image)?.save_png(faces.join(format!("{k:04}.png")))?;
+    }
+    let cohort = Cohort {
+        inverter: shipped.inverter(method).with_steps(steps),
+        ..Cohort::default()
+    };
+    let manifest = Manifest::of_folder(&faces)?;
+    let started = ProcessTime::now();
+    let mut early = None;
+    cohort.run(
+        &shipped.tools(),
+        &manifest,
+        folder.path().join("out"),
+        &mut |p| {
+            // The first batch after 50 photos.
+            if p.done >= 50 && early.is_none() {
+                early = Some((p.done, resident()));
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
+    let (at, [then, then_peak]) = early.ok_or("fewer than 50 photos")?;
+    let [now, peak] = resident();
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{{\"method\":\"{method:?}\",\"steps\":{},\"photos\":{photos},\"early\":{at},\
+         \"resident_early_mb\":{then:.1},\"peak_early_mb\":{then_peak:.1},\"resident_mb\":{now:.1},\
+         \"peak_mb\":{peak:.1},\"growth_of_peak\":{:.4},\"cpu\":{seconds:.1}}}",
+        cohort.inverter.in_w.steps + cohort.inverter.in_w_plus.steps,
+        peak / then_peak - 1.0
+    );
+    Ok(())
+}
+
+/// Resident memory and its peak so far, in MB; Linux only.
+fn resident() -> [f64; 2] {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ["VmRSS:", "VmHWM:"].map(|name| {
+        let line = status.lines().find_map(|l| l.strip_prefix(name));
+        let kb = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
+        kb.map_or(f64::NAN, |kb| kb / 1024.0)
+    })
+}
