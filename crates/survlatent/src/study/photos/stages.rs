@@ -29,17 +29,7 @@ pub(in super::super) fn latents(
     let run = Run::new(folder, observer, String::new());
     let settings = file.photos.clone();
     let network = Network::open(settings.network.as_deref())?;
-    if let Some(side) = file.models.training.side
-        && side > network.side
-        && !file.models.wanted_networks().is_empty()
-    {
-        return Err(Error::Study {
-            reason: format!(
-                "models.training.side is {side}; the faces have {} pixels",
-                network.side
-            ),
-        });
-    }
+    whole_side(file, network.side)?;
     let simulated = match file.simulate.take() {
         Some(cohort) => Some(simulate(&run, file, &network, &cohort)?),
         None => None,
@@ -65,21 +55,7 @@ pub(in super::super) fn latents(
         };
         photos.iter().map(whole).collect()
     };
-    let entry = |face: &Face| {
-        let path = face.file.clone()?;
-        let id = face.id.clone();
-        let patient = None;
-        Some(Entry { id, path, patient })
-    };
-    let manifest = Manifest::new(faces.iter().filter_map(entry).collect())?;
-    if manifest.entries().is_empty() {
-        let reasons: HashSet<&str> = faces.iter().filter_map(|f| f.reason.as_deref()).collect();
-        let mut reasons: Vec<&str> = reasons.into_iter().collect();
-        reasons.sort_unstable();
-        return Err(Error::Study {
-            reason: format!("every photo was set aside: {}", reasons.join("; ")),
-        });
-    }
+    let manifest = manifest(&faces)?;
 
     let seed = file.seed;
     let encoder = match &settings.encoder {
@@ -137,6 +113,37 @@ pub(in super::super) fn latents(
         figures,
         notes,
     }))
+}
+
+/// Refuses networks of photos larger than the faces are.
+fn whole_side(file: &StudyFile, faces: usize) -> Result<()> {
+    match file.models.training.side {
+        Some(side) if side > faces && !file.models.wanted_networks().is_empty() => {
+            let reason = format!("models.training.side is {side}; the faces have {faces} pixels");
+            Err(Error::Study { reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The faces there are.
+fn manifest(faces: &[Face]) -> Result<Manifest> {
+    let entry = |face: &Face| {
+        let path = face.file.clone()?;
+        let id = face.id.clone();
+        let patient = None;
+        Some(Entry { id, path, patient })
+    };
+    let manifest = Manifest::new(faces.iter().filter_map(entry).collect())?;
+    if manifest.entries().is_empty() {
+        let reasons: HashSet<&str> = faces.iter().filter_map(|f| f.reason.as_deref()).collect();
+        let mut reasons: Vec<&str> = reasons.into_iter().collect();
+        reasons.sort_unstable();
+        return Err(Error::Study {
+            reason: format!("every photo was set aside: {}", reasons.join("; ")),
+        });
+    }
+    Ok(manifest)
 }
 
 /// The photos whose ids are those of rows.
