@@ -11,10 +11,10 @@ mod truth;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "gan")]
 #[cfg(all(feature = "photos", feature = "deep"))]
 pub(crate) use law::rng;
 pub use law::{Along, Draws, NormalLaw, normals};
+#[cfg(feature = "gan")]
 pub(crate) use mapped::mapped;
 pub use oracle::{concordance_of_log_risk_sd, log_risk_sd_of_concordance};
 #[cfg(feature = "photos")]
