@@ -61,7 +61,7 @@ fn images_logits_gradients_and_tangents() {
 #[test]
 fn a_full_memory_is_reported_by_the_read() {
     let device = device();
-    let error = Tensor::<1>::empty([1 << 38], &device)
+    let error = Tensor::<1>::empty([1_usize << 38], &device)
         .try_into_data()
         .expect_err("a terabyte");
     let text = error.to_string().to_lowercase();
