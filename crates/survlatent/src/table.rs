@@ -305,6 +305,29 @@ impl Table {
         })
     }
 
+    /// With a numeric column more, of a value per row; NaN is a missing cell.
+    pub(crate) fn with_numbers(mut self, name: &str, values: Vec<f64>) -> Result<Self> {
+        if values.len() != self.n {
+            return Err(Error::Rows {
+                latents: values.len(),
+                patients: self.n,
+            });
+        }
+        let second = self.columns.len();
+        if let Some(first) = self.index.insert(name.to_owned(), second) {
+            return Err(Error::DuplicateColumn {
+                name: name.to_owned(),
+                first,
+                second,
+            });
+        }
+        self.columns.push(Column {
+            name: name.to_owned(),
+            cells: Cells::Numbers(values),
+        });
+        Ok(self)
+    }
+
     /// Number of data rows.
     pub fn n(&self) -> usize {
         self.n

@@ -102,9 +102,14 @@ impl Landmarks {
         middle(self.0[0], self.0[1])
     }
 
+    /// The middle of the mouth.
+    pub(crate) fn mouth(&self) -> [f64; 2] {
+        middle(self.0[3], self.0[4])
+    }
+
     /// From between the eyes to the middle of the mouth.
     pub(super) fn eye_to_mouth(&self) -> [f64; 2] {
-        let (eyes, mouth) = (self.between_eyes(), middle(self.0[3], self.0[4]));
+        let (eyes, mouth) = (self.between_eyes(), self.mouth());
         [mouth[0] - eyes[0], mouth[1] - eyes[1]]
     }
 }

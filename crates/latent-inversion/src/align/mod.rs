@@ -223,6 +223,15 @@ impl Aligner {
     }
 }
 
+/// The square drawn with `size` pixels, or none if it leaves the photo by more than half of its side or is none.
+#[cfg(feature = "age-sex")]
+pub(crate) fn square(photo: &Photo, quad: &Quad, size: usize) -> Option<Photo> {
+    const MOST: f64 = 0.5;
+    let side = quad.side();
+    let sound = side.is_finite() && side > 1e-6 && Canvas::beyond(photo, quad) <= MOST;
+    sound.then(|| draw::draw(&Canvas::cut(photo, quad, size), quad, size))
+}
+
 fn aside(reason: Reason, face: Option<&Face>) -> Box<SetAside> {
     Box::new(SetAside {
         reason,

@@ -33,6 +33,12 @@ impl Quad {
         }
     }
 
+    /// By its centre and the vector from there to the middle of its right side.
+    #[cfg(feature = "age-sex")]
+    pub(crate) fn new(center: [f64; 2], half: [f64; 2]) -> Self {
+        Self { center, half }
+    }
+
     /// The corners: top left, bottom left, bottom right, top right, as the face sees them upright.
     pub fn corners(&self) -> [[f64; 2]; 4] {
         [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]].map(|p| self.at(p))

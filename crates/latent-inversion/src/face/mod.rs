@@ -2,8 +2,11 @@
 //!
 //! Zhang, Zhang, Li and Qiao 2016, "Joint face detection and alignment using multitask cascaded
 //! convolutional networks". The weights, part of this crate in half precision, and the conventions
-//! are those of PyPI's `facenet-pytorch` 2.6.0.
+//! are those of PyPI's `facenet-pytorch` 2.6.0. With the feature `age-sex` also what age and sex a face seems
+//! to have.
 
+#[cfg(feature = "age-sex")]
+mod age_sex;
 mod area;
 mod boxes;
 mod cascade;
@@ -13,6 +16,8 @@ mod settings;
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 
+#[cfg(feature = "age-sex")]
+pub use age_sex::{AgeSex, AgeSexEstimate, Sex};
 pub use settings::DetectorSettings;
 
 use crate::error::{Error, Result};

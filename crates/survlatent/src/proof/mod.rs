@@ -33,6 +33,8 @@ pub use network::FaceNetwork;
 pub use novelty::{PictureLaw, PictureLawSettings};
 pub use picture::{DESCRIPTION, LABEL, Picture};
 pub use portraits::Portraits;
+#[cfg(feature = "age-sex")]
+pub(crate) use regions::ALIGNED;
 pub use regions::{Region, RegionMap};
 pub use retrain::RegionModels;
 pub use saliency::{RegionShare, Saliency, SaliencyFigures};

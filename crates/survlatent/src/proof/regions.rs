@@ -76,7 +76,7 @@ pub struct RegionMap {
 
 /// Where the five landmarks lie in portraits cut out by the square of FFHQ, in parts of the side,
 /// for a face whose eyes are as far apart as its mouth is below them, times 0.95.
-const ALIGNED: [[f64; 2]; 5] = [
+pub(crate) const ALIGNED: [[f64; 2]; 5] = [
     [0.375, 0.475],
     [0.625, 0.475],
     [0.5, 0.61],

@@ -32,7 +32,7 @@ pub use file::{Columns, DataFiles, ProofSettings, ReportSettings, StudyFile};
 pub use interval::{Interval, widening};
 pub use models::{ModelKind, StudyModels, Validation};
 pub use networks::{NetworkTraining, PhotoNetwork};
-pub use photos::{PhotoMethod, PhotoSettings};
+pub use photos::{PhotoEstimate, PhotoMethod, PhotoSettings};
 pub use predict::{OutOfFoldPredictions, Predictions, Step};
 pub use proof::{OcclusionFigures, PhotoEdit, PictureFigures};
 pub use results::*;

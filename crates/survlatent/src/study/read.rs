@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::data::{Design, StudyData, Subgroups};
 use super::file::StudyFile;
-use super::photos::{Inverted, photos, without_ending};
-use super::results::{Exclusion, Input};
+use super::photos::{Estimates, Inverted, photos, without_ending};
+use super::results::{EstimatedColumn, Exclusion, Input};
 use crate::error::{Error, Result};
 use crate::latents::{Latents, LatentsReader};
 use crate::roles::Roles;
@@ -28,13 +28,31 @@ pub(super) struct Cohort {
 }
 
 #[expect(clippy::too_many_lines, reason = "the flow of rows, step by step")]
-pub(super) fn cohort(file: &StudyFile, inverted: Option<&Inverted>) -> Result<Cohort> {
+pub(super) fn cohort(
+    file: &StudyFile,
+    inverted: Option<&Inverted>,
+    estimates: Option<&Estimates>,
+) -> Result<Cohort> {
     let columns = &file.columns;
     let mut inputs = vec![input("table", &file.data.table)?];
     let table = Table::read(&file.data.table)?;
     let in_table = |error: Error| error.in_file(&file.data.table);
     let ids = ids(&table, file).map_err(in_table)?;
     let mut notes = inverted.map_or_else(Vec::new, |i| i.notes.clone());
+    let table = match estimates {
+        None => table,
+        Some(estimates) => {
+            inputs.push(estimates.input.clone());
+            let told = |e: EstimatedColumn| {
+                format!(
+                    "{} is estimated from the photos by {}, not recorded",
+                    e.column, e.by
+                )
+            };
+            notes.extend(estimates.columns().into_iter().map(told));
+            estimates.add_to(table, &ids).map_err(in_table)?
+        }
+    };
     let mut flow = Flow {
         ids: &ids,
         steps: vec![],
@@ -83,6 +101,12 @@ pub(super) fn cohort(file: &StudyFile, inverted: Option<&Inverted>) -> Result<Co
     }
     for (reason, gone) in inverted.iter().flat_map(|i| &i.set_aside) {
         let (_, kept) = split(&rows, |&row| !gone.contains(&ids[row]));
+        flow.keep(rows.iter().copied(), &kept, reason);
+        rows = kept;
+    }
+    if let Some(estimates) = estimates {
+        let (_, kept) = split(&rows, |&row| estimates.has(&ids[row]));
+        let reason = "no face that age or sex could be estimated from";
         flow.keep(rows.iter().copied(), &kept, reason);
         rows = kept;
     }

@@ -28,6 +28,8 @@ pub struct StudyReport {
     pub inversion: Option<InversionFigures>,
     /// Who was studied.
     pub cohort: CohortFigures,
+    /// Covariates that are estimates from the photos, not records.
+    pub estimated: Vec<EstimatedColumn>,
     /// Every model on the same folds.
     pub models: Vec<ModelFigures>,
     /// What the face adds.
@@ -67,6 +69,17 @@ pub struct CardItem {
     pub item: String,
     /// What there is to say.
     pub text: String,
+}
+
+/// A covariate estimated from the photos.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EstimatedColumn {
+    /// Its name.
+    pub column: String,
+    /// What it is an estimate of.
+    pub what: super::PhotoEstimate,
+    /// What estimated it.
+    pub by: String,
 }
 
 /// A file that was read.

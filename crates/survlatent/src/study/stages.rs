@@ -59,8 +59,10 @@ impl StudyFile {
         file.study().check()?;
         file.proof.validate()?;
         networks::check(&file)?;
+        photos::check_estimates(&file)?;
         let inverted = photos::latents(&mut file, folder, observer)?;
-        let cohort = read::cohort(&file, inverted.as_ref())?;
+        let estimates = photos::estimates(&mut file, folder, observer)?;
+        let cohort = read::cohort(&file, inverted.as_ref(), estimates.as_ref())?;
         let study = self.study();
         let data = &cohort.data;
         let inputs = key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?;
@@ -121,6 +123,7 @@ impl StudyFile {
             exclusions: cohort.exclusions,
             inversion: inverted.map(|i| i.figures),
             cohort: figures::cohort(data)?,
+            estimated: estimates.map_or_else(Vec::new, |e| e.columns()),
             models,
             increment,
             permutation_null: null,

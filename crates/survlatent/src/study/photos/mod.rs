@@ -2,6 +2,7 @@
 
 #[cfg(feature = "photos")]
 mod align;
+mod estimates;
 #[cfg(feature = "photos")]
 mod invert;
 mod list;
@@ -17,10 +18,11 @@ use std::collections::HashSet;
 
 use super::results::{Input, InversionFigures};
 
+pub(super) use estimates::{Estimates, check as check_estimates, estimates};
 #[cfg(feature = "photos")]
 pub(super) use invert::Reinversion;
 pub(super) use list::{photos, without_ending};
-pub use settings::{PhotoMethod, PhotoSettings};
+pub use settings::{PhotoEstimate, PhotoMethod, PhotoSettings};
 #[cfg(feature = "photos")]
 pub(super) use stages::latents;
 

@@ -29,6 +29,10 @@ pub struct PhotoSettings {
     pub batch: usize,
     /// Whether photos whose inversion is not to be trusted are left out.
     pub drop_untrusted: bool,
+    /// What is estimated from the photos because the table lacks it, `age`, `sex` or both: covariates
+    /// `age_estimated` and `male_estimated` in the part of `columns.age` and `columns.sex`. Needs
+    /// `data.photos` and the feature `age-sex`.
+    pub estimate: Vec<PhotoEstimate>,
 }
 
 impl Default for PhotoSettings {
@@ -43,6 +47,45 @@ impl Default for PhotoSettings {
             steps: None,
             batch: 8,
             drop_untrusted: false,
+            estimate: vec![],
+        }
+    }
+}
+
+impl PhotoSettings {
+    /// What is to be estimated, each once, in order.
+    pub(in super::super) fn estimates(&self) -> Vec<PhotoEstimate> {
+        let mut wanted = self.estimate.clone();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+}
+
+/// What can be estimated from a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhotoEstimate {
+    /// Age in years.
+    Age,
+    /// Sex as a person would be labelled from the photo.
+    Sex,
+}
+
+impl PhotoEstimate {
+    /// As study files name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Sex => "sex",
+        }
+    }
+
+    /// The name of the covariate: years, or 1 for male and 0 for female.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::Age => "age_estimated",
+            Self::Sex => "male_estimated",
         }
     }
 }

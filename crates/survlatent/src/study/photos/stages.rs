@@ -147,7 +147,7 @@ fn manifest(faces: &[Face]) -> Result<Manifest> {
 }
 
 /// The photos whose ids are those of rows.
-fn of_rows(file: &StudyFile, source: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(super) fn of_rows(file: &StudyFile, source: &Path) -> Result<Vec<(String, PathBuf)>> {
     let ids = read::table_ids(file)?;
     let mut photos: Vec<(String, PathBuf)> = super::photos(source)?.into_iter().collect();
     photos.retain(|(id, _)| ids.contains(id));
@@ -197,7 +197,7 @@ fn simulate(
 }
 
 /// The photos as one input: SHA-256 over their ids and the SHA-256 of each.
-fn digest(folder: &Path, photos: &[(String, PathBuf)]) -> Result<Input> {
+pub(super) fn digest(folder: &Path, photos: &[(String, PathBuf)]) -> Result<Input> {
     let each: Result<Vec<(&str, String)>> = photos
         .par_iter()
         .map(|(id, path)| Ok((id.as_str(), read::sha256(&read::bytes(path)?))))

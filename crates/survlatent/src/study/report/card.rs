@@ -23,6 +23,7 @@ pub(in super::super) fn card(report: &StudyReport) -> Vec<CardItem> {
     };
     add("Model", Some(model(report, front)));
     add("Data", Some(data(report)));
+    add("Estimated, not recorded", estimated(report));
     add("Performance", Some(performance(report, front)));
     add("What the face adds", added(report));
     add("Chance", chance(report));
@@ -94,6 +95,18 @@ fn data(report: &StudyReport) -> String {
         }
     }
     text
+}
+
+/// What is no record of the patients.
+fn estimated(report: &StudyReport) -> Option<String> {
+    let first = report.estimated.first()?;
+    let names: Vec<&str> = report.estimated.iter().map(|e| e.column.as_str()).collect();
+    Some(format!(
+        "{}: from the photos, by {}. They say what the photos look like to these networks; what the face adds \
+         to them is what it adds to another reading of the same face.",
+        names.join(", "),
+        first.by
+    ))
 }
 
 fn performance(report: &StudyReport, front: Option<&ModelFigures>) -> String {
