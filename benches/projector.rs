@@ -9,7 +9,8 @@
 //!
 //! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by the default method and by
 //! the published projector and prints what both reach, with the noise images the projector has made for
-//! itself, and with the latents alone, which is what is stored.
+//! itself, and with the latents alone, which is what is stored; of those also the identity cosine, and for
+//! comparison that of different photos.
 
 #![allow(clippy::print_stdout)]
 
@@ -19,7 +20,9 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use cpu_time::ProcessTime;
+use latent_inversion::align::Landmarks;
 use latent_inversion::cohort::{Cohort, Manifest, open_face};
+use latent_inversion::face::{Embedding, FaceDetector, Identity};
 use latent_inversion::lpips::{Lpips, Trunk};
 use latent_inversion::{
     CounterDraws, Decoder, Encoder, Inversion, Inverter, Method, Photo, PhotoLimits, Projector,
@@ -188,6 +191,62 @@ impl Shipped {
     }
 }
 
+/// Which persons the photos show, for the network that tells persons apart.
+struct Identities {
+    network: Identity,
+    landmarks: Vec<Landmarks>,
+    photos: Vec<Embedding>,
+}
+
+impl Identities {
+    fn of(images: &Tensor<4>) -> Fallible<Self> {
+        let device = images.device();
+        let detector = FaceDetector::new(&device)?;
+        let network = Identity::new(&device)?;
+        let photos = pictures(images)?;
+        let mut landmarks = Vec::new();
+        for photo in &photos {
+            let found = detector.detect(photo)?;
+            let face = found.first().ok_or("a photo without a face")?;
+            landmarks.push(Landmarks::from_five(face.landmarks)?);
+        }
+        let mut own = Self {
+            network,
+            landmarks,
+            photos: Vec::new(),
+        };
+        own.photos = own.embed(&photos)?;
+        Ok(own)
+    }
+
+    /// At the places where the photos have their faces.
+    fn embed(&self, pictures: &[Photo]) -> Fallible<Vec<Embedding>> {
+        let faces = pictures.iter().zip(self.landmarks.iter().copied());
+        Ok(self.network.embed_all(&faces.collect::<Vec<_>>())?)
+    }
+
+    /// The mean cosine of each photo and its picture.
+    fn cosine(&self, images: &Tensor<4>) -> Fallible<f64> {
+        let found = self.embed(&pictures(images)?)?;
+        let cosines = found.iter().zip(&self.photos).map(|(a, b)| a.cosine(b));
+        Ok(cosines.sum::<f64>() / found.len() as f64)
+    }
+
+    /// The mean cosine of different photos.
+    fn of_others(&self) -> f64 {
+        let n = self.photos.len();
+        let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+        let cosines = pairs.map(|(i, j)| self.photos[i].cosine(&self.photos[j]));
+        cosines.sum::<f64>() / (n * (n - 1) / 2).max(1) as f64
+    }
+}
+
+fn pictures(images: &Tensor<4>) -> Fallible<Vec<Photo>> {
+    let n = images.dims()[0];
+    let each = (0..n).map(|k| Photo::from_tensor(images.clone().narrow(0, k, 1)));
+    Ok(each.collect::<Result<_, _>>()?)
+}
+
 /// What the default method and the projector reach on photos, and what they cost.
 fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
     let manifest = Manifest::of_folder(folder)?;
@@ -205,6 +264,11 @@ fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
         .into_iter()
         .unzip();
     let images = Tensor::cat(images, 0);
+    let identities = Identities::of(&images)?;
+    println!(
+        "identity cosine of different photos: {:.3}",
+        identities.of_others()
+    );
     let (n, rows, width) = (ids.len(), decoder.num_ws(), decoder.w_dim());
     for (name, inverter) in [
         ("default", shipped.inverter(Method::Default)),
@@ -222,26 +286,30 @@ fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
             found.iter().map(|f| of(&f.quality)).sum::<f64>() / n as f64
         };
         let target = shipped.lpips.features(images.clone());
-        let alone = |ws: Tensor<3>| -> [f64; 2] {
+        let alone = |ws: Tensor<3>| -> Fallible<[f64; 3]> {
             let picture = decoder.decode(ws, None).clamp(-1.0, 1.0);
             let features = shipped.lpips.features(picture.clone());
             let distance = shipped.lpips.distance(&features, &target);
+            let identity = identities.cosine(&picture)?;
             let squares = (picture - images.clone()).square();
             let squares = squares.mean_dim(3).mean_dim(2).mean_dim(1).reshape([n]);
             let psnr = (squares.recip() * 4.0).log() * (10.0 / std::f64::consts::LN_10);
-            [distance, psnr].map(|v| f64::from(v.mean().into_scalar::<f32>()))
+            let [distance, psnr] =
+                [distance, psnr].map(|v| f64::from(v.mean().into_scalar::<f32>()));
+            Ok([distance, psnr, identity])
         };
         let all = |of: fn(&Inversion) -> &[f32]| -> Vec<f32> {
             found.iter().flat_map(|f| of(f).iter().copied()).collect()
         };
         let device = decoder.device();
         let w = TensorData::new(all(|f| &f.w), [n, width]);
-        let w = alone(broadcast(Tensor::from_data(w, &device), rows));
+        let w = alone(broadcast(Tensor::from_data(w, &device), rows))?;
         let plus = TensorData::new(all(|f| &f.w_plus), [n, rows, width]);
-        let plus = alone(Tensor::from_data(plus, &device));
+        let plus = alone(Tensor::from_data(plus, &device))?;
         println!(
             "{name:9} {n} photos, {seconds:.2} CPU s each; reported LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}; \
-             latents alone LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}; Mahalanobis {:.1}, trusted {}",
+             latents alone LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}, identity cosine W {:.3} W+ {:.3}; \
+             Mahalanobis {:.1}, trusted {}",
             mean(&|q| q.lpips_w),
             mean(&|q| q.lpips),
             mean(&|q| q.psnr_w),
@@ -250,6 +318,8 @@ fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
             plus[0],
             w[1],
             plus[1],
+            w[2],
+            plus[2],
             mean(&|q| q.mahalanobis),
             found.iter().filter(|f| f.quality.trusted).count(),
         );

@@ -224,7 +224,7 @@ impl Aligner {
 }
 
 /// The square drawn with `size` pixels, or none if it leaves the photo by more than half of its side or is none.
-#[cfg(feature = "age-sex")]
+#[cfg(any(feature = "age-sex", feature = "identity"))]
 pub(crate) fn square(photo: &Photo, quad: &Quad, size: usize) -> Option<Photo> {
     const MOST: f64 = 0.5;
     let side = quad.side();

@@ -34,7 +34,7 @@ impl Quad {
     }
 
     /// By its centre and the vector from there to the middle of its right side.
-    #[cfg(feature = "age-sex")]
+    #[cfg(any(feature = "age-sex", feature = "identity"))]
     pub(crate) fn new(center: [f64; 2], half: [f64; 2]) -> Self {
         Self { center, half }
     }

@@ -3,14 +3,20 @@
 //! Zhang, Zhang, Li and Qiao 2016, "Joint face detection and alignment using multitask cascaded
 //! convolutional networks". The weights, part of this crate in half precision, and the conventions
 //! are those of PyPI's `facenet-pytorch` 2.6.0. With the feature `age-sex` also what age and sex a face seems
-//! to have.
+//! to have, with `identity` how like two faces are.
 
 #[cfg(feature = "age-sex")]
 mod age_sex;
 mod area;
 mod boxes;
 mod cascade;
+#[cfg(any(feature = "age-sex", feature = "identity"))]
+mod chip;
+#[cfg(feature = "identity")]
+mod identity;
 mod network;
+#[cfg(any(feature = "age-sex", feature = "identity"))]
+mod residual;
 mod settings;
 
 use burn::tensor::Device;
@@ -18,6 +24,8 @@ use safetensors::SafeTensors;
 
 #[cfg(feature = "age-sex")]
 pub use age_sex::{AgeSex, AgeSexEstimate, Sex};
+#[cfg(feature = "identity")]
+pub use identity::{Embedding, Identity};
 pub use settings::DetectorSettings;
 
 use crate::error::{Error, Result};

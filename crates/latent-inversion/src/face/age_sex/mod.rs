@@ -3,16 +3,16 @@
 //! The networks are Cydral Technology's `dnn_age_predictor_v1` and `dnn_gender_classifier_v1` (CC0, in the
 //! repository of models beside dlib); the weights are part of this crate in half precision.
 
-mod chip;
 mod network;
 
 use std::fmt;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::align::{Landmarks, square};
+use super::chip::{cut, tensor};
+use crate::align::Landmarks;
 use crate::error::{Error, Result};
 use crate::floats;
 use crate::photo::Photo;
@@ -20,8 +20,8 @@ use network::{AgeNetwork, SexNetwork};
 
 /// Both networks; see `assets/README.md`.
 const WEIGHTS: &[u8] = include_bytes!("../../../assets/age_sex_f16.safetensors");
-/// Mean red, green and blue of the photos the networks were trained on.
-const MEANS: [f32; 3] = [122.781_998, 117.000_999, 104.297_997];
+/// What the square shows around the mean face, in parts of it.
+const PADDING: f64 = 0.2;
 /// The years that the first class stands for; the others stand for their number.
 const FIRST_CLASS: f64 = 0.25;
 
@@ -174,8 +174,8 @@ impl AgeSex {
             let (mut wide, mut narrow) = (Vec::new(), Vec::new());
             for (photo, landmarks) in batch {
                 let k = out.len() + wide.len();
-                wide.push(cut(photo, landmarks, AgeNetwork::SIDE, k)?);
-                narrow.push(cut(photo, landmarks, SexNetwork::SIDE, k)?);
+                wide.push(cut(photo, landmarks, AgeNetwork::SIDE, PADDING, k)?);
+                narrow.push(cut(photo, landmarks, SexNetwork::SIDE, PADDING, k)?);
             }
             out.extend(self.judge(&wide, &narrow));
         }
@@ -184,41 +184,14 @@ impl AgeSex {
 
     /// The estimates for faces cut out already, of 64 and of 32 pixels.
     fn judge(&self, wide: &[Photo], narrow: &[Photo]) -> Vec<AgeSexEstimate> {
-        let years = floats(self.age.run(self.tensor(wide)));
-        let sexes = floats(self.sex.run(self.tensor(narrow)));
+        let years = floats(self.age.run(tensor(wide, &self.device)));
+        let sexes = floats(self.sex.run(tensor(narrow, &self.device)));
         let years = years.chunks_exact(AgeNetwork::CLASSES);
         years
             .zip(sexes.chunks_exact(2))
             .map(|(years, sexes)| AgeSexEstimate::of(years, sexes))
             .collect()
     }
-
-    /// Photos of one size as the networks take them.
-    fn tensor(&self, photos: &[Photo]) -> Tensor<4> {
-        let side = photos.first().map_or(0, Photo::width);
-        let mut values = Vec::with_capacity(photos.len() * 3 * side * side);
-        for photo in photos {
-            for (c, mean) in MEANS.into_iter().enumerate() {
-                let channel = photo.rgb()[c..].iter().step_by(3);
-                values.extend(channel.map(|&v| (f32::from(v) - mean) / 256.0));
-            }
-        }
-        let shape = [photos.len(), 3, side, side];
-        Tensor::from_data(TensorData::new(values, shape), &self.device)
-    }
-}
-
-/// What a network sees of the `k`th photo.
-fn cut(photo: &Photo, landmarks: &Landmarks, side: usize, k: usize) -> Result<Photo> {
-    square(photo, &chip::around(landmarks, side), side).ok_or_else(|| Error::Argument {
-        name: "landmarks",
-        reason: format!(
-            "photo {}: the face lies outside the photo of {} x {} pixels",
-            k + 1,
-            photo.width(),
-            photo.height()
-        ),
-    })
 }
 
 #[cfg(test)]

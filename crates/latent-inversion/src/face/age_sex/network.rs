@@ -1,85 +1,11 @@
 //! The two networks.
 
 use burn::tensor::activation::{relu, softmax};
-use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
 
+use super::super::residual::{self, Block, Layer, halve};
 use crate::error::Result;
-use crate::lpips::weights::read;
-
-/// A convolution or a dense layer.
-#[derive(Clone, Debug)]
-struct Layer<const D: usize> {
-    weight: Tensor<D>,
-    bias: Tensor<1>,
-}
-
-impl<const D: usize> Layer<D> {
-    fn read(
-        file: &SafeTensors<'_>,
-        name: &str,
-        shape: [usize; D],
-        device: &Device,
-    ) -> Result<Self> {
-        let weight = read(file, &format!("{name}.weight"), &shape)?;
-        let bias = read(file, &format!("{name}.bias"), &shape[..1])?;
-        Ok(Self {
-            weight: Tensor::from_data(TensorData::new(weight, shape), device),
-            bias: Tensor::from_data(TensorData::new(bias, [shape[0]]), device),
-        })
-    }
-}
-
-impl Layer<4> {
-    fn convolve(&self, x: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-        let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
-        conv2d(x, self.weight.clone(), Some(self.bias.clone()), options)
-    }
-}
-
-impl Layer<2> {
-    fn multiply(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.clone().transpose()) + self.bias.clone().unsqueeze()
-    }
-}
-
-/// Means of squares of 2 by 2 pixels; an odd last row or column is left out.
-fn halve(x: Tensor<4>) -> Tensor<4> {
-    avg_pool2d(x, AvgPoolOptions::new([2, 2]))
-}
-
-/// Zeros behind the last channels, rows and columns up to a size.
-fn extend(x: Tensor<4>, [channels, height, width]: [usize; 3]) -> Tensor<4> {
-    let [_, c, h, w] = x.dims();
-    let zeros = [(0, channels - c), (0, height - h), (0, width - w)];
-    if zeros.iter().all(|&(_, after)| after == 0) {
-        return x;
-    }
-    x.pad(zeros, PadMode::Constant(0.0))
-}
-
-/// Two convolutions whose output is added to the input. Where channels double, the first one has stride 2,
-/// the input is halved, and the smaller of both is extended with zeros.
-#[derive(Clone, Debug)]
-struct Block {
-    first: Layer<4>,
-    second: Layer<4>,
-    down: bool,
-}
-
-impl Block {
-    fn run(&self, x: Tensor<4>) -> Tensor<4> {
-        let [stride, padding] = if self.down { [2, 0] } else { [1, 1] };
-        let y = relu(self.first.convolve(x.clone(), stride, padding));
-        let y = self.second.convolve(y, 1, 1);
-        let x = if self.down { halve(x) } else { x };
-        let ([_, c, h, w], [_, d, i, j]) = (x.dims(), y.dims());
-        let size = [c.max(d), h.max(i), w.max(j)];
-        relu(extend(x, size) + extend(y, size))
-    }
-}
 
 /// Age: a residual network of 11 convolutions.
 #[derive(Clone, Debug)]
@@ -123,13 +49,7 @@ impl AgeNetwork {
     /// - chips: `[N, 3, 64, 64]`, as [`super::AgeSex`] scales them
     /// - output: `[N, 81]`
     pub(super) fn run(&self, chips: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.stem.convolve(chips, 2, 0)); // [N, 64, 29, 29]
-        let mut x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2])); // [N, 64, 14, 14]
-        for block in &self.blocks {
-            x = block.run(x);
-        }
-        let [n, c, h, w] = x.dims();
-        let x = x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]); // [N, 256]
+        let x = residual::run(&self.stem, &self.blocks, chips); // [N, 256]
         softmax(self.dense.multiply(x), 1)
     }
 }

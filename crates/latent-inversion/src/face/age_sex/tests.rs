@@ -52,8 +52,8 @@ fn chips(side: usize) -> Vec<Photo> {
 fn the_networks_answer_as_in_onnxruntime() {
     let networks = AgeSex::new(&Device::default()).unwrap();
     let (wide, narrow, cases) = (chips(64), chips(32), cases());
-    let years = floats(networks.age.run(networks.tensor(&wide)));
-    let sexes = floats(networks.sex.run(networks.tensor(&narrow)));
+    let years = floats(networks.age.run(tensor(&wide, &networks.device)));
+    let sexes = floats(networks.sex.run(tensor(&narrow, &networks.device)));
     let estimates = networks.judge(&wide, &narrow);
     let (mut same, mut rounded) = (0.0_f64, 0.0_f64);
     for (k, case) in cases.iter().enumerate() {
@@ -78,7 +78,7 @@ fn faces_are_cut_out_as_by_numpy() {
     for side in [64, 32] {
         for (case, want) in cases().iter().zip(chips(side)) {
             let landmarks = Landmarks::from_five(case.landmarks).unwrap();
-            let got = cut(&open(&case.photo), &landmarks, side, 0).unwrap();
+            let got = cut(&open(&case.photo), &landmarks, side, PADDING, 0).unwrap();
             if !case.inside {
                 continue;
             }

@@ -1,7 +1,13 @@
-//! The square of a photo that the networks look at.
+//! The square of a photo that networks look at which were trained with dlib's faces.
 
-use crate::align::{Landmarks, Quad};
+use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::align::{Landmarks, Quad, square};
+use crate::error::{Error, Result};
+use crate::photo::Photo;
+
+/// Mean red, green and blue of the photos the networks were trained on.
+const MEANS: [f32; 3] = [122.782, 117.001, 104.298];
 /// Where the eyes and the base of the nose lie in the unit square of the mean face that the networks were
 /// trained with; an eye is the middle of its two corners.
 const LEFT_EYE: [f64; 2] = [0.227_330, 0.221_396];
@@ -11,10 +17,9 @@ const NOSE_BASE: [f64; 2] = [0.490_112, 0.627_798];
 const TIP_TO_BASE: f64 = 0.424;
 /// An eye stands for its two corners.
 const WEIGHTS: [f64; 3] = [2.0, 2.0, 1.0];
-/// What is left around the unit square on each side.
-const PADDING: f64 = 0.2;
 
-/// The square around a face for a picture of `size` pixels, at least 2.
+/// The square around a face for a picture of `size` pixels, at least 2, wider than the mean face by `padding`
+/// on each side.
 ///
 /// Of all shifts, turns and scales of the mean face it takes the one with the least sum of squared distances
 /// to the eyes and the base of the nose. Points as complex numbers, $z_k$ in the photo and $m_k$ in the mean
@@ -25,7 +30,7 @@ const PADDING: f64 = 0.2;
 ///
 /// The outermost pixels' centres lie on the square's border, so the picture is larger than the square by
 /// `size / (size - 1)`.
-pub(super) fn around(landmarks: &Landmarks, size: usize) -> Quad {
+fn around(landmarks: &Landmarks, size: usize, padding: f64) -> Quad {
     let [left, right, nose, ..] = landmarks.points();
     let mouth = landmarks.mouth();
     let base = [0, 1].map(|c| nose[c] + TIP_TO_BASE * (mouth[c] - nose[c]));
@@ -47,8 +52,45 @@ pub(super) fn around(landmarks: &Landmarks, size: usize) -> Quad {
     let larger = size as f64 / (size as f64 - 1.0);
     Quad::new(
         [z[0] + to_center[0], z[1] + to_center[1]],
-        turned([(0.5 + PADDING) * larger, 0.0]),
+        turned([(0.5 + padding) * larger, 0.0]),
     )
+}
+
+/// The square drawn with `size` pixels; `k` is the number of the photo for the message.
+pub(super) fn cut(
+    photo: &Photo,
+    landmarks: &Landmarks,
+    size: usize,
+    padding: f64,
+    k: usize,
+) -> Result<Photo> {
+    square(photo, &around(landmarks, size, padding), size).ok_or_else(|| Error::Argument {
+        name: "landmarks",
+        reason: format!(
+            "photo {}: the face lies outside the photo of {} x {} pixels",
+            k + 1,
+            photo.width(),
+            photo.height()
+        ),
+    })
+}
+
+/// Pictures of one size as the networks take them: less the means of red, green and blue, over 256.
+///
+/// # Shapes
+///
+/// - output: `[N, 3, side, side]`
+pub(super) fn tensor(photos: &[Photo], device: &Device) -> Tensor<4> {
+    let side = photos.first().map_or(0, Photo::width);
+    let mut values = Vec::with_capacity(photos.len() * 3 * side * side);
+    for photo in photos {
+        for (c, mean) in MEANS.into_iter().enumerate() {
+            let channel = photo.rgb()[c..].iter().step_by(3);
+            values.extend(channel.map(|&v| (f32::from(v) - mean) / 256.0));
+        }
+    }
+    let shape = [photos.len(), 3, side, side];
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 fn mean(points: &[[f64; 2]; 3]) -> [f64; 2] {
@@ -86,7 +128,7 @@ mod tests {
     #[test]
     fn the_mean_face_fills_the_square_up_to_its_border() {
         for angle in [0.0, 0.7] {
-            let quad = around(&mean_face(angle), 64);
+            let quad = around(&mean_face(angle), 64, 0.2);
             assert!((quad.side() - 140.0 * 64.0 / 63.0).abs() < 1e-9);
             // The first and the last pixel's centres are the padded square's corners.
             let (sin, cos) = f64::sin_cos(angle);
@@ -121,10 +163,10 @@ mod tests {
                 })
                 .sum()
         };
-        let quad = around(&landmarks, 1000);
+        let quad = around(&landmarks, 1000, 0.2);
         // Pixels of the padded square's edges back to the mean face's corner and its width.
         let unit = |u: f64, v: f64| {
-            let pixel = [u, v].map(|c| (c + PADDING) / (1.0 + 2.0 * PADDING) * 999.0);
+            let pixel = [u, v].map(|c| (c + 0.2) / 1.4 * 999.0);
             quad.to_photo(pixel, 1000)
         };
         let (corner, end) = (unit(0.0, 0.0), unit(1.0, 0.0));
