@@ -41,7 +41,7 @@ def put(name, weight, gain, bias):
         out[f"{name}.levels"] = np.stack([gain * steps[0], gain * steps[1]], 1).astype(np.float32)
     else:
         shape = (-1,) + (1,) * (raw.ndim - 1)
-        out[f"{name}.weight"] = (raw * gain.reshape(shape)).astype(np.float16)
+        out[f"{name}.weight"] = np.ascontiguousarray(raw * gain.reshape(shape), np.float16)
     out[f"{name}.bias"] = bias.astype(np.float32)
 
 
