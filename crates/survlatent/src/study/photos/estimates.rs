@@ -240,7 +240,7 @@ mod stage {
         /// In photos of any kind, by the rules of alignment.
         Found(Box<Aligner>),
         /// In pictures that were aligned before.
-        Aligned(FaceDetector),
+        Aligned(Box<FaceDetector>),
     }
 
     impl Networks {
@@ -250,7 +250,7 @@ mod stage {
                 let aligner = Aligner::new(align::settings(SIDE, largest), &device)?;
                 Faces::Found(Box::new(aligner))
             } else {
-                Faces::Aligned(FaceDetector::new(&device)?)
+                Faces::Aligned(Box::new(FaceDetector::new(&device)?))
             };
             Ok(Self {
                 faces,

@@ -138,7 +138,13 @@ fn without_age(folder: &Path) -> StudyFile {
     let mut latents = String::from("id,z1,z2\n");
     let mut add = |id: &str, k: u32| {
         let (a, b) = (k * 7 % 41, k * 11 % 37);
-        let _ = writeln!(table, "{id},{},{},{}", 1 + a, u32::from(k % 5 != 0), k % 3);
+        let _ = writeln!(
+            table,
+            "{id},{},{},{}",
+            1 + a,
+            u32::from(!k.is_multiple_of(5)),
+            k % 3
+        );
         let _ = writeln!(latents, "{id},{},{}", a + k % 4, b);
     };
     for k in 0..40 {
