@@ -10,7 +10,8 @@
 //! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by the default method and by
 //! the published projector and prints what both reach, with the noise images the projector has made for
 //! itself, and with the latents alone, which is what is stored; of those also the identity cosine, and for
-//! comparison that of different photos.
+//! comparison that of different photos. `plus=N`, `rate=X`, `squared=X` and `delta=X` change the default method's
+//! steps, learning rate and weights in W+; without any steps of the projector it is left out.
 
 #![allow(clippy::print_stdout)]
 
@@ -49,7 +50,19 @@ fn main() -> Fallible<()> {
         let folder = args.iter().find(|a| Path::new(a).is_dir());
         let folder = folder.ok_or("quality FOLDER")?;
         let steps = numbers.first().copied().unwrap_or(1000);
-        return quality(&Shipped::open(&assets)?, Path::new(folder), steps);
+        let text = |name: &str| {
+            let mut own = args.iter().filter_map(|a| a.split_once('='));
+            own.find(|(k, _)| *k == name).map(|(_, v)| v)
+        };
+        let set = |name: &str| text(name)?.parse::<f64>().ok();
+        let shipped = Shipped::open(&assets)?;
+        let mut default = shipped.inverter(Method::Default);
+        let plus = &mut default.in_w_plus;
+        plus.steps = text("plus").map_or(Ok(plus.steps), str::parse)?;
+        plus.learning_rate = set("rate").unwrap_or(plus.learning_rate);
+        plus.objective.squared = set("squared").unwrap_or(plus.objective.squared);
+        plus.objective.delta = set("delta").unwrap_or(plus.objective.delta);
+        return quality(&shipped, &default, Path::new(folder), steps);
     }
     if has("memory") {
         let method = if has("encoder") {
@@ -248,7 +261,7 @@ fn pictures(images: &Tensor<4>) -> Fallible<Vec<Photo>> {
 }
 
 /// What the default method and the projector reach on photos, and what they cost.
-fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
+fn quality(shipped: &Shipped, default: &Inverter, folder: &Path, steps: usize) -> Fallible<()> {
     let manifest = Manifest::of_folder(folder)?;
     let decoder = &shipped.decoder;
     let (ids, images): (Vec<String>, Vec<Tensor<4>>) = manifest
@@ -271,12 +284,15 @@ fn quality(shipped: &Shipped, folder: &Path, steps: usize) -> Fallible<()> {
     );
     let (n, rows, width) = (ids.len(), decoder.num_ws(), decoder.w_dim());
     for (name, inverter) in [
-        ("default", shipped.inverter(Method::Default)),
+        ("default", *default),
         (
             "projector",
             shipped.inverter(Method::Projector).with_steps(steps),
         ),
     ] {
+        if steps == 0 && name == "projector" {
+            break;
+        }
         let started = ProcessTime::now();
         let on = &mut |_: usize, _: usize| ControlFlow::Continue(());
         let found = inverter.invert(&shipped.tools(), images.clone(), &ids, on)?;
@@ -373,10 +389,5 @@ fn memory(shipped: &Shipped, photos: usize, method: Method, steps: usize) -> Fal
 
 /// Resident memory and its peak so far, in MB; Linux only.
 fn resident() -> [f64; 2] {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ["VmRSS:", "VmHWM:"].map(|name| {
-        let line = status.lines().find_map(|l| l.strip_prefix(name));
-        let kb = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
-        kb.map_or(f64::NAN, |kb| kb / 1024.0)
-    })
+    ["VmRSS", "VmHWM"].map(|name| survlatent_benches::resident(name) / 1024.0)
 }

@@ -2,11 +2,12 @@
 //! beside the data it is given. `cargo bench -p survlatent-benches --bench sizes` (Linux)
 //!
 //! Peak memory is that of the process (`VmHWM`, set back through `clear_refs` before every fit) less
-//! what was resident before it, in units of the features' own bytes.
+//! what was resident before it, in units of the features' own bytes. So that what one fit has freed does not
+//! hide what the next one takes, the program starts itself again with an allocator (glibc's) that gives it back.
 #![allow(clippy::print_stdout, reason = "benchmarks print their table")]
 
 use cox_survival::{Covariates, CoxPath, CoxPh, Surv};
-use survlatent_benches::{Data, independent, latent, median, timed};
+use survlatent_benches::{Data, forget_peak, independent, latent, median, resident, timed};
 
 /// Rows and columns of the Cox fits, and of the paths.
 const COX: [(usize, usize); 5] = [
@@ -25,7 +26,19 @@ const PATHS: [(usize, usize); 5] = [
 ];
 const ROUNDS: usize = 3;
 
+/// Freed blocks of this size and more go back to the system at once.
+const GIVES_BACK: [(&str, &str); 2] = [
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+];
+
 fn main() {
+    if std::env::var_os(GIVES_BACK[0].0).is_none() {
+        let own = std::env::current_exe().expect("a path");
+        let again = std::process::Command::new(own).envs(GIVES_BACK).status();
+        assert!(again.expect("a process").success());
+        return;
+    }
     println!("One thread; medians of {ROUNDS}; memory beside the data, in copies of it\n");
     println!("| work | n | p | CPU s | peak MiB | copies |");
     println!("|---|---|---|---|---|---|");
@@ -68,8 +81,7 @@ fn row(work: &str, n: usize, p: usize, bytes: usize, fit: impl Fn()) {
     let (mut cpu, mut peak) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let before = resident("VmRSS");
-        // Where this cannot be written the peak of the whole run is reported, which is more.
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        forget_peak();
         cpu.push(timed(&fit).0);
         peak.push(resident("VmHWM") - before);
     }
@@ -80,12 +92,4 @@ fn row(work: &str, n: usize, p: usize, bytes: usize, fit: impl Fn()) {
         peak / 1024.0,
         peak * 1024.0 / (bytes * n * p) as f64
     );
-}
-
-/// A figure of `/proc/self/status` in KiB.
-fn resident(name: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(name));
-    let figure = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    figure.unwrap_or(f64::NAN)
 }

@@ -277,3 +277,17 @@ pub fn contest(
         theirs / ours
     );
 }
+
+/// A figure of `/proc/self/status` in KiB (Linux), such as `VmRSS` or `VmHWM`; not a number elsewhere.
+pub fn resident(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name));
+    let figure = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    figure.unwrap_or(f64::NAN)
+}
+
+/// Sets the peak `VmHWM` back to what is resident now. Where that cannot be done the peak stays that of the
+/// whole run, which is more.
+pub fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}

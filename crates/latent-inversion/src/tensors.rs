@@ -20,11 +20,21 @@ pub enum Precision {
     Half,
 }
 
+/// Takes numbers in single precision, in order.
+pub(crate) type Sink<'a> = dyn FnMut(&[f32]) -> std::io::Result<()> + 'a;
+
+/// Where an array's numbers come from.
+enum Numbers<'a> {
+    Here(&'a [f32], Precision),
+    /// Handed over piece by piece, so that they need not all be in memory.
+    Streamed(&'a dyn Fn(&mut Sink<'_>) -> std::io::Result<()>),
+}
+
 /// Arrays by name, in the order they are written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Arrays<'a> {
     metadata: BTreeMap<&'a str, String>,
-    arrays: Vec<(&'a str, Vec<usize>, &'a [f32], Precision)>,
+    arrays: Vec<(&'a str, Vec<usize>, Numbers<'a>)>,
 }
 
 impl<'a> Arrays<'a> {
@@ -45,7 +55,20 @@ impl<'a> Arrays<'a> {
         precision: Precision,
     ) -> Self {
         debug_assert_eq!(shape.iter().product::<usize>(), values.len());
-        self.arrays.push((name, shape.to_vec(), values, precision));
+        let numbers = Numbers::Here(values, precision);
+        self.arrays.push((name, shape.to_vec(), numbers));
+        self
+    }
+
+    /// An array in single precision whose numbers `rows` hands over, exactly as many as `shape` says.
+    pub(crate) fn streamed(
+        mut self,
+        name: &'a str,
+        shape: &[usize],
+        rows: &'a dyn Fn(&mut Sink<'_>) -> std::io::Result<()>,
+    ) -> Self {
+        let numbers = Numbers::Streamed(rows);
+        self.arrays.push((name, shape.to_vec(), numbers));
         self
     }
 
@@ -56,12 +79,12 @@ impl<'a> Arrays<'a> {
             header.insert("__metadata__".to_owned(), json!(self.metadata));
         }
         let mut at = 0;
-        for (name, shape, values, precision) in &self.arrays {
-            let (kind, width) = match precision {
-                Precision::Single => ("F32", 4),
-                Precision::Half => ("F16", 2),
+        for (name, shape, numbers) in &self.arrays {
+            let (kind, width) = match numbers {
+                Numbers::Here(_, Precision::Half) => ("F16", 2),
+                _ => ("F32", 4),
             };
-            let end = at + values.len() * width;
+            let end = at + shape.iter().product::<usize>() * width;
             let info = json!({ "dtype": kind, "shape": shape, "data_offsets": [at, end] });
             header.insert((*name).to_owned(), info);
             at = end;
@@ -72,17 +95,24 @@ impl<'a> Arrays<'a> {
         crate::file::write_whole(path, |out| {
             out.write_all(&(header.len() as u64).to_le_bytes())?;
             out.write_all(&header)?;
-            for (_, _, values, precision) in &self.arrays {
-                for value in *values {
-                    match precision {
-                        Precision::Single => out.write_all(&value.to_le_bytes())?,
-                        Precision::Half => out.write_all(&f16::from_f32(*value).to_le_bytes())?,
+            for (_, _, numbers) in &self.arrays {
+                match numbers {
+                    Numbers::Here(values, Precision::Single) => single(out, values)?,
+                    Numbers::Streamed(rows) => rows(&mut |values| single(out, values))?,
+                    Numbers::Here(values, Precision::Half) => {
+                        let mut bytes = values.iter().map(|v| f16::from_f32(*v).to_le_bytes());
+                        bytes.try_for_each(|b| out.write_all(&b))?;
                     }
                 }
             }
             Ok(())
         })
     }
+}
+
+fn single(out: &mut impl std::io::Write, values: &[f32]) -> std::io::Result<()> {
+    let mut bytes = values.iter().map(|v| v.to_le_bytes());
+    bytes.try_for_each(|b| out.write_all(&b))
 }
 
 /// The bytes of a file.

@@ -18,6 +18,7 @@ mod deepsurv;
 mod device;
 mod failure;
 mod gan;
+mod interrupt;
 mod invert;
 mod km;
 mod logrank;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::record::{Record, Settings, Status, read, read_seconds, table, write};
+use super::latents::{join, read};
+use super::record::{Settings, Status, read_seconds, table};
 use crate::error::{Error, Result};
 use crate::tensors::malformed;
 
@@ -31,7 +32,7 @@ pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Ga
     let out = out.as_ref();
     let files = shard_files(folders, out)?;
     let mut found: Option<Settings> = None;
-    let mut shards: HashMap<usize, (PathBuf, Vec<Record>)> = HashMap::new();
+    let mut shards: HashMap<usize, (PathBuf, Vec<Status>)> = HashMap::new();
     for path in files {
         let (settings, records) = read(&path)?;
         let alike = |first: &Settings| {
@@ -53,7 +54,8 @@ pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Ga
             return Err(malformed(&path, reason));
         }
         found.get_or_insert(settings);
-        shards.insert(index, (path, records));
+        let status = records.into_iter().map(|r| r.status).collect();
+        shards.insert(index, (path, status));
     }
     let Some(settings) = found else {
         let places: Vec<String> = folders
@@ -72,28 +74,24 @@ pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Ga
         let reason = format!("shards are missing: {}", missing.join(", "));
         return Err(malformed(out, reason));
     }
-    let tables: Vec<PathBuf> = (0..count)
-        .filter_map(|k| Some(shards.get(&k)?.0.with_extension("csv")))
-        .collect();
-    let mut records: Vec<Record> = (0..count)
-        .filter_map(|k| shards.remove(&k))
-        .flat_map(|(_, records)| records)
-        .collect();
-    let mut seen = HashMap::new();
-    for (place, record) in records.iter().enumerate() {
-        if let Some(first) = seen.insert(&record.status.id, place) {
-            let reason = format!(
-                "photo `{}` is there twice, at {first} and {place}",
-                record.status.id
-            );
-            return Err(malformed(out, reason));
+    let mut status: Vec<Status> = Vec::new();
+    let mut files: HashMap<String, PathBuf> = HashMap::new();
+    let mut tables = Vec::new();
+    for (path, photos) in (0..count).filter_map(|k| shards.remove(&k)) {
+        for photo in photos {
+            if let Some(first) = files.insert(photo.id.clone(), path.clone()) {
+                let (id, first, path) = (&photo.id, first.display(), path.display());
+                let reason = format!("photo `{id}` is there twice, in {first} and in {path}");
+                return Err(malformed(out, reason));
+            }
+            status.push(photo);
         }
+        tables.push(path.with_extension("csv"));
     }
-    write(out, &settings.whole(), &records)?;
+    join(out, &settings.whole(), &status, &files)?;
     for path in tables {
-        read_seconds(&path, &mut records);
+        read_seconds(&path, &mut status);
     }
-    let status: Vec<Status> = records.into_iter().map(|r| r.status).collect();
     let table_file = out.with_extension("csv");
     table(&table_file, &status)?;
     Ok(Gathered {

@@ -6,9 +6,11 @@
 //! shard or interruption.
 
 mod gather;
+mod latents;
 mod manifest;
 mod record;
 mod shard;
+mod store;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -27,7 +29,8 @@ use crate::error::{Error, Result};
 use crate::inverter::{Inversion, Inverter, Tools};
 use crate::photo::{Photo, PhotoLimits};
 use crate::tensors::malformed;
-use record::{Record, Settings, Store};
+use record::{Record, Settings};
+use store::{Done, Store};
 
 /// Settings of the inversion of a cohort.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +137,7 @@ impl Cohort {
                 status,
             }));
         }
-        let mut done: HashMap<String, Record> = store.parts()?;
+        let mut done: HashMap<String, Done> = store.parts()?;
         done.retain(|id, _| entries.iter().any(|e| e.id == *id));
         let earlier = done.len();
         let missing: Vec<&Entry> = entries
@@ -173,16 +176,15 @@ impl Cohort {
             let Some(records) = records else {
                 return Ok(None);
             };
-            store.add_part(&records)?;
-            done.extend(records.into_iter().map(|r| (r.status.id.clone(), r)));
+            done.extend(store.add_part(records)?);
             rest = later;
         }
-        let records: Vec<Record> = entries.iter().filter_map(|e| done.remove(&e.id)).collect();
-        store.finish(&records)?;
+        let photos = entries.iter().filter_map(|e| done.remove(&e.id));
+        let status = store.finish(photos.collect())?;
         Ok(Some(CohortResult {
             latents: store.latents(),
             table: store.table(),
-            status: records.into_iter().map(|r| r.status).collect(),
+            status,
             earlier,
         }))
     }
@@ -306,7 +308,7 @@ pub fn read_latents(
     device: &Device,
 ) -> Result<(Vec<String>, Tensor<2>, Tensor<3>)> {
     let path = path.as_ref();
-    let (settings, records) = record::read(path)?;
+    let (settings, records) = latents::read(path)?;
     let (rows, d) = (settings.num_ws, settings.w_dim);
     let records: Vec<_> = records.into_iter().filter(|r| !r.w.is_empty()).collect();
     let n = records.len();

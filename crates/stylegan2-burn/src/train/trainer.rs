@@ -1,18 +1,21 @@
 //! The trainer: one iteration after the other.
 
-use std::collections::HashSet;
+mod check;
+mod phases;
+mod side;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Names;
-use crate::config::{Architecture, DiscriminatorConfig};
+use crate::config::DiscriminatorConfig;
 use crate::discriminator::Discriminator;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::generator::Generator;
 use crate::layers::Precision;
 use crate::train::ada::AdaController;
@@ -20,13 +23,14 @@ use crate::train::augment::Augment;
 use crate::train::ema::{self, ema_weight};
 use crate::train::init::Networks;
 use crate::train::inputs::{Draw, RoundInputs};
-use crate::train::loss::{self, numbers};
 use crate::train::map::{Augmentation, Identity};
-use crate::train::optimizer::AdamState;
-use crate::train::parameters::{self, trained};
+use crate::train::parameters;
 use crate::train::prefetch::Reader;
 use crate::train::settings::{AugmentStrength, TrainSettings};
 use crate::train::source::ImageSource;
+use check::{check, image_side};
+use phases::Tally;
+pub(crate) use side::Side;
 
 /// Everything that moves during training, apart from networks and moments.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,50 +99,6 @@ impl StepReport {
     pub fn seconds_per_kimg(&self) -> f64 {
         self.seconds * 1000.0 / self.batch as f64
     }
-}
-
-/// One network under training.
-#[derive(Clone, Debug)]
-pub(crate) struct Side<M> {
-    pub module: M,
-    /// The trained parameters by name, in the order of the moments.
-    pub slots: Vec<parameters::Slot>,
-    trained: HashSet<String>,
-    pub moments: AdamState,
-}
-
-impl<M: Module> Side<M> {
-    fn new(module: M, names: Names, adam: &crate::train::Adam) -> Self {
-        // Whether a parameter is trained shows on a device that records gradients.
-        let slots = parameters::slots(&module.clone().train(), names.clone(), &trained);
-        let trained: HashSet<String> = slots.iter().map(|s| s.name.clone()).collect();
-        let by_name = |name: &str, _: bool| trained.contains(name);
-        let moments = adam.init(&parameters::values(&module, names, &by_name));
-        Self {
-            module,
-            slots,
-            trained,
-            moments,
-        }
-    }
-
-    fn update(&mut self, names: Names, adam: &crate::train::Adam, gradients: Tensor<1>) {
-        let by_name = |name: &str, _: bool| self.trained.contains(name);
-        let values = parameters::values(&self.module, names.clone(), &by_name);
-        let values = adam.step(&mut self.moments, values, without_infinities(gradients));
-        self.module = parameters::with_values(self.module.clone(), names, &by_name, values);
-    }
-}
-
-/// What is not a number becomes 0, infinities become ±1e5.
-fn without_infinities(gradients: Tensor<1>) -> Tensor<1> {
-    let lost = gradients.clone().is_nan();
-    let high = gradients.clone().equal_elem(f32::INFINITY);
-    let low = gradients.clone().equal_elem(f32::NEG_INFINITY);
-    gradients
-        .mask_fill(lost, 0.0)
-        .mask_fill(high, 1e5)
-        .mask_fill(low, -1e5)
 }
 
 /// Trains a generator and a discriminator.
@@ -431,330 +391,6 @@ impl Trainer {
     fn precision(&self) -> Precision {
         self.settings.precision.into()
     }
-
-    pub(super) fn generator_main(&mut self, rounds: &[RoundInputs]) -> Result<Tally> {
-        let g = self.g.module.clone().train();
-        let d = self.d.module.clone().train().no_grad();
-        let mut tally = Tally::default();
-        let mut sum = Sum::default();
-        for round in rounds {
-            let mut ws = Vec::new();
-            for part in self.parts(round.generator.len()) {
-                let map = round.augment_generator.select(&part);
-                let latents = round.generator.select(&part);
-                let map = |x| map.apply(x);
-                let (scores, w) = loss::generator_main(&g, &d, latents, &map, self.precision());
-                ws.push(w);
-                let losses = tally.add(&scores);
-                let gradients = losses.sum().backward();
-                sum.add(parameters::gradients(&g, self.g_names(), &gradients));
-            }
-            self.track(ws);
-        }
-        tally.check(self.progress.iteration, "generator's loss")?;
-        let gradients = sum.mean(tally.losses.len());
-        let adam = self.settings.generator_optimizer();
-        self.g.update(self.g_names(), &adam, gradients);
-        Ok(tally)
-    }
-
-    /// Moves the mean of w, as every pass of the mapping network in training does.
-    fn track(&mut self, ws: Vec<Tensor<2>>) {
-        let g = &mut self.g.module;
-        g.mapping = g.mapping.clone().track(Tensor::cat(ws, 0));
-    }
-
-    pub(super) fn path_length(&mut self, rounds: &[RoundInputs]) -> Result<Option<Vec<f64>>> {
-        let due: Vec<_> = rounds.iter().filter_map(|r| r.path.as_ref()).collect();
-        if due.is_empty() {
-            return Ok(None);
-        }
-        let g = self.g.module.clone().train();
-        let frozen = g.clone().no_grad();
-        let mut sum = Sum::default();
-        let mut penalties = Vec::new();
-        for (latents, noise) in due {
-            let n = latents.len();
-            let size = self.settings.micro_batch.unwrap_or(n).max(1);
-            let parts: Vec<Vec<usize>> = (0..n)
-                .step_by(size)
-                .map(|start| (start..(start + size).min(n)).collect())
-                .collect();
-            let mut ws = Vec::new();
-            let mut paths = Vec::new();
-            for part in &parts {
-                let noise = loss::select(noise.clone(), part);
-                let (path, w) = loss::path_lengths(&frozen, &latents.select(part), noise);
-                ws.push(w);
-                paths.push(path);
-            }
-            self.track(ws);
-            let lengths: Vec<f64> = paths.iter().flat_map(|p| p.lengths.clone()).collect();
-            let decay = self.settings.path_decay;
-            let found = loss::path_penalty(&lengths, self.progress.path_mean, decay);
-            if !found.penalties.iter().all(|p| p.is_finite()) {
-                return Err(Error::Diverged {
-                    step: self.progress.iteration,
-                    loss: "path-length penalty",
-                });
-            }
-            self.progress.path_mean = found.mean;
-            penalties.extend(found.penalties);
-            for (part, path) in parts.iter().zip(paths) {
-                // The slopes are those of the mean; the sum over rounds is divided below.
-                let slopes: Vec<f64> = part.iter().map(|&k| found.slopes[k] * n as f64).collect();
-                let noise = loss::select(noise.clone(), part);
-                let objective =
-                    loss::path_objective(&g, latents.select(part), noise, path, &slopes);
-                sum.add(parameters::gradients(
-                    &g,
-                    self.g_names(),
-                    &objective.backward(),
-                ));
-            }
-        }
-        let interval = self.settings.path_interval.unwrap_or(1) as f64;
-        let gradients = sum.mean(penalties.len()) * (self.settings.path_weight * interval);
-        let adam = self.settings.generator_optimizer();
-        self.g.update(self.g_names(), &adam, gradients);
-        Ok(Some(penalties))
-    }
-
-    pub(super) fn discriminator_main(&mut self, rounds: &[RoundInputs]) -> Result<[Tally; 2]> {
-        let d = self.d.module.clone().train();
-        let mut sum = Sum::default();
-        let (mut fake, mut real) = (Tally::default(), Tally::default());
-        for round in rounds {
-            let mut ws = Vec::new();
-            for part in self.parts(round.real.dims()[0]) {
-                let latents = round.discriminator.select(&part);
-                let (images, w) = loss::images(&self.g.module, &latents, self.precision());
-                ws.push(w);
-                let map = round.augment_fake.select(&part);
-                let scores = loss::discriminator_fake(
-                    &d,
-                    images,
-                    latents.c,
-                    &|x| map.apply(x),
-                    self.precision(),
-                );
-                let gradients = fake.add(&scores).sum().backward();
-                sum.add(parameters::gradients(&d, self.d_names(), &gradients));
-
-                let map = round.augment_real.select(&part);
-                let scores = loss::discriminator_real(
-                    &d,
-                    loss::select(round.real.clone(), &part),
-                    round.real_labels.clone().map(|c| loss::select(c, &part)),
-                    &|x| map.apply(x),
-                    self.precision(),
-                );
-                let gradients = real.add(&scores).sum().backward();
-                sum.add(parameters::gradients(&d, self.d_names(), &gradients));
-            }
-            self.track(ws);
-        }
-        let step = self.progress.iteration;
-        fake.check(step, "discriminator's loss of generated images")?;
-        real.check(step, "discriminator's loss of real images")?;
-        let gradients = sum.mean(real.losses.len());
-        let adam = self.settings.discriminator_optimizer();
-        self.d.update(self.d_names(), &adam, gradients);
-        Ok([fake, real])
-    }
-
-    /// Penalties and logits, where the penalty is due.
-    pub(super) fn r1(&mut self, rounds: &[RoundInputs]) -> Result<Option<Tally>> {
-        if rounds.iter().all(|r| r.augment_r1.is_none()) {
-            return Ok(None);
-        }
-        let d = self.d.module.clone().train();
-        let frozen = d.clone().no_grad();
-        let mut sum = Sum::default();
-        let mut tally = Tally::default();
-        for round in rounds {
-            let Some(map) = &round.augment_r1 else {
-                continue;
-            };
-            for part in self.parts(round.real.dims()[0]) {
-                let map = map.select(&part);
-                let real = loss::select(round.real.clone(), &part);
-                let labels = round.real_labels.clone().map(|c| loss::select(c, &part));
-                let r1 = loss::r1(&d, &frozen, real, labels, &|x| map.apply(x));
-                tally.losses.extend(numbers(r1.penalties));
-                tally.logits.extend(numbers(r1.logits));
-                let gradients = r1.objective.backward();
-                sum.add(parameters::gradients(&d, self.d_names(), &gradients));
-            }
-        }
-        tally.check(self.progress.iteration, "R1 penalty")?;
-        let interval = self.settings.r1_interval.unwrap_or(1) as f64;
-        let gradients = sum.mean(tally.losses.len()) * (self.settings.r1_gamma * interval);
-        let adam = self.settings.discriminator_optimizer();
-        self.d.update(self.d_names(), &adam, gradients);
-        Ok(Some(tally))
-    }
-
-    /// The samples that are computed at once: whole groups of the minibatch standard deviation,
-    /// in the order in which the discriminator groups them.
-    fn parts(&self, n: usize) -> Vec<Vec<usize>> {
-        let group = group_size(&self.networks.discriminator, n);
-        parts(n, group, self.settings.micro_batch)
-    }
-}
-
-/// Samples that the discriminator compares with each other.
-fn group_size(config: &DiscriminatorConfig, n: usize) -> usize {
-    if config.mbstd_features == 0 {
-        1
-    } else {
-        config.mbstd_group.map_or(n, |g| g.min(n))
-    }
-}
-
-/// Sample `i` of `n` is in group `i mod (n / group)`; a part holds whole groups, so laid out that
-/// the same rule finds them.
-fn parts(n: usize, group: usize, size: Option<usize>) -> Vec<Vec<usize>> {
-    let groups = n / group;
-    let at_once = (size.unwrap_or(n) / group).clamp(1, groups);
-    (0..groups)
-        .step_by(at_once)
-        .map(|first| {
-            let members = first..(first + at_once).min(groups);
-            (0..group)
-                .flat_map(|k| members.clone().map(move |g| k * groups + g))
-                .collect()
-        })
-        .collect()
-}
-
-/// The layers nearest the image, as [`DiscriminatorConfig::freeze_layers`] counts them.
-fn image_side(config: &DiscriminatorConfig) -> Vec<String> {
-    let mut layers = Vec::new();
-    let mut side = config.resolution;
-    while side > 4 {
-        if side == config.resolution || config.architecture == Architecture::Skip {
-            layers.push(format!("b{side}.fromrgb"));
-        }
-        layers.push(format!("b{side}.conv0"));
-        layers.push(format!("b{side}.conv1"));
-        if config.architecture == Architecture::Resnet {
-            layers.push(format!("b{side}.skip"));
-        }
-        side /= 2;
-    }
-    layers.truncate(config.freeze_layers);
-    layers
-}
-
-fn check(
-    settings: &TrainSettings,
-    g: &crate::GeneratorConfig,
-    d: &DiscriminatorConfig,
-    source: &dyn ImageSource,
-) -> Result<()> {
-    settings.validate(g.resolution)?;
-    let fail = |name, reason| Err(Error::Argument { name, reason });
-    if (g.resolution, g.channels, g.c_dim) != (d.resolution, d.channels, d.c_dim) {
-        return fail(
-            "networks",
-            format!(
-                "the generator makes {} x {} px, {} channels, labels of {}; the discriminator \
-                 takes {} x {} px, {} channels, labels of {}",
-                g.resolution,
-                g.resolution,
-                g.channels,
-                g.c_dim,
-                d.resolution,
-                d.resolution,
-                d.channels,
-                d.c_dim
-            ),
-        );
-    }
-    if source.is_empty() {
-        return fail("source", "there are no images".to_owned());
-    }
-    let [c, h, w] = source.shape();
-    if [c, h, w] != [g.channels, g.resolution, g.resolution] {
-        return fail(
-            "source",
-            format!(
-                "images of {w} x {h} px with {c} channels; the networks are for {} x {} px with \
-                 {} channels",
-                g.resolution, g.resolution, g.channels
-            ),
-        );
-    }
-    if g.c_dim > 0 && source.label_dim() != g.c_dim {
-        return fail(
-            "source",
-            format!(
-                "labels of {} numbers; the networks take {}",
-                source.label_dim(),
-                g.c_dim
-            ),
-        );
-    }
-    let round = settings.batch / settings.rounds;
-    let group = group_size(d, round);
-    if !round.is_multiple_of(group) {
-        return Err(Error::Config {
-            field: "batch",
-            value: format!("{} in {} rounds", settings.batch, settings.rounds),
-            expected: "in every round a multiple of the discriminator's group size",
-        });
-    }
-    if settings.micro_batch.is_some_and(|m| m < group && m < round) {
-        return Err(Error::Config {
-            field: "micro_batch",
-            value: format!("{:?} with groups of {group}", settings.micro_batch),
-            expected: "at least the discriminator's group size",
-        });
-    }
-    Ok(())
-}
-
-/// Gradients of sums of losses.
-#[derive(Default)]
-struct Sum(Option<Tensor<1>>);
-
-impl Sum {
-    fn add(&mut self, gradients: Tensor<1>) {
-        self.0 = Some(match self.0.take() {
-            Some(sum) => sum + gradients,
-            None => gradients,
-        });
-    }
-
-    fn mean(self, samples: usize) -> Tensor<1> {
-        self.0.expect("at least one round") * (1.0 / samples as f64)
-    }
-}
-
-/// Losses and logits of a phase, one per sample.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
-    pub losses: Vec<f64>,
-    pub logits: Vec<f64>,
-}
-
-impl Tally {
-    /// Counts a part; gives its losses back.
-    fn add(&mut self, scores: &loss::Scores) -> Tensor<2> {
-        self.losses
-            .extend(numbers(scores.losses.clone().detach().inner()));
-        self.logits.extend(numbers(scores.logits.clone()));
-        scores.losses.clone()
-    }
-
-    fn check(&self, step: u64, loss: &'static str) -> Result<()> {
-        if self.losses.iter().all(|l| l.is_finite()) {
-            Ok(())
-        } else {
-            Err(Error::Diverged { step, loss })
-        }
-    }
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -765,50 +401,4 @@ fn mean(values: &[f64]) -> f64 {
 fn signs(logits: &[f64]) -> Vec<f64> {
     let sign = |&l: &f64| f64::from(i8::from(l > 0.0) - i8::from(l < 0.0));
     logits.iter().map(sign).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_hold_whole_groups() {
-        assert_eq!(parts(8, 4, None), [[0, 1, 2, 3, 4, 5, 6, 7]]);
-        assert_eq!(parts(8, 4, Some(4)), [[0, 2, 4, 6], [1, 3, 5, 7]]);
-        assert_eq!(parts(6, 1, Some(4)), [vec![0, 1, 2, 3], vec![4, 5]]);
-        assert_eq!(parts(12, 2, Some(5)).len(), 3);
-        // In a part of its own a group is found where it was in the batch.
-        for part in parts(12, 2, Some(4)) {
-            let groups = part.len() / 2;
-            for (place, sample) in part.iter().enumerate() {
-                let partner = part[(place + groups) % part.len()];
-                assert_eq!(sample % 6, partner % 6);
-            }
-        }
-    }
-
-    #[test]
-    fn frozen_layers_are_counted_from_the_image() {
-        let config = DiscriminatorConfig::new(16).with_freeze_layers(5);
-        let layers = [
-            "b16.fromrgb",
-            "b16.conv0",
-            "b16.conv1",
-            "b16.skip",
-            "b8.conv0",
-        ];
-        assert_eq!(image_side(&config), layers);
-        let skip = config
-            .with_architecture(Architecture::Skip)
-            .with_freeze_layers(4);
-        assert_eq!(image_side(&skip)[3], "b8.fromrgb");
-    }
-
-    #[test]
-    fn gradients_are_made_finite() {
-        let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e9, -1.0];
-        let x = Tensor::<1>::from_floats(x, &Device::default());
-        let got: Vec<f32> = without_infinities(x).into_data().try_to_vec().unwrap();
-        assert_eq!(got, [0.0, 1e5, -1e5, 3e9, -1.0]);
-    }
 }

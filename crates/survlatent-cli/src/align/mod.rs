@@ -6,8 +6,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -20,6 +19,7 @@ use survlatent::{Error, OutputFile};
 
 use crate::device::DeviceArg;
 use crate::failure::Failure;
+use crate::interrupt::interrupts;
 use crate::{gan, report, value};
 use files::Entry;
 use table::Row;
@@ -289,10 +289,7 @@ impl Align {
         table: &Path,
         rows: &mut BTreeMap<String, Row>,
     ) -> Result<(), Failure> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupted);
-        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
-            .map_err(|e| Failure::run(format!("no handler for interrupts: {e}")))?;
+        let interrupted = interrupts()?;
         let bar = gan::progress(todo.len(), "photos");
         let mut saved = Instant::now();
         for batch in todo.chunks(rayon::current_num_threads().max(1) * 4) {

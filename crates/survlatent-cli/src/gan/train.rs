@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -23,6 +23,7 @@ use stylegan2_burn::{Checkpoint, Generator, SynthesisOptions, Truncation, seed};
 use super::fd;
 use super::network::{in_file, shipped};
 use crate::failure::Failure;
+use crate::interrupt::interrupts;
 use crate::{report, value};
 
 /// Train a generator on pictures, or fine-tune a trained one
@@ -129,8 +130,8 @@ Files in the folder of the run:
   config.toml, stats.jsonl (losses, p and speed, a line per thousand pictures), metrics.jsonl
   (with --metrics, a line per snapshot), reals.png,
   fakes000200.png and network-000200.safetensors (at 200 thousand pictures), state.safetensors.
-  Ctrl-C finishes the iteration, saves the state and ends; --resume goes on with the same bits as
-  if the run had not stopped.
+  Ctrl-C, or SIGTERM as batch systems send it, finishes the iteration, saves the state and ends; the
+  second ends at once. --resume goes on with the same bits as if the run had not stopped.
 
 Examples:
   survlatent train --data faces --out run --mirror --resolution 64 --kimg 1000
@@ -386,10 +387,7 @@ fn print_plan(plan: &Plan) -> Result<(), Failure> {
 
 /// Trains until the end or the first interrupt.
 fn train(mut run: TrainRun) -> Result<(), Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
-        .map_err(|e| Failure::run(format!("no handler for interrupts: {e}")))?;
+    let interrupted = interrupts()?;
     let total = run.trainer().settings().kimg as u64 * 1000;
     let bar = bar(total, run.trainer().progress().images);
     let speed = Speed::new(run.trainer().progress().images);

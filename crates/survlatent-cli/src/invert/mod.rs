@@ -6,8 +6,6 @@ pub(crate) mod train_encoder;
 mod tuned;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use latent_inversion::StyleGan2;
@@ -46,15 +44,6 @@ fn open_network(
 fn file_name(path: &Path) -> String {
     path.file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// A flag that the first interrupt raises.
-fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
-        .map_err(|e| Failure::run(format!("no handler for interrupts: {e}")))?;
-    Ok(interrupted)
 }
 
 impl From<latent_inversion::Error> for Failure {

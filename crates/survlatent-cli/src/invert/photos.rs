@@ -12,10 +12,11 @@ use latent_inversion::lpips::Lpips;
 use latent_inversion::{Decoder, Encoder, Inverter, Method, PivotalTuning, Tools, WDistribution};
 use serde::Serialize;
 
+use super::open_network;
 use super::tuned::Tuning;
-use super::{interrupts, open_network};
 use crate::device::DeviceArg;
 use crate::failure::Failure;
+use crate::interrupt::interrupts;
 use crate::{gan, report, value};
 
 /// Find the latents of photos: of a whole cohort, in shards, restartable

@@ -14,9 +14,10 @@ use latent_inversion::{
 use serde::Serialize;
 use survlatent::Error;
 
-use super::{interrupts, open_network};
+use super::open_network;
 use crate::device::DeviceArg;
 use crate::failure::Failure;
+use crate::interrupt::interrupts;
 use crate::{gan, report, value};
 
 /// Train a network that reads latents off a generator's pictures, on samples of the generator
@@ -86,8 +87,8 @@ Files in the folder of the run:
   encoder.safetensors (for survlatent invert --encoder), state.safetensors, stats.jsonl (images,
   loss, cosine: mean over a thousand samples or so of the cosine of the true and the found latent,
   both less the mean latent; and at each state the same on samples that training never sees).
-  Ctrl-C saves the state and ends; --resume goes on with the same bits as if the run had not
-  stopped.
+  Ctrl-C or SIGTERM saves the state and ends; --resume goes on with the same bits as if the run
+  had not stopped.
 
 JSON:
   encoder (file), generator, images, cosine, seconds

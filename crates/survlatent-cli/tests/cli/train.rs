@@ -23,7 +23,7 @@ fn write_pictures(folder: &Path, count: u32) {
 
 const TINY: &str = "--kimg 1 --batch 100 --channel-base 64 --mirror --seed 3 --snapshot 1";
 
-/// An interrupt saves, and what follows is what would have followed.
+/// The end of a job's time, as an interrupt, saves, and what follows is what would have followed.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_goes_on_with_the_same_bits() {
@@ -54,7 +54,7 @@ fn an_interrupted_run_goes_on_with_the_same_bits() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args(["-TERM", &child.id().to_string()])
         .status();
     assert!(kill.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));

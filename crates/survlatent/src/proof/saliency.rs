@@ -69,6 +69,9 @@ pub struct SaliencyFigures {
     pub regions: Vec<RegionShare>,
     /// Latents looked at.
     pub rows: usize,
+    /// Whether the face is told by a mask of every photo, and not by an oval.
+    #[serde(default)]
+    pub masks: bool,
     /// Mean saliency of every pixel, row by row, in gray levels per halving of the hazard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<f64>,
@@ -178,6 +181,7 @@ impl Saliency {
                 })
                 .collect(),
             rows: n,
+            masks: false,
             map: mean,
         })
     }

@@ -143,6 +143,9 @@ pub struct ProofSettings {
     /// Photos, one per patient, of which parts are covered or swapped and that are inverted again, eight
     /// times each; at least 2, or 0 for none.
     pub occlusion: usize,
+    /// Folder with a mask of every aligned photo, `ID.png`, of any size, not black where the face is. With it the
+    /// share of the saliency inside the face is that of the photos' own masks.
+    pub masks: Option<PathBuf>,
 }
 
 impl Default for ProofSettings {
@@ -151,6 +154,7 @@ impl Default for ProofSettings {
             replicates: 20,
             draws: 4000,
             occlusion: 40,
+            masks: None,
         }
     }
 }
@@ -192,6 +196,7 @@ impl StudyFile {
         for (path, own) in [
             (&mut out.photos.network, own.photos.network),
             (&mut out.photos.encoder, own.photos.encoder),
+            (&mut out.proof.masks, own.proof.masks),
         ] {
             if *path == own {
                 *path = path.take().map(|p| folder.join(p));

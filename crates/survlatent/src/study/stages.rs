@@ -349,6 +349,10 @@ impl<'a> Run<'a> {
 #[cfg(feature = "photos")]
 impl<'a> Run<'a> {
     /// The same folder for stages that depend on something else.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(super) fn with_key(&self, key: String) -> Run<'a> {
         Run::new(self.folder, self.observer, key)
     }

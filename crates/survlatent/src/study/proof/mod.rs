@@ -3,6 +3,8 @@
 
 mod edits;
 #[cfg(feature = "photos")]
+mod masks;
+#[cfg(feature = "photos")]
 mod occlusion;
 #[cfg(feature = "photos")]
 mod stages;

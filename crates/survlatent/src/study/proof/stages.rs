@@ -8,8 +8,9 @@ use super::super::data::StudyData;
 use super::super::fold::Training;
 use super::super::interval::Interval;
 use super::super::photos::Inverted;
-use super::super::stages::Run;
+use super::super::stages::{Run, key};
 use super::super::{ModelKind, OutOfFoldPredictions, ProofSettings, Step, Study, StudyFile};
+use super::masks::Looked;
 use super::{Evidence, PictureFigures, Shown, occlusion};
 use crate::error::{Error, Result};
 use crate::latents::Latents;
@@ -21,8 +22,6 @@ use crate::proof::{
 
 /// The ratio of triptych and stability.
 const RATIO: f64 = 4.0;
-/// Latents at which the derivative is taken, at most.
-const LATENTS: usize = 1000;
 /// Side of the thumbnails on which shortcuts are looked for.
 const SIDE: usize = 16;
 
@@ -51,8 +50,10 @@ pub(in super::super) fn evidence(
         })?;
         found.pictures = drawn.figures;
         found.direction = drawn.shown;
-        let drawn = run.stage("6-saliency", 1, |step| {
-            let drawn = saliency(study, data, &net, &direction)?;
+        let looked = Looked::at(data, settings.masks.as_deref(), net.side())?;
+        let own = run.with_key(key(&(run.key(), looked.labels()))?);
+        let drawn = own.stage("6-saliency", 1, |step| {
+            let drawn = saliency(study, data, &net, &direction, &looked)?;
             step()?;
             Ok(drawn)
         })?;
@@ -219,32 +220,31 @@ pub(super) fn saliency(
     data: &StudyData,
     net: &dyn Portraits,
     direction: &HealthDirection,
+    looked: &Looked,
 ) -> Result<Drawn<SaliencyFigures>> {
     let latents = data.w.as_ref().ok_or_else(absent)?;
-    let first = one_each(&data.patient);
-    let every = first.len().div_ceil(LATENTS);
-    let rows: Vec<usize> = first.into_iter().step_by(every).collect();
+    let Looked { rows, regions, .. } = looked;
     let p = latents.p();
     let w: Vec<f32> = rows
         .iter()
         .flat_map(|&i| (0..p).map(move |j| latents.get(i, j) as f32))
         .collect();
-    let regions = [RegionMap::canonical(net.side())];
     let settings = Saliency {
         bootstraps: study.validation.bootstraps.max(1),
         level: study.validation.level,
         seed: study.seed,
     };
-    let mut figures = settings.fit(net, direction, &w, rows.len(), &regions)?;
+    let mut figures = settings.fit(net, direction, &w, rows.len(), regions)?;
+    figures.masks = looked.masks;
     let mean: Vec<f32> = mean(latents).iter().map(|v| *v as f32).collect();
     let face = Picture::of(net, &mean)?;
     let shown = Shown::png(
         "saliency.png",
-        &figures.picture(&face, &regions[0])?,
+        &figures.picture(&face, &RegionMap::canonical(net.side()))?,
         "The cohort's mean face, labelled synthetic, and a map in gray of how much each pixel changes \
          along the direction.",
         "How much each pixel changes along the direction, mean over patients; white is most. The thin \
-         line is the oval that counts as face.",
+         line is the oval that counts as face where photos have no masks.",
     )?;
     // The picture has it, and the figures stay readable.
     figures.map.clear();

@@ -256,10 +256,15 @@ fn shown(pictures: &[Shown]) -> Vec<Figure> {
 
 /// The share of the face beside its area, in words.
 fn seen(saliency: &SaliencyFigures) -> String {
+    let face = if saliency.masks {
+        " The face is that of each photo's mask."
+    } else {
+        ""
+    };
     format!(
         "{:.0} % ({:.0} to {:.0}) of the picture's change along the direction lies inside the face, which \
          takes {:.0} % of the picture. Exact derivatives of the generator at the latents of {} patients; \
-         limits by bootstrap over patients.",
+         limits by bootstrap over patients.{face}",
         100.0 * saliency.face_share,
         100.0 * saliency.lower,
         100.0 * saliency.upper,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::OcclusionFigures;
 use super::super::interval::Interval;
 use super::super::results::{InversionFigures, Quantiles, StudyReport};
-use crate::proof::{RegionModels, RegionShare, SaliencyFigures, ShortcutFigures};
+use crate::proof::{Region, RegionModels, RegionShare, SaliencyFigures, ShortcutFigures};
 
 /// Text made safe inside HTML.
 pub(super) fn safe(text: &str) -> String {
@@ -313,13 +313,19 @@ pub(super) fn saliency(found: &SaliencyFigures) -> String {
             }
             _ => String::new(),
         };
+        let title = match r.region {
+            // Masks tell the face no further.
+            Region::Skin if found.masks => "face",
+            region => region.title(),
+        };
         vec![
-            safe(r.region.title()),
+            safe(title),
             percent(r.share.estimate) + &limits,
             percent(r.area),
         ]
     };
-    let rows: Vec<Vec<String>> = found.regions.iter().map(row).collect();
+    let there = found.regions.iter().filter(|r| r.area > 0.0);
+    let rows: Vec<Vec<String>> = there.map(row).collect();
     table(
         &["Region", "Share of the change", "Share of the picture"],
         &rows,
