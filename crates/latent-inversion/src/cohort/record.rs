@@ -95,7 +95,7 @@ impl Settings {
 ///
 /// # Errors
 ///
-/// [`Error::Io`].
+/// [`Error::Io`](crate::Error::Io).
 pub fn table(path: impl AsRef<Path>, status: &[Status]) -> Result<()> {
     let path = path.as_ref();
     let mut writer = csv::Writer::from_writer(Vec::new());
