@@ -290,7 +290,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Diverged`] if a loss is not finite, errors of the image source. The trainer is
+    /// [`Error::Diverged`](crate::Error::Diverged) if a loss is not finite, errors of the image source. The trainer is
     /// then in the middle of an iteration: go on from the last state saved.
     pub fn step(&mut self) -> Result<StepReport> {
         let started = Instant::now();
