@@ -10,8 +10,8 @@
 //! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by the default method and by
 //! the published projector and prints what both reach, with the noise images the projector has made for
 //! itself, and with the latents alone, which is what is stored; of those also the identity cosine, and for
-//! comparison that of different photos. `plus=N`, `rate=X`, `squared=X` and `delta=X` change the default method's
-//! steps, learning rate and weights in W+; without any steps of the projector it is left out.
+//! comparison that of different photos. `w=N` and `plus=N` change the default method's steps in W
+//! and W+, `rate=X`, `squared=X` and `delta=X` the learning rate and weights in W+; without any steps of the projector it is left out.
 
 #![allow(clippy::print_stdout)]
 
@@ -57,6 +57,7 @@ fn main() -> Fallible<()> {
         let set = |name: &str| text(name)?.parse::<f64>().ok();
         let shipped = Shipped::open(&assets)?;
         let mut default = shipped.inverter(Method::Default);
+        default.in_w.steps = text("w").map_or(Ok(default.in_w.steps), str::parse)?;
         let plus = &mut default.in_w_plus;
         plus.steps = text("plus").map_or(Ok(plus.steps), str::parse)?;
         plus.learning_rate = set("rate").unwrap_or(plus.learning_rate);

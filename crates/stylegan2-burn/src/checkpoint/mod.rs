@@ -10,6 +10,7 @@ mod rosinality;
 mod safetensors;
 mod source;
 mod state;
+mod state_dict;
 mod tensor;
 mod tensorflow;
 mod torch;
@@ -36,6 +37,8 @@ use crate::seed;
 use pickle::Pickle;
 use source::Source;
 pub(crate) use state::Names;
+#[cfg(feature = "train")]
+pub(crate) use state_dict::StateDict;
 use tensor::RawTensor;
 
 /// The kinds of files that are read.

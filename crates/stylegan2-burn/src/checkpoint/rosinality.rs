@@ -1,8 +1,7 @@
 //! rosinality's `.pt` checkpoints: state dicts of the same networks under other names.
 
-use std::collections::BTreeMap;
-
-use super::pickle::{Pickle, Value};
+use super::pickle::Pickle;
+use super::state_dict::{Tensors, state_dict};
 use super::tensor::RawTensor;
 use super::torch::{self, Storages};
 use super::{Entry, NetworkConfig};
@@ -11,8 +10,6 @@ use crate::error::{Error, Result};
 
 /// More than any network has.
 const MAX_LAYERS: usize = 64;
-
-type Tensors = BTreeMap<String, RawTensor>;
 
 fn unsupported(detail: impl Into<String>) -> Error {
     Error::Unsupported {
@@ -53,22 +50,6 @@ pub(super) fn read(pickle: &Pickle<'_>, storages: &Storages) -> Result<Vec<Entry
         )));
     }
     Ok(entries)
-}
-
-fn state_dict(pickle: &Pickle<'_>, dict: Value, storages: &Storages) -> Result<Tensors> {
-    let entries = pickle
-        .entries(dict)
-        .ok_or_else(|| unsupported(format!("{} instead of a state dict", pickle.describe(dict))))?;
-    let mut tensors = Tensors::new();
-    for &(key, value) in entries {
-        let name = pickle.text(key).unwrap_or("?");
-        // Weights of a network trained on several devices carry a prefix.
-        let name = name.strip_prefix("module.").unwrap_or(name);
-        if let Some(tensor) = torch::tensor(pickle, value, name, storages)? {
-            tensors.insert(name.to_owned(), tensor);
-        }
-    }
-    Ok(tensors)
 }
 
 fn dims(tensors: &Tensors, name: &str) -> Result<Vec<usize>> {

@@ -42,8 +42,10 @@ struct Info {
     data_offsets: [u64; 2],
 }
 
-/// All networks of the file.
-pub(super) fn read(source: &Source) -> Result<Vec<Entry>> {
+/// Metadata and tensors of a file.
+pub(super) fn contents(
+    source: &Source,
+) -> Result<(HashMap<String, String>, BTreeMap<String, RawTensor>)> {
     let head = source.read(0, 8)?;
     let mut word = [0; 8];
     word.copy_from_slice(&head);
@@ -56,6 +58,43 @@ pub(super) fn read(source: &Source) -> Result<Vec<Entry>> {
         serde_json::from_slice(&header).map_err(|e| malformed(e.to_string()))?;
     let metadata = header.remove("__metadata__").unwrap_or_default();
     let metadata: HashMap<String, String> = serde_json::from_value(metadata).unwrap_or_default();
+
+    let data = 8 + size;
+    let available = source.len().saturating_sub(data);
+    let mut tensors = BTreeMap::new();
+    for (name, info) in header {
+        let info: Info =
+            serde_json::from_value(info).map_err(|e| malformed(format!("`{name}`: {e}")))?;
+        let element = match info.dtype.as_str() {
+            "F32" => Element::F32,
+            "F16" => Element::F16,
+            "BF16" => Element::Bf16,
+            "F64" => Element::F64,
+            "I64" => Element::I64,
+            other => return Err(malformed(format!("`{name}`: type {other}"))),
+        };
+        let [start, end] = info.data_offsets;
+        if start > end || end > available {
+            return Err(malformed(format!(
+                "`{name}`: bytes {start} to {end} of {available}"
+            )));
+        }
+        let storage = Storage::File {
+            offset: data + start,
+            len: end - start,
+        };
+        let tensor = RawTensor::new(&name, element, storage, 0, info.shape, None)?;
+        if (tensor.count() * element.size()) as u64 != end - start {
+            return Err(malformed(format!("`{name}`: shape and size disagree")));
+        }
+        tensors.insert(name, tensor);
+    }
+    Ok((metadata, tensors))
+}
+
+/// All networks of the file.
+pub(super) fn read(source: &Source) -> Result<Vec<Entry>> {
+    let (metadata, contents) = contents(source)?;
     if metadata.get("format").map(String::as_str) != Some(FORMAT) {
         return Err(Error::Unsupported {
             what: "safetensors file".to_owned(),
@@ -74,41 +113,13 @@ pub(super) fn read(source: &Source) -> Result<Vec<Entry>> {
     let configs = metadata.get("networks").map_or("{}", String::as_str);
     let configs: BTreeMap<String, NetworkConfig> =
         serde_json::from_str(configs).map_err(|e| malformed(format!("metadata: {e}")))?;
-
-    let data = 8 + size;
-    let available = source.len().saturating_sub(data);
     let mut tensors: BTreeMap<String, BTreeMap<String, RawTensor>> = BTreeMap::new();
-    for (full, info) in header {
-        let info: Info =
-            serde_json::from_value(info).map_err(|e| malformed(format!("`{full}`: {e}")))?;
-        let element = match info.dtype.as_str() {
-            "F32" => Element::F32,
-            "F16" => Element::F16,
-            "BF16" => Element::Bf16,
-            "F64" => Element::F64,
-            other => return Err(malformed(format!("`{full}`: type {other}"))),
-        };
-        let [start, end] = info.data_offsets;
-        if start > end || end > available {
-            return Err(malformed(format!(
-                "`{full}`: bytes {start} to {end} of {available}"
-            )));
-        }
+    for (full, tensor) in contents {
         let (network, name) = full
             .split_once('.')
             .ok_or_else(|| malformed(format!("`{full}` has no network")))?;
-        let storage = Storage::File {
-            offset: data + start,
-            len: end - start,
-        };
-        let tensor = RawTensor::new(&full, element, storage, 0, info.shape, None)?;
-        if (tensor.count() * element.size()) as u64 != end - start {
-            return Err(malformed(format!("`{full}`: shape and size disagree")));
-        }
-        tensors
-            .entry(network.to_owned())
-            .or_default()
-            .insert(name.to_owned(), tensor);
+        let of_network = tensors.entry(network.to_owned()).or_default();
+        of_network.insert(name.to_owned(), tensor);
     }
     configs
         .into_iter()

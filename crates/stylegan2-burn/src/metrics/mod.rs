@@ -6,6 +6,7 @@
 
 mod features;
 mod frechet;
+mod inception;
 mod kernel;
 mod neighbours;
 mod path;
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub use features::{FeatureNetwork, Features, distance_name};
 pub use frechet::frechet_distance;
+pub use inception::Inception;
 pub use kernel::{KernelDistance, kernel_distance_of_subsets};
 pub use neighbours::{PrecisionRecall, nearest, nearest_other, precision_recall};
 pub use path::path_length;
@@ -71,6 +73,9 @@ impl fmt::Display for Quality {
         write!(f, "{:<width$}  {recall:.4}", "recall")
     }
 }
+
+#[cfg(test)]
+mod inception_test;
 
 #[cfg(test)]
 mod tests {

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader};
 use serde::{Deserialize, Serialize};
 use zip::ZipArchive;
 
 use super::labels::Labels;
+use super::picture::{Decoded, describe};
 use super::source::ImageSource;
+use super::store::{Store, list};
 use crate::error::{Error, Result};
 
 /// How a set of images is read.
@@ -61,19 +61,6 @@ pub struct Images {
     cache: Option<Vec<Vec<u8>>>,
     set_aside: Vec<String>,
 }
-
-/// Where the bytes are.
-#[derive(Debug)]
-enum Store {
-    Files(HashMap<String, PathBuf>),
-    Zip {
-        path: PathBuf,
-        archive: Mutex<ZipArchive<BufReader<File>>>,
-    },
-}
-
-/// Side of an image above which it is refused before it is decoded.
-const LARGEST: u32 = 16_384;
 
 impl ImageFolder {
     /// Sets the resolution to crop and shrink to.
@@ -238,152 +225,6 @@ impl ImageFolder {
             });
         }
         Ok(())
-    }
-
-    fn decode(&self, bytes: &[u8]) -> Result<Decoded, String> {
-        let text = |e: image::ImageError| e.to_string();
-        let mut reader = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|e| e.to_string())?;
-        let mut limits = image::Limits::default();
-        limits.max_image_width = Some(LARGEST);
-        limits.max_image_height = Some(LARGEST);
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(text)?;
-        let orientation = decoder.orientation().map_err(text)?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(text)?;
-        picture.apply_orientation(orientation);
-        if let Some(resolution) = self.resolution {
-            picture = fit(&picture, resolution as u32)?;
-        }
-        let kind = picture.color();
-        let channels = match self.channels {
-            Some(c) => c,
-            None if kind.has_alpha() => {
-                return Err("transparent; set the number of channels to drop that".to_owned());
-            }
-            None => usize::from(kind.channel_count()),
-        };
-        let (w, h) = (picture.width() as usize, picture.height() as usize);
-        let interleaved = if channels == 1 {
-            picture.into_luma8().into_raw()
-        } else {
-            picture.into_rgb8().into_raw()
-        };
-        let data = (0..channels)
-            .flat_map(|c| interleaved.iter().skip(c).step_by(channels).copied())
-            .collect();
-        Ok(Decoded {
-            shape: [channels, h, w],
-            data,
-        })
-    }
-}
-
-/// A decoded image, channel by channel.
-struct Decoded {
-    shape: [usize; 3],
-    data: Vec<u8>,
-}
-
-fn describe([c, h, w]: [usize; 3]) -> String {
-    let kind = if c == 1 { "gray" } else { "colour" };
-    format!("{w} x {h} {kind}")
-}
-
-/// The central square, shrunk.
-fn fit(picture: &DynamicImage, resolution: u32) -> Result<DynamicImage, String> {
-    let (w, h) = (picture.width(), picture.height());
-    let side = w.min(h);
-    if side < resolution {
-        return Err(format!(
-            "{w} x {h} pixels, smaller than the {resolution} asked for"
-        ));
-    }
-    let square = picture.crop_imm((w - side) / 2, (h - side) / 2, side, side);
-    if side == resolution {
-        return Ok(square);
-    }
-    Ok(square.resize_exact(resolution, resolution, FilterType::Lanczos3))
-}
-
-/// Whether the name is that of an image file.
-fn is_image(name: &str) -> bool {
-    let extension = Path::new(name).extension();
-    extension.is_some_and(|e| {
-        ["png", "jpg", "jpeg"]
-            .iter()
-            .any(|known| e.eq_ignore_ascii_case(known))
-    })
-}
-
-/// Files below a folder by their path from there, with slashes.
-fn list(folder: &Path, prefix: &str, files: &mut HashMap<String, PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let path = entry.map_err(Error::io(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("{prefix}{name}");
-        if path.is_dir() {
-            list(&path, &format!("{name}/"), files)?;
-        } else {
-            files.insert(name, path);
-        }
-    }
-    Ok(())
-}
-
-impl Store {
-    /// The images' names, sorted.
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = match self {
-            Self::Files(files) => files.keys().cloned().collect(),
-            Self::Zip { archive, .. } => {
-                let archive = archive
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                archive
-                    .file_names()
-                    .filter_map(|name| name.ok().map(std::borrow::Cow::into_owned))
-                    .collect()
-            }
-        };
-        names.retain(|n| is_image(n));
-        names.sort_unstable();
-        names
-    }
-
-    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
-        match self {
-            Self::Files(files) => {
-                let path = files.get(name).ok_or("no such file")?;
-                std::fs::read(path).map_err(|e| e.to_string())
-            }
-            Self::Zip { archive, .. } => {
-                let mut archive = archive
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                let mut entry = archive.by_name(name).map_err(|e| e.to_string())?;
-                let mut bytes = Vec::new();
-                entry.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-                Ok(bytes)
-            }
-        }
-    }
-
-    /// The text of `dataset.json`.
-    fn labels(&self, path: &Path) -> Result<Vec<u8>> {
-        let fault = |reason: String| Error::Labels {
-            path: path.to_path_buf(),
-            reason,
-        };
-        let missing = || fault("no `dataset.json`, where labels are looked for".to_owned());
-        match self {
-            Self::Files(files) => {
-                let file = files.get("dataset.json").ok_or_else(missing)?;
-                std::fs::read(file).map_err(Error::io(file))
-            }
-            Self::Zip { .. } => self.read("dataset.json").map_err(|_| missing()),
-        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod loss;
 mod map;
 mod optimizer;
 mod parameters;
+mod picture;
 mod prefetch;
 mod run;
 mod settings;
@@ -28,6 +29,7 @@ mod source;
 mod state;
 #[cfg(test)]
 mod state_test;
+mod store;
 mod trainer;
 
 pub use ada::{AdaConfig, AdaController};

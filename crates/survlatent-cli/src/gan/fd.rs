@@ -1,7 +1,7 @@
 //! `survlatent fd`: how far generated pictures are from real ones.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
@@ -9,11 +9,13 @@ use indicatif::ProgressBar;
 use latent_inversion::lpips::Lpips;
 use serde::Serialize;
 use stylegan2_burn::image::{Rounding, from_pixels, to_pixels};
-use stylegan2_burn::metrics::{Features, Quality, nearest, nearest_other};
+use stylegan2_burn::metrics::{
+    FeatureNetwork, Features, Inception, Quality, nearest, nearest_other,
+};
 use stylegan2_burn::train::{ImageFolder, ImageSource, Images};
 
 use super::network::{NetworkArgs, Opened};
-use super::progress;
+use super::{path, progress};
 use crate::failure::Failure;
 use crate::{report, value};
 
@@ -33,8 +35,14 @@ pub(crate) struct Fd {
     #[arg(long, value_name = "N", value_parser = value::count::<4>)]
     images: Option<usize>,
     /// Take VGG16 from this file as the feature network, instead of AlexNet
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "inception")]
     vgg: Option<PathBuf>,
+    /// Take Inception from this file, which gives the FID and the KID
+    #[arg(long, value_name = "FILE.pth")]
+    inception: Option<PathBuf>,
+    /// Measure the perceptual path length, too, with this many pairs of latents
+    #[arg(long, value_name = "N", value_parser = value::count::<2>)]
+    path_length: Option<usize>,
     /// Pictures computed at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value::count::<1>)]
     batch: usize,
@@ -53,16 +61,19 @@ const NOTES: &str = "\
 Distances:
   FD is the Frechet distance of the features (mean over the last layer of AlexNet or VGG16, the
   networks of LPIPS), KD the kernel distance; they carry the network's name and are not the FID and
-  KID, which are Inception's. They depend on the number of pictures: compare at equal numbers.
+  KID, which are Inception's (--inception, with the weights that pytorch-fid distributes, 95 MB).
+  They depend on the number of pictures: compare at equal numbers, 50,000 for published ones.
   precision and recall have three neighbours. nearest: distance of a generated picture from the
   nearest real one, of a real one from the nearest other, and of a picture of --held-out from the
   nearest real one: median, and what one in twenty stays below. Generated pictures far nearer than
-  those that the network has not seen: it has learnt pictures by heart.
+  those that the network has not seen: it has learnt pictures by heart. The path length (PPL) is the
+  mean LPIPS per squared step towards another latent, in W, without its extreme percents; with AlexNet
+  unless --vgg is given, and then named so. Published ones have VGG16 and 50,000 pairs.
 
 JSON:
   network, real, generated (numbers of pictures), frechet, kernel, precision, recall,
-  nearest_real, nearest_among_real, nearest_held_out (null without --held-out), each with median
-  and twentieth
+  path_length (null unless asked for), nearest_real, nearest_among_real, nearest_held_out (null
+  without --held-out), each with median and twentieth
 
 Examples:
   survlatent fd --network network-000200.safetensors --data heldout --images 1000
@@ -77,27 +88,27 @@ struct Distances {
     kernel: f64,
     precision: f64,
     recall: f64,
+    path_length: Option<f64>,
     nearest_real: Nearest,
     nearest_among_real: Nearest,
     nearest_held_out: Option<Nearest>,
     #[serde(skip)]
     quality: Quality,
+    /// The network of the path length.
+    #[serde(skip)]
+    lpips: &'static str,
 }
 
 impl Fd {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let device = Device::default();
         let net = self.network.open()?;
-        let lpips = match &self.vgg {
-            None => Lpips::alexnet(&device),
-            Some(file) => Lpips::open(file, &device),
-        }
-        .map_err(|error| Failure::run(error.to_string()))?;
+        let network = network(self.inception.as_deref(), self.vgg.as_deref(), &device)?;
         let side = net.config.resolution;
-        let least = lpips.trunk().smallest_side();
-        if side < least {
+        if side < network.least {
             return Err(Failure::run(format!(
-                "the network's pictures have {side} pixels; features need {least}"
+                "the network's pictures have {side} pixels; features need {}",
+                network.least
             )));
         }
         let channels = net.config.channels;
@@ -121,14 +132,26 @@ impl Fd {
         let held_out = self.held_out.as_ref().map(open).transpose()?;
         let count = self.images.unwrap_or(images.len()).max(4);
         let others = held_out.as_ref().map_or(0, ImageSource::len);
-        let bar = progress(images.len() + others + count, "pictures");
+        let pairs = self.path_length.unwrap_or(0);
+        let bar = progress(images.len() + others + count + pairs, "pictures");
         let mut features =
-            |images: &Images| real(&lpips, images, &device, self.batch, &mut |n| bar.inc(n));
+            |images: &Images| real(&network, images, &device, self.batch, &mut |n| bar.inc(n));
         let held_out = held_out.as_ref().map(&mut features).transpose()?;
         let real = features(&images)?;
-        let fake = self.generated(&lpips, &net, count, &bar)?;
+        let fake = self.generated(&network, &net, count, &bar)?;
+        let lpips = lpips(self.vgg.as_deref(), &device)?;
+        let path_length = match self.path_length {
+            None => None,
+            Some(pairs) => Some(path::perceptual(
+                &net,
+                &lpips,
+                pairs,
+                self.batch,
+                &mut |n| bar.inc(n),
+            )?),
+        };
         bar.finish_and_clear();
-        let quality = Quality::measure(lpips.trunk().name(), &real, &fake, self.seed)?;
+        let quality = Quality::measure(network.name(), &real, &fake, self.seed)?;
         let distances = Distances {
             network: quality.network.clone(),
             real: real.len(),
@@ -137,6 +160,7 @@ impl Fd {
             kernel: quality.kernel,
             precision: quality.precision_recall.precision,
             recall: quality.precision_recall.recall,
+            path_length,
             nearest_real: Nearest::of(&nearest(&real, &fake)?),
             nearest_among_real: Nearest::of(&nearest_other(&real)?),
             nearest_held_out: match held_out {
@@ -144,13 +168,14 @@ impl Fd {
                 None => None,
             },
             quality,
+            lpips: lpips.trunk().name(),
         };
         report::result(self.json.then_some(&distances), &distances)
     }
 
     fn generated(
         &self,
-        lpips: &Lpips,
+        network: &Network,
         net: &Opened,
         count: usize,
         bar: &ProgressBar,
@@ -165,13 +190,54 @@ impl Fd {
             let pictures = to_pixels(images, Rounding::Generate);
             Ok(from_pixels(&pictures, &net.device))
         });
-        Ok(Features::extract(lpips, batches)?)
+        Ok(Features::extract(network.features.as_ref(), batches)?)
     }
+}
+
+/// A feature network and the smallest pictures that it takes.
+pub(super) struct Network {
+    pub(super) features: Box<dyn FeatureNetwork>,
+    pub(super) least: usize,
+}
+
+impl Network {
+    pub(super) fn name(&self) -> &str {
+        self.features.name()
+    }
+}
+
+/// The network that was asked for, AlexNet if none was.
+pub(super) fn network(
+    inception: Option<&Path>,
+    vgg: Option<&Path>,
+    device: &Device,
+) -> Result<Network, Failure> {
+    if let Some(file) = inception {
+        let inception = Inception::open(file, device)
+            .map_err(|error| Failure::run(format!("{}: {error}", file.display())))?;
+        return Ok(Network {
+            features: Box::new(inception),
+            least: 1,
+        });
+    }
+    let lpips = lpips(vgg, device)?;
+    Ok(Network {
+        least: lpips.trunk().smallest_side(),
+        features: Box::new(lpips),
+    })
+}
+
+fn lpips(vgg: Option<&Path>, device: &Device) -> Result<Lpips, Failure> {
+    match vgg {
+        None => Lpips::alexnet(device),
+        Some(file) => Lpips::open(file, device),
+    }
+    .map_err(|error| Failure::run(error.to_string()))
 }
 
 /// Features of all images.
 pub(super) fn real(
-    lpips: &Lpips,
+    network: &Network,
     images: &Images,
     device: &Device,
     batch: usize,
@@ -190,7 +256,7 @@ pub(super) fn real(
         let data = TensorData::new(values, [last - first, c, h, w]);
         Ok(Tensor::<4>::from_data(data, device))
     });
-    Features::extract(lpips, batches)
+    Features::extract(network.features.as_ref(), batches)
 }
 
 /// Distances from the nearest neighbour.
@@ -231,6 +297,14 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 impl fmt::Display for Distances {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.quality)?;
+        if let Some(length) = self.path_length {
+            // The name without a network is that of VGG16.
+            let name = match self.lpips {
+                "VGG16" => "PPL".to_owned(),
+                other => format!("PPL-{other}"),
+            };
+            writeln!(f, "{name:<10}  {length:.2}")?;
+        }
         writeln!(
             f,
             "nearest     {} from generated to real, {} among real",

@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod interpolate;
 mod list;
 pub(crate) mod network;
+mod path;
 pub(crate) mod picture;
 pub(crate) mod style_mix;
 pub(crate) mod train;

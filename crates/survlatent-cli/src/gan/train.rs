@@ -10,7 +10,6 @@ use std::time::Instant;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use latent_inversion::lpips::Lpips;
 use stylegan2_burn::image::{Rounding, from_pixels, to_pixels};
 use stylegan2_burn::metrics::{Features, Quality, distance_name};
 use stylegan2_burn::train::{
@@ -117,6 +116,9 @@ pub(crate) struct Train {
     /// At every snapshot, measure the distance from these pictures (see `survlatent fd`)
     #[arg(long, value_name = "DIR|ZIP")]
     metrics: Option<PathBuf>,
+    /// Take Inception from this file for --metrics, which gives the FID and the KID
+    #[arg(long, value_name = "FILE.pth", requires = "metrics")]
+    metrics_inception: Option<PathBuf>,
     /// Pictures generated for --metrics
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value::count::<4>)]
     metrics_images: usize,
@@ -268,17 +270,16 @@ impl Train {
             return Ok(None);
         };
         let config = trainer.plan().generator;
-        let lpips = Lpips::alexnet(trainer.device()).map_err(|e| Failure::run(e.to_string()))?;
+        let network = fd::network(self.metrics_inception.as_deref(), None, trainer.device())?;
         if config.c_dim > 0 || !matches!(config.channels, 1 | 3) {
             return Err(Failure::usage(
                 "--metrics: for networks without classes, of gray or colour pictures",
             ));
         }
-        if config.resolution < lpips.trunk().smallest_side() {
+        if config.resolution < network.least {
             return Err(Failure::usage(format!(
                 "--metrics: pictures have {} pixels; features need {}",
-                config.resolution,
-                lpips.trunk().smallest_side()
+                config.resolution, network.least
             )));
         }
         let images = ImageFolder::default()
@@ -287,7 +288,7 @@ impl Train {
             .with_set_aside(self.set_aside)
             .open(data)?;
         let device = trainer.device().clone();
-        let real = fd::real(&lpips, &images, &device, FEATURES_AT_ONCE, &mut |_| ())?;
+        let real = fd::real(&network, &images, &device, FEATURES_AT_ONCE, &mut |_| ())?;
         let count = u32::try_from(self.metrics_images).unwrap_or(u32::MAX);
         let seeds: Vec<u32> = (0..count).collect();
         Ok(Some(Box::new(move |generator: &Generator| {
@@ -298,8 +299,8 @@ impl Train {
                 // Through bytes, as real pictures come.
                 Ok(from_pixels(&to_pixels(images, Rounding::Generate), &device))
             });
-            let fake = Features::extract(&lpips, batches)?;
-            let name = lpips.trunk().name();
+            let fake = Features::extract(network.features.as_ref(), batches)?;
+            let name = network.name();
             let quality = Quality::measure(name, &real, &fake, 0)?;
             Ok(vec![
                 (distance_name("FD", name), quality.frechet),

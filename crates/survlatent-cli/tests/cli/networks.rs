@@ -444,6 +444,40 @@ fn distances_of_generated_from_real_pictures() {
     let mean = succeeds(dir, &format!("{line} --json --trunc 0")).json();
     assert_eq!(json["nearest_among_real"], mean["nearest_among_real"]);
     assert_ne!(json["nearest_real"], mean["nearest_real"]);
+    assert!(json["path_length"].is_null());
+}
+
+/// The path length does not depend on the batch, is named after its network, and grows with the latents'
+/// distance from each other.
+#[test]
+fn path_lengths() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    portraits(dir, 4, 32);
+    let network = network("official_uncond32.pkl");
+    let line = format!("fd --network {network} --data . --images 4 --path-length 6");
+    let table = succeeds(dir, &line).stdout;
+    assert!(table.contains("PPL-AlexNet"), "{table}");
+    let length = |more: &str| {
+        let json = succeeds(dir, &format!("{line} --json {more}")).json();
+        json["path_length"].as_f64().unwrap()
+    };
+    let (alone, together) = (length("--batch 1"), length("--batch 6"));
+    assert!((alone / together - 1.0).abs() < 1e-2, "{alone} {together}");
+    assert!(alone > 0.0 && length("--trunc 0.5") < alone);
+}
+
+#[test]
+fn a_wrong_inception_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    portraits(dir, 4, 32);
+    let network = network("official_uncond32.pkl");
+    let line = format!("fd --network {network} --data . --inception");
+    run_in(dir, &format!("{line} no.pth")).fails(1, &["no.pth"]);
+    run_in(dir, &format!("{line} p00.png")).fails(1, &["p00.png", "not a network file"]);
+    run_in(dir, &format!("{line} {network}")).fails(1, &["official_uncond32.pkl"]);
+    run_in(dir, &format!("{line} no.pth --vgg no")).fails(2, &["--vgg"]);
 }
 
 #[test]
