@@ -7,11 +7,14 @@
 //! `... -- memory [photos] [method] [steps]` inverts pictures of the shipped generator from files and prints
 //! the resident memory after 50 and after all of them.
 //!
+//! `... -- own [photos]` inverts the generator's own pictures by the encoder alone and by the default method and
+//! prints how near the latents come to the true ones.
+//!
 //! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by the default method and by
 //! the published projector and prints what both reach, with the noise images the projector has made for
 //! itself, and with the latents alone, which is what is stored; of those also the identity cosine, and for
-//! comparison that of different photos. `w=N` and `plus=N` change the default method's steps in W
-//! and W+, `rate=X`, `squared=X` and `delta=X` the learning rate and weights in W+; without any steps of the projector it is left out.
+//! comparison that of different photos. `w=N` and `plus=N` (here and for `own`) change the default method's steps in W
+//! and W+, `reuse=N` and `tolerance=X` the search in Z, `rate=X`, `squared=X` and `delta=X` the learning rate and weights in W+; without any steps of the projector it is left out.
 
 #![allow(clippy::print_stdout)]
 
@@ -46,9 +49,7 @@ fn main() -> Fallible<()> {
     let numbers: Vec<usize> = args.iter().filter_map(|a| a.parse().ok()).collect();
     let has = |word: &str| args.iter().any(|a| a == word);
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/survlatent/assets");
-    if has("quality") {
-        let folder = args.iter().find(|a| Path::new(a).is_dir());
-        let folder = folder.ok_or("quality FOLDER")?;
+    if has("quality") || has("own") {
         let steps = numbers.first().copied().unwrap_or(1000);
         let text = |name: &str| {
             let mut own = args.iter().filter_map(|a| a.split_once('='));
@@ -58,11 +59,20 @@ fn main() -> Fallible<()> {
         let shipped = Shipped::open(&assets)?;
         let mut default = shipped.inverter(Method::Default);
         default.in_w.steps = text("w").map_or(Ok(default.in_w.steps), str::parse)?;
+        if let Some(in_z) = &mut default.in_z {
+            in_z.reuse = text("reuse").map_or(Ok(in_z.reuse), str::parse)?;
+            in_z.tolerance = set("tolerance").unwrap_or(in_z.tolerance);
+        }
         let plus = &mut default.in_w_plus;
         plus.steps = text("plus").map_or(Ok(plus.steps), str::parse)?;
         plus.learning_rate = set("rate").unwrap_or(plus.learning_rate);
         plus.objective.squared = set("squared").unwrap_or(plus.objective.squared);
         plus.objective.delta = set("delta").unwrap_or(plus.objective.delta);
+        if has("own") {
+            return own(&shipped, &default, numbers.first().copied().unwrap_or(24));
+        }
+        let folder = args.iter().find(|a| Path::new(a).is_dir());
+        let folder = folder.ok_or("quality FOLDER")?;
         return quality(&shipped, &default, Path::new(folder), steps);
     }
     if has("memory") {
@@ -342,6 +352,68 @@ fn quality(shipped: &Shipped, default: &Inverter, folder: &Path, steps: usize) -
         );
     }
     Ok(())
+}
+
+/// How near the latents of generated pictures come to the true ones.
+fn own(shipped: &Shipped, default: &Inverter, photos: usize) -> Fallible<()> {
+    let decoder = &shipped.decoder;
+    let seeds: Vec<u32> = (0..u32::try_from(photos)?).map(|k| 10_000 + k).collect();
+    let z = stylegan2_burn::seed::latents(&seeds, decoder.z_dim(), &decoder.device());
+    let truth = decoder.map(z);
+    let images = decoder.decode(broadcast(truth.clone(), decoder.num_ws()), None);
+    // Through bytes, as photos come.
+    let images: Vec<Tensor<4>> = pictures(&images)?
+        .iter()
+        .map(|photo| photo.to_tensor(&decoder.device()))
+        .collect();
+    let images = Tensor::cat(images, 0);
+    let ids: Vec<String> = seeds.iter().map(u32::to_string).collect();
+    let mean = shipped.distribution.mean();
+    for (name, inverter) in [
+        ("encoder", shipped.inverter(Method::Encoder)),
+        ("default", *default),
+    ] {
+        let started = ProcessTime::now();
+        let on = &mut |_: usize, _: usize| ControlFlow::Continue(());
+        let found = inverter.invert(&shipped.tools(), images.clone(), &ids, on)?;
+        let seconds = started.elapsed().as_secs_f64() / photos as f64;
+        let found = found.ok_or("broken off")?;
+        let rows: Vec<f32> = truth.to_data().try_to_vec()?;
+        let truths = rows.chunks_exact(decoder.w_dim());
+        let mut cosines: Vec<f64> = found
+            .iter()
+            .zip(truths)
+            .map(|(f, truth)| cosine(&f.w, truth, mean))
+            .collect();
+        cosines.sort_unstable_by(f64::total_cmp);
+        let average = |of: &dyn Fn(&Quality) -> f64| {
+            found.iter().map(|f| of(&f.quality)).sum::<f64>() / photos as f64
+        };
+        println!(
+            "{name:9} {photos} own pictures, {seconds:.2} CPU s each; cosine of w less the mean latent {:.4} (median {:.4}, \
+             twentieth part below {:.4}); LPIPS W {:.5} W+ {:.5}, PSNR W {:.2} W+ {:.2}, trusted {}",
+            cosines.iter().sum::<f64>() / photos as f64,
+            cosines[photos / 2],
+            cosines[photos / 20],
+            average(&|q| q.lpips_w),
+            average(&|q| q.lpips),
+            average(&|q| q.psnr_w),
+            average(&|q| q.psnr),
+            found.iter().filter(|f| f.quality.trusted).count(),
+        );
+    }
+    Ok(())
+}
+
+/// Of two latents less their mean.
+fn cosine(a: &[f32], b: &[f32], mean: &[f64]) -> f64 {
+    let less = |v: &[f32]| -> Vec<f64> {
+        let pairs = v.iter().zip(mean);
+        pairs.map(|(&v, m)| f64::from(v) - m).collect()
+    };
+    let (a, b) = (less(a), less(b));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
 }
 
 /// Inverts photos of the shipped generator and prints the memory on the way.

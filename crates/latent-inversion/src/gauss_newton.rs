@@ -44,7 +44,8 @@ pub struct GaussNewton {
     pub difference: f64,
     /// Iterations for which derivatives are kept, corrected by what each step shows of them.
     pub reuse: usize,
-    /// The search ends where an iteration lowers the objective by less than this share.
+    /// Derivatives are computed anew where an iteration lowers the objective by less than this share, and
+    /// where one with new derivatives does, the search ends.
     pub tolerance: f64,
     /// What is minimised; `absolute`, `noise` and `delta` do not count.
     pub objective: Objective,
@@ -55,8 +56,8 @@ impl Default for GaussNewton {
         Self {
             iterations: 12,
             difference: 0.01,
-            reuse: 2,
-            tolerance: 1e-3,
+            reuse: 3,
+            tolerance: 0.06,
             objective: Objective::default(),
         }
     }

@@ -14,7 +14,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::gauss_newton::GaussNewton;
 use crate::lpips::Lpips;
-use crate::objective::Target;
+use crate::objective::{Objective, Target};
 use crate::projector::{Projector, Space, State};
 use crate::quality::{Quality, Thresholds, compare};
 
@@ -97,7 +97,7 @@ impl Inverter {
     ///
     /// | method | steps in W | steps in W+ |
     /// | --- | --- | --- |
-    /// | default | 40 | 40 |
+    /// | default | 40 | 60 |
     /// | projector | 1000 | 0 |
     /// | encoder | 0 | 0 |
     /// | hybrid | 200 | 100 |
@@ -106,7 +106,14 @@ impl Inverter {
         let (in_w, in_w_plus) = match method {
             Method::Default => {
                 let in_w = Projector::default().with_steps(40).with_learning_rate(0.05);
-                (in_w, plus.with_steps(40).with_learning_rate(0.05))
+                // Few steps: what decides is LPIPS, and there is no time to go far from w.
+                let objective = Objective {
+                    squared: 0.1,
+                    delta: 0.0003,
+                    ..plus.objective
+                };
+                let plus = plus.with_steps(60).with_objective(objective);
+                (in_w, plus.with_learning_rate(0.1))
             }
             Method::Projector => (Projector::published(), plus.with_steps(0)),
             Method::Encoder => (Projector::default().with_steps(0), plus.with_steps(0)),

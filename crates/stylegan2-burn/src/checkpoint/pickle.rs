@@ -7,7 +7,7 @@
 
 mod machine;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A value; compound ones are in the arena.
 #[derive(Clone, Copy, Debug, PartialEq)]
