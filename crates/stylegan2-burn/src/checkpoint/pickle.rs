@@ -342,6 +342,7 @@ impl<'a> Pickle<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn plain_data() {
