@@ -93,11 +93,7 @@ impl FeatureNetwork for Inception {
 #[derive(Clone, Debug)]
 enum Stage {
     /// Convolution, bias and `ReLU`.
-    Conv {
-        weight: Tensor<4>,
-        bias: Tensor<1>,
-        shape: Shape,
-    },
+    Conv(Box<Convolution>),
     /// The largest of 3 by 3 pixels, at every second.
     Shrink,
     /// The largest of 3 by 3 pixels, at each.
@@ -115,16 +111,7 @@ fn run(stages: &[Stage], x: Tensor<4>) -> Tensor<4> {
 impl Stage {
     fn run(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Conv {
-                weight,
-                bias,
-                shape,
-            } => {
-                let stride = [shape.stride; 2];
-                let options = ConvOptions::new(stride, shape.padding, [1, 1], 1);
-                let bias = Some(bias.clone());
-                activation::relu(conv2d(x, weight.clone(), bias, options))
-            }
+            Self::Conv(conv) => activation::relu(conv.run(x)),
             Self::Shrink => max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2])),
             Self::Max => max_pool2d(
                 x,
@@ -144,6 +131,21 @@ impl Stage {
                 Tensor::cat(outputs, 1)
             }
         }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Convolution {
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    shape: Shape,
+}
+
+impl Convolution {
+    fn run(&self, x: Tensor<4>) -> Tensor<4> {
+        let stride = [self.shape.stride; 2];
+        let options = ConvOptions::new(stride, self.shape.padding, [1, 1], 1);
+        conv2d(x, self.weight.clone(), Some(self.bias.clone()), options)
     }
 }
 
@@ -210,14 +212,16 @@ impl Reader<'_> {
         let mut bias = Vec::with_capacity(output);
         for (k, filter) in weight.chunks_exact_mut(input * height * width).enumerate() {
             let scale = gain[k] / (variance[k] + EPSILON).sqrt();
-            filter.iter_mut().for_each(|w| *w *= scale);
+            for weight in filter {
+                *weight *= scale;
+            }
             bias.push(shift[k] - mean[k] * scale);
         }
-        Ok(Stage::Conv {
+        Ok(Stage::Conv(Box::new(Convolution {
             weight: Tensor::from_data(TensorData::new(weight, dims), self.device),
             bias: Tensor::from_data(TensorData::new(bias, [output]), self.device),
             shape,
-        })
+        })))
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {

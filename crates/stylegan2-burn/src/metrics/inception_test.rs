@@ -9,10 +9,9 @@ use super::inception::{Inception, resize};
 use super::{FeatureNetwork, distance_name};
 use crate::checkpoint::StateDict;
 use crate::error::Error;
+use crate::train::golden_test::common::{Golden, folder, relative_l2};
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
-use common::{Golden, folder, relative_l2};
+type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// Numbers in [-1, 1] from a name and the position; the same in `inception.py`.
 fn numbers(name: &str, count: usize) -> Vec<f32> {
@@ -41,12 +40,14 @@ fn formula(name: &str, shape: &[usize]) -> Vec<f32> {
     } else {
         (0.0, 0.1)
     };
-    values.iter_mut().for_each(|v| *v = add + times * *v);
+    for value in &mut values {
+        *value = add + times * *value;
+    }
     values
 }
 
 /// A safetensors file of tensors by name.
-fn file(shapes: &BTreeMap<String, Vec<usize>>) -> tempfile::NamedTempFile {
+fn file(shapes: &Shapes) -> tempfile::NamedTempFile {
     let mut header = serde_json::Map::new();
     let mut data = Vec::new();
     for (name, shape) in shapes {
@@ -66,7 +67,7 @@ fn file(shapes: &BTreeMap<String, Vec<usize>>) -> tempfile::NamedTempFile {
     file
 }
 
-fn shapes() -> BTreeMap<String, Vec<usize>> {
+fn shapes() -> Shapes {
     let text = std::fs::read_to_string(folder().join("inception_keys.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
@@ -102,7 +103,7 @@ fn features_are_those_of_the_reference() {
 
 #[test]
 fn a_wrong_file_is_named_by_its_tensor() {
-    let fault = |change: &dyn Fn(&mut BTreeMap<String, Vec<usize>>)| {
+    let fault = |change: &dyn Fn(&mut Shapes)| {
         let mut shapes = shapes();
         // What is read first decides; the rest need not be there.
         shapes.retain(|name, _| name.starts_with("Conv2d"));

@@ -14,7 +14,7 @@ use crate::train::loss::numbers;
 use crate::{Checkpoint, Discriminator, Generator, Noise, Precision};
 
 #[path = "../../tests/common/mod.rs"]
-mod common;
+pub(crate) mod common;
 use common::{Golden, folder, relative_l2};
 
 const NETS: [&str; 3] = ["uncond32", "cond32", "gray16_resnetG_skipD"];

@@ -13,7 +13,7 @@ mod draws;
 mod ema;
 mod events;
 #[cfg(test)]
-mod golden_test;
+pub(crate) mod golden_test;
 mod init;
 mod inputs;
 mod labels;
