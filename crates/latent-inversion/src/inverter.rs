@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::decoder::{Decoder, broadcast};
 use crate::device::{guarded, read};
 use crate::distribution::WDistribution;
-use crate::draws::{CounterDraws, Draws};
+use crate::draws::CounterDraws;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::gauss_newton::GaussNewton;
@@ -21,6 +21,8 @@ use crate::quality::{Quality, Thresholds, compare};
 /// Iterations of Gauss-Newton that take the place of [`STEPS`] steps of Adam.
 const ITERATIONS: usize = 3;
 const STEPS: usize = 10;
+/// LPIPS (AlexNet) of two pictures that nobody tells apart.
+const CLOSE: f64 = 0.002;
 
 /// How latents are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,9 @@ pub struct Inverter {
     pub in_z: Option<GaussNewton>,
     /// The optimisation of W+ after it; no steps for [`Method::Projector`].
     pub in_w_plus: Projector,
+    /// LPIPS of w's picture up to which W+ stays w: it is the photo already, and steps in W+ would only
+    /// lead away from it. 0.002 for [`Method::Default`], 0 for the others.
+    pub close: f64,
     /// When a result is trusted.
     pub thresholds: Thresholds,
     /// Seed of the random numbers, which depend on it and the photo's id.
@@ -124,6 +129,11 @@ impl Inverter {
             in_w,
             in_z: None,
             in_w_plus,
+            close: if method == Method::Default {
+                CLOSE
+            } else {
+                0.0
+            },
             thresholds: Thresholds::default(),
             seed: 0,
         }
@@ -241,7 +251,6 @@ impl Inverter {
         let decoder = tools.decoder;
         let (d, rows) = (decoder.w_dim(), decoder.num_ws());
         let target = Target::new(tools.lpips, images.clone());
-        let draws = CounterDraws::new(self.seed, ids);
         let start = match tools.encoder {
             Some(encoder) if self.method.needs_encoder() => {
                 let w = encoder.encode_for(decoder, images)?;
@@ -250,41 +259,28 @@ impl Inverter {
             _ => None,
         };
         let total = self.in_w.steps + self.in_w_plus.steps;
-        let run = |observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-                   projector: &Projector,
-                   start,
-                   before|
-         -> Result<Option<State>> {
-            let mut stopped = false;
-            let state = projector.run(
-                decoder,
-                tools.lpips,
-                tools.distribution,
-                &target,
-                start,
-                &draws as &dyn Draws,
-                &mut |step, _, _| {
-                    let flow = observer(before + step, total);
-                    stopped = flow.is_break();
-                    flow
-                },
-            )?;
-            Ok((!stopped).then_some(state))
+        let batch = Batch {
+            tools,
+            target,
+            ids: ids.iter().map(AsRef::as_ref).collect(),
+            seed: self.seed,
+            total,
         };
+        let all: Vec<usize> = (0..n).collect();
         let mut iterations = total;
         let found = match (self.gauss_newton(), start) {
             (Some(search), Some(start)) => {
                 iterations = search.iterations + self.in_w_plus.steps;
-                let all = (n * search.iterations).max(1);
+                let whole = (n * search.iterations).max(1);
                 let mut stopped = false;
                 let found = search.run(
                     decoder,
                     tools.lpips,
                     tools.distribution,
-                    &target,
+                    &batch.target,
                     start,
                     &mut |photo, made| {
-                        let done = (photo * search.iterations + made) * self.in_w.steps / all;
+                        let done = (photo * search.iterations + made) * self.in_w.steps / whole;
                         let flow = observer(done, total);
                         stopped = flow.is_break();
                         flow
@@ -292,30 +288,51 @@ impl Inverter {
                 )?;
                 (!stopped).then_some(found)
             }
-            (_, start) => run(observer, &self.in_w, start, 0)?,
+            (_, start) => batch.run(observer, &self.in_w, &all, start, 0)?,
         };
         let Some(found) = found else {
             return Ok(None);
         };
         let w = found.ws.clone();
         let in_w = found.decode(decoder);
-        let (w_plus, image) = if self.in_w_plus.steps > 0 {
-            let Some(refined) = run(observer, &self.in_w_plus, Some(w.clone()), self.in_w.steps)?
-            else {
+        let of_w = compare(tools.lpips, &batch.target, &in_w)?;
+        let mut of_w_plus = of_w.clone();
+        let mut w_plus = read(broadcast(w.clone().reshape([n, d]), rows))?;
+        let mut open: Vec<usize> = (0..n).filter(|k| of_w[*k][0] > self.close).collect();
+        if self.in_w_plus.steps == 0 {
+            open.clear();
+        }
+        if !open.is_empty() {
+            // Twice, if it is alone: as in `invert`.
+            let photos = if open.len() == 1 {
+                [open[0]; 2].to_vec()
+            } else {
+                open.clone()
+            };
+            let rows_of_w = photos.iter().map(|k| w.clone().narrow(0, *k, 1));
+            let start = Some(Tensor::cat(rows_of_w.collect(), 0));
+            let refined = batch.run(observer, &self.in_w_plus, &photos, start, self.in_w.steps)?;
+            let Some(refined) = refined else {
                 return Ok(None);
             };
-            (refined.ws.clone(), refined.decode(decoder))
-        } else {
-            let ws = broadcast(w.clone().reshape([n, d]), rows);
-            (ws, in_w.clone())
-        };
-        let of_w = compare(tools.lpips, &target, &in_w)?;
-        let of_w_plus = compare(tools.lpips, &target, &image)?;
-        let (w, w_plus) = (read(w)?, read(w_plus)?);
+            let target = batch.target.select(&photos);
+            let found = compare(tools.lpips, &target, &refined.decode(decoder))?;
+            let ws = read(refined.ws)?;
+            for ((k, ws), found) in open.iter().zip(ws.chunks_exact(rows * d)).zip(found) {
+                w_plus[k * rows * d..][..rows * d].copy_from_slice(ws);
+                of_w_plus[*k] = found;
+            }
+        }
+        let w = read(w)?;
         let seconds = started.elapsed().as_secs_f64() / n as f64;
         let each = w.chunks_exact(d).zip(w_plus.chunks_exact(rows * d));
-        let results = each.zip(of_w.iter().zip(&of_w_plus));
-        let results = results.map(|((w, w_plus), (&[lpips_w, psnr_w], &[lpips, psnr]))| {
+        let results = each.zip(of_w.iter().zip(&of_w_plus)).enumerate();
+        let results = results.map(|(k, ((w, w_plus), (&[lpips_w, psnr_w], &[lpips, psnr])))| {
+            let saved = if open.contains(&k) {
+                0
+            } else {
+                self.in_w_plus.steps
+            };
             let mahalanobis = tools.distribution.mahalanobis(w);
             Inversion {
                 w: w.to_vec(),
@@ -326,7 +343,7 @@ impl Inverter {
                     psnr,
                     psnr_w,
                     mahalanobis,
-                    iterations,
+                    iterations: iterations - saved,
                     seconds,
                     trusted: self
                         .thresholds
@@ -335,6 +352,45 @@ impl Inverter {
             }
         });
         Ok(Some(results.collect()))
+    }
+}
+
+/// What the optimisations of a batch of photos share.
+struct Batch<'a> {
+    tools: &'a Tools<'a>,
+    target: Target,
+    ids: Vec<&'a str>,
+    seed: u64,
+    /// Steps in all, as the observer counts them.
+    total: usize,
+}
+
+impl Batch<'_> {
+    /// Some of the photos from where they start; nothing when the observer breaks off.
+    fn run(
+        &self,
+        observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        projector: &Projector,
+        photos: &[usize],
+        start: Option<Tensor<3>>,
+        before: usize,
+    ) -> Result<Option<State>> {
+        let mut stopped = false;
+        let ids: Vec<&str> = photos.iter().map(|k| self.ids[*k]).collect();
+        let state = projector.run(
+            self.tools.decoder,
+            self.tools.lpips,
+            self.tools.distribution,
+            &self.target.select(photos),
+            start,
+            &CounterDraws::new(self.seed, &ids),
+            &mut |step, _, _| {
+                let flow = observer(before + step, self.total);
+                stopped = flow.is_break();
+                flow
+            },
+        )?;
+        Ok((!stopped).then_some(state))
     }
 }
 

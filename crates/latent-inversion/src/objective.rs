@@ -168,6 +168,18 @@ impl Target {
         }
     }
 
+    /// Some of the photos, in this order.
+    pub(crate) fn select(&self, photos: &[usize]) -> Self {
+        if photos.iter().copied().eq(0..self.len()) {
+            return self.clone();
+        }
+        let images = photos.iter().map(|k| self.images.clone().narrow(0, *k, 1));
+        Self {
+            images: Tensor::cat(images.collect(), 0),
+            features: self.features.select(photos),
+        }
+    }
+
     /// Number of photos.
     pub fn len(&self) -> usize {
         self.images.dims()[0]

@@ -30,6 +30,18 @@ impl LpipsFeatures {
         }
     }
 
+    /// Those of some of the images, in this order.
+    pub(crate) fn select(&self, images: &[usize]) -> Self {
+        let of = |x: &Tensor<4>| {
+            let picked = images.iter().map(|k| x.clone().narrow(0, *k, 1));
+            Tensor::cat(picked.collect(), 0)
+        };
+        Self {
+            layers: self.layers.iter().map(of).collect(),
+            ..*self
+        }
+    }
+
     /// The layers, of unit length at each pixel.
     pub(super) fn unit_layers(&self) -> Vec<Tensor<4>> {
         let unit = |x| if self.raw { unit_length(x) } else { x };

@@ -361,3 +361,42 @@ fn quality_tells_samples_from_noise() {
         assert_eq!(row, found[1].w);
     }
 }
+
+/// A photo that w's picture meets keeps w in every row of W+; the others are refined, with the bits they
+/// have alone.
+#[test]
+fn what_w_has_met_is_not_refined() {
+    let bench = Bench::new();
+    let z = stylegan2_burn::seed::latents(&[5, 6, 7], 32, &bench.decoder.device());
+    let ws = broadcast(bench.decoder.map(z), bench.decoder.num_ws());
+    let images = bench.decoder.decode(ws, None).clamp(-1.0, 1.0);
+    let mut inverter = Inverter::new(Method::Hybrid).with_steps(30);
+    assert!(inverter.close < 1e-12);
+    let mut invert = |close: f64, images: Tensor<4>, ids: &[&str]| {
+        inverter.close = close;
+        let found = inverter.invert(&bench.tools(), images, ids, &mut |_, _| {
+            ControlFlow::Continue(())
+        });
+        found.unwrap().unwrap()
+    };
+    let all = invert(0.0, images.clone(), &["a", "b", "c"]);
+    let mut distances: Vec<f64> = all.iter().map(|f| f.quality.lpips_w).collect();
+    distances.sort_by(f64::total_cmp);
+    for close in [distances[0], distances[1]] {
+        let some = invert(close, images.clone(), &["a", "b", "c"]);
+        for (k, (found, before)) in some.iter().zip(&all).enumerate() {
+            assert_eq!(found.w, before.w);
+            if found.quality.lpips_w <= close {
+                assert!(found.w_plus.chunks_exact(32).all(|row| row == found.w));
+                assert_eq!(found.quality.iterations, 20);
+                assert!((found.quality.lpips - found.quality.lpips_w).abs() < 1e-12);
+            } else {
+                assert_eq!(found.w_plus, before.w_plus, "photo {k}");
+                assert_eq!(found.quality.iterations, 30);
+                let alone = images.clone().slice_dim(0, k..k + 1);
+                let alone = invert(close, alone, &[["a", "b", "c"][k]]);
+                assert_eq!(found.w_plus, alone[0].w_plus);
+            }
+        }
+    }
+}
