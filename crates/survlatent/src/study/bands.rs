@@ -123,7 +123,14 @@ mod tests {
         let mut text = "age,grade,sex\n".to_owned();
         for i in 0..30 {
             let sex = if i % 2 == 0 { "f" } else { "m" };
-            text += &format!("{},{},{sex}\n", 40 + i, i % 3);
+            text.extend([
+                &(40 + i).to_string(),
+                ",",
+                &(i % 3).to_string(),
+                ",",
+                sex,
+                "\n",
+            ]);
         }
         text += "NA,1,f\n";
         Table::from_csv(text.as_bytes()).unwrap()

@@ -131,7 +131,8 @@ fn a_study_with_entry_runs_to_its_end() {
     let mut text = format!("{},entry\n", lines.next().unwrap());
     for (i, line) in lines.enumerate() {
         let time: f64 = line.split(',').nth(2).unwrap().parse().unwrap();
-        text += &format!("{line},{}\n", time * (i % 3) as f64 / 3.0);
+        let entry = time * (i % 3) as f64 / 3.0;
+        text.extend([line, ",", &entry.to_string(), "\n"]);
     }
     std::fs::write(&path, text).unwrap();
     let text = r#"

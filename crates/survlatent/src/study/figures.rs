@@ -66,11 +66,11 @@ fn covariate(name: &str, values: &[f64]) -> CovariateFigures {
     }
 }
 
+/// Figures of the groups, their curves, and the log-rank test where patients have one row each.
+pub(super) type Groups = (RiskGroupFigures, Vec<KmCurve>, Option<LogRankTest>);
+
 /// Thirds by the risk's place among each model's own training rows, with curves and test.
-pub(super) fn risk_groups(
-    data: &StudyData,
-    predictions: &Predictions,
-) -> Result<(RiskGroupFigures, Vec<KmCurve>, Option<LogRankTest>)> {
+pub(super) fn risk_groups(data: &StudyData, predictions: &Predictions) -> Result<Groups> {
     const NAMES: [&str; 3] = ["low risk", "middle risk", "high risk"];
     let third = |p: &f64| u32::from(*p > 1.0 / 3.0) + u32::from(*p > 2.0 / 3.0);
     let group: Vec<u32> = predictions.percentile.iter().map(third).collect();

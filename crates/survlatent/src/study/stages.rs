@@ -6,12 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::figures::Groups;
 use super::file::StudyFile;
 use super::photos;
 use super::read::{self, sha256};
 use super::report::{card, html};
-use super::results::{DirectionFigures, Increment, ModelFigures, StudyReport, TruthFigures};
-use super::{Study, StudyData, diagnosis, direction, figures, foreground, networks, proof};
+use super::results::{
+    DiagnosisFigures, DirectionFigures, HazardRatio, Increment, ModelFigures, StudyReport,
+    TruthFigures,
+};
+use super::{
+    OutOfFoldPredictions, Predictions, Study, StudyData, diagnosis, direction, figures, foreground,
+    networks, proof,
+};
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
 use crate::simulate::Truth;
@@ -60,12 +67,7 @@ impl StudyFile {
         file.proof.validate()?;
         networks::check(&file)?;
         photos::check_estimates(&file)?;
-        if file.simulate.is_none() {
-            // Before hours are spent on photos.
-            let (patients, with_event) = read::people(&file)?;
-            let events = file.study().check_events(patients, with_event);
-            events.map_err(|error| error.in_file(&file.data.table))?;
-        }
+        check_events(&file)?;
         let inverted = photos::latents(&mut file, folder, observer)?;
         let estimates = photos::estimates(&mut file, folder, observer)?;
         let cohort = read::cohort(&file, inverted.as_ref(), estimates.as_ref())?;
@@ -92,14 +94,7 @@ impl StudyFile {
         let null = run.stage("3-null", v.permutations, |step| {
             study.null(data, &predictions, &models, step)
         })?;
-        let diagnoses = if data.diagnosis.is_some() {
-            let total = diagnosis::steps(&study, data);
-            run.stage("3-diagnoses", total, |step| {
-                study.diagnoses(data, &predictions, step)
-            })?
-        } else {
-            Vec::new()
-        };
+        let diagnoses = run.diagnoses(&study, data, &predictions)?;
         let truth = file.truth(data, &cohort.rows)?;
         let direction = run.stage("4-direction", 1, |step| {
             let found = run.direction(&study, data, truth.as_ref(), &predictions)?;
@@ -122,17 +117,7 @@ impl StudyFile {
         let front = foreground(&models).and_then(|m| predictions.of(m.name));
         let mut notes = cohort.notes;
         notes.extend(told(data, &models, &increment, direction.as_ref()));
-        let mut or_note = |what: &str, error: Error| notes.push(format!("{what}: {error}"));
-        let groups = front.and_then(|p| {
-            let found = figures::risk_groups(data, p);
-            found
-                .map_err(|e| or_note("there are no risk groups", e))
-                .ok()
-        });
-        let clinical_model = figures::clinical_model(data, v.level).unwrap_or_else(|e| {
-            or_note("the clinical model could not be fitted to everybody", e);
-            Vec::new()
-        });
+        let (groups, clinical_model) = of_everybody(data, front, v.level, &mut notes);
         let mut report = StudyReport {
             title: self.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -204,6 +189,37 @@ impl StudyFile {
         }
         Ok(Some(truth))
     }
+}
+
+/// Refuses events of too few patients before hours are spent on photos.
+fn check_events(file: &StudyFile) -> Result<()> {
+    if file.simulate.is_some() {
+        return Ok(());
+    }
+    let (patients, with_event) = read::people(file)?;
+    let events = file.study().check_events(patients, with_event);
+    events.map_err(|error| error.in_file(&file.data.table))
+}
+
+/// Risk groups, and the clinical model of everybody; a note in place of what cannot be fitted.
+fn of_everybody(
+    data: &StudyData,
+    front: Option<&Predictions>,
+    level: f64,
+    notes: &mut Vec<String>,
+) -> (Option<Groups>, Vec<HazardRatio>) {
+    let mut or_note = |what: &str, error: Error| notes.push(format!("{what}: {error}"));
+    let groups = front.and_then(|p| {
+        let found = figures::risk_groups(data, p);
+        found
+            .map_err(|e| or_note("there are no risk groups", e))
+            .ok()
+    });
+    let clinical = figures::clinical_model(data, level).unwrap_or_else(|e| {
+        or_note("the clinical model could not be fitted to everybody", e);
+        Vec::new()
+    });
+    (groups, clinical)
 }
 
 /// What could not be computed, and why.
@@ -301,6 +317,22 @@ struct Envelope<T> {
 }
 
 impl<'a> Run<'a> {
+    /// Each diagnosis by itself, where the study names them.
+    fn diagnoses(
+        &self,
+        study: &Study,
+        data: &StudyData,
+        predictions: &OutOfFoldPredictions,
+    ) -> Result<Vec<DiagnosisFigures>> {
+        if data.diagnosis.is_none() {
+            return Ok(Vec::new());
+        }
+        let total = diagnosis::steps(study, data);
+        self.stage("3-diagnoses", total, |step| {
+            study.diagnoses(data, predictions, step)
+        })
+    }
+
     pub(super) fn new(folder: &'a Path, observer: &'a StageObserver<'a>, key: String) -> Self {
         Self {
             folder,
