@@ -21,6 +21,8 @@ pub enum DirectionKind {
     Weights,
     /// What changes in the data along with the risk: minus covariance times coefficients.
     Pattern,
+    /// One of these two with other attributes held fixed in the metric of the data's covariance.
+    Projected,
 }
 
 impl fmt::Display for DirectionKind {
@@ -28,6 +30,7 @@ impl fmt::Display for DirectionKind {
         f.write_str(match self {
             Self::Weights => "weights: what the model reads",
             Self::Pattern => "pattern: what changes in the data along with the risk",
+            Self::Projected => "projected: other attributes stay, and what goes along with them",
         })
     }
 }
@@ -101,6 +104,7 @@ impl HealthDirection {
         let what = match self.kind {
             DirectionKind::Weights => "the model's weight vector (in the open layers)",
             DirectionKind::Pattern => "the data's pattern vector (in the open layers)",
+            DirectionKind::Projected => "the projected vector (in the open layers)",
         };
         check::finite(what, &self.unit)?;
         normalise(&mut self.unit).ok_or(Error::ZeroDirection { what })?;

@@ -181,7 +181,7 @@ impl LatentRisk {
 }
 
 /// `Sigma v` for the covariance of a row-major matrix with `p` columns and at least two rows.
-fn covariance_times<T: Copy + Into<f64>>(x: &[T], p: usize, v: &[f64]) -> Vec<f64> {
+pub(crate) fn covariance_times<T: Copy + Into<f64>>(x: &[T], p: usize, v: &[f64]) -> Vec<f64> {
     let mean = column_means(x, p);
     let mut centred = vec![0.0; p];
     let mut out = vec![0.0; p];

@@ -165,7 +165,7 @@ impl HealthDirection {
         }
         let raw = match header.kind {
             DirectionKind::Weights => risk.gradient().iter().map(|g| -g).collect(),
-            DirectionKind::Pattern => unit.clone(),
+            DirectionKind::Pattern | DirectionKind::Projected => unit.clone(),
         };
         let mut direction = Self::orient(Arc::new(risk), header.kind, raw)?;
         if header.space != direction.space {

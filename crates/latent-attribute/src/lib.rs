@@ -9,7 +9,7 @@
 //! | the model in latent coordinates | [`LatentRisk`] (gradient, log hazards, hazard ratios) |
 //! | the direction | [`HealthDirection`], of a [`DirectionKind`] |
 //! | the dose | [`HealthDirection::step_for_hazard_ratio`], [`HealthDirection::apply_hazard_ratio`], [`HealthDirection::walk`], [`log_spaced`] |
-//! | other attributes held fixed | [`Attribute`], [`HealthDirection::conditioned_on`] |
+//! | other attributes held fixed | [`Attribute`], [`HealthDirection::conditioned_on`], [`HealthDirection::conditioned_in_data`] |
 //! | how stable it is | [`bootstrap_directions`], [`direction_stability`], [`score_correlation`] |
 //! | files | [`HealthDirection::save`], [`HealthDirection::load`] |
 //!
@@ -33,6 +33,7 @@ mod space;
 mod stability;
 mod standardizer;
 mod vector;
+mod whitened;
 
 pub use bootstrap::{bootstrap_directions, resample_rows};
 pub use condition::Attribute;

@@ -94,15 +94,19 @@ impl Run {
 fn table(report: &StudyReport) -> String {
     let c = &report.cohort;
     let mut lines = vec![format!(
-        "{} rows of {} patients, {} events; out of fold, {} x {} folds\n",
-        c.rows, c.patients, c.events, report.validation.repeats, report.validation.outer_folds
+        "{} rows of {} patients, {} with the event; out of fold, {} x {} folds\n",
+        c.rows,
+        c.patients,
+        c.patients_with_event,
+        report.validation.repeats,
+        report.validation.outer_folds
     )];
     lines.push(format!(
         "{:<36} {:<24} {:<24} {}",
         "", "Harrell's C", "Uno's C", "Integrated Brier"
     ));
+    let shown = |v: Option<&Interval>| v.map_or_else(|| "-".to_owned(), interval);
     for m in &report.models {
-        let shown = |v: Option<&Interval>| v.map_or_else(|| "-".to_owned(), interval);
         lines.push(format!(
             "{:<36} {:<24} {:<24} {}",
             m.title,
@@ -113,13 +117,16 @@ fn table(report: &StudyReport) -> String {
     }
     for gain in &report.increment {
         lines.push(format!(
-            "\n{} against {}: gain in Harrell's C {}, likelihood ratio {:.1} on {} df, p = {:.2e}",
+            "\n{} against {}: gain in Harrell's C {}, {} {} on {} df, p = {}",
             gain.with_face.title(),
             gain.base.title(),
-            interval(&gain.harrell),
-            gain.chi_squared,
+            shown(gain.harrell.as_ref()),
+            gain.test.title(),
+            gain.chi_squared
+                .map_or_else(|| "-".to_owned(), |v| format!("{v:.1}")),
             gain.df,
             gain.p
+                .map_or_else(|| "-".to_owned(), |p| format!("{p:.2e}"))
         ));
     }
     lines.extend(report.notes.iter().map(|n| format!("note: {n}")));

@@ -130,7 +130,9 @@ mod tests {
             w_plus: None,
             clinical: None,
             age_sex: None,
+            condition: None,
             subgroups: vec![],
+            diagnosis: None,
         };
         let study = Study {
             models: StudyModels {

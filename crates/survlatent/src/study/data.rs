@@ -68,6 +68,33 @@ impl Design {
         Ok(x.with_names(self.names.iter().cloned())?)
     }
 
+    /// The columns of both, those of `self` first; of two with one name the first.
+    #[must_use]
+    pub(super) fn beside(mut self, other: &Self) -> Self {
+        self.n = self.n.max(other.n);
+        for (j, name) in other.names.iter().enumerate() {
+            if !self.names.contains(name) {
+                self.names.push(name.clone());
+                self.values.extend_from_slice(other.column(j));
+            }
+        }
+        self
+    }
+
+    /// Some of the rows.
+    #[must_use]
+    pub(super) fn select(&self, rows: &[usize]) -> Self {
+        let values = (0..self.names.len()).flat_map(|j| {
+            let column = self.column(j);
+            rows.iter().map(move |&i| column[i])
+        });
+        Self {
+            names: self.names.clone(),
+            values: values.collect(),
+            n: rows.len(),
+        }
+    }
+
     /// The columns that vary, and the names of those that do not.
     #[must_use]
     pub fn varying(self) -> (Self, Vec<String>) {
@@ -112,8 +139,13 @@ pub struct StudyData {
     pub clinical: Option<Design>,
     /// Age and sex.
     pub age_sex: Option<Design>,
+    /// Covariates at whose fixed values the direction is wanted, too; the clinical ones, age and sex where
+    /// this says nothing.
+    pub condition: Option<Design>,
     /// Columns to be looked at level by level.
     pub subgroups: Vec<Subgroups>,
+    /// The diagnoses, to each of which models are fitted by themselves, too.
+    pub diagnosis: Option<Subgroups>,
 }
 
 impl StudyData {
@@ -125,6 +157,63 @@ impl StudyData {
     /// Patients.
     pub fn patients(&self) -> usize {
         self.patient.iter().max().map_or(0, |&p| p as usize + 1)
+    }
+
+    /// Clinical covariates, age and sex: each column once, if there are any.
+    pub(super) fn covariates(&self) -> Option<Design> {
+        let mut designs = [&self.clinical, &self.age_sex].into_iter().flatten();
+        let first = designs.next()?.clone();
+        let all = designs.fold(first, Design::beside);
+        (!all.names.is_empty()).then_some(all)
+    }
+
+    /// Patients that have the event in any of their rows.
+    pub fn patients_with_event(&self) -> usize {
+        let rows: Vec<usize> = (0..self.n()).collect();
+        self.people(&rows).1
+    }
+
+    /// Patients among some rows, and those of them with the event.
+    pub(super) fn people(&self, rows: &[usize]) -> (usize, usize) {
+        let distinct = |rows: &mut dyn Iterator<Item = usize>| {
+            let mut people: Vec<u32> = rows.map(|i| self.patient[i]).collect();
+            people.sort_unstable();
+            people.dedup();
+            people.len()
+        };
+        let mut with_event = rows.iter().copied().filter(|&i| self.surv.event()[i]);
+        (
+            distinct(&mut rows.iter().copied()),
+            distinct(&mut with_event),
+        )
+    }
+
+    /// Some of the rows, as a study of their own: covariates that do not vary among them are gone.
+    ///
+    /// # Errors
+    /// What [`Surv::subset`] refuses.
+    pub(super) fn select(&self, rows: &[usize]) -> Result<Self> {
+        let design = |d: &Option<Design>| {
+            let d = d.as_ref()?.select(rows).varying().0;
+            (!d.names.is_empty()).then_some(d)
+        };
+        let latents = |l: &Option<Latents>| l.as_ref().map(|l| l.select_rows(rows));
+        let patient: Vec<u32> = rows.iter().map(|&i| self.patient[i]).collect();
+        let mut known = patient.clone();
+        known.sort_unstable();
+        known.dedup();
+        let dense = |p: &u32| known.binary_search(p).unwrap_or(0) as u32;
+        Ok(Self {
+            surv: self.surv.subset(rows)?,
+            patient: patient.iter().map(dense).collect(),
+            w: latents(&self.w),
+            w_plus: latents(&self.w_plus),
+            clinical: design(&self.clinical),
+            age_sex: design(&self.age_sex),
+            condition: design(&self.condition),
+            subgroups: Vec::new(),
+            diagnosis: None,
+        })
     }
 
     /// The same features with the outcomes of other rows.

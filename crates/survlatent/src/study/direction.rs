@@ -1,11 +1,10 @@
-//! The direction of health of the whole cohort, and how clean it is.
+//! The direction of health of the whole cohort, at fixed covariates too, and how clean it is.
 
-use latent_attribute::{
-    Attribute, FeatureMap, HealthDirection, LatentRisk, LatentSpace, PcaConfig,
-};
+use latent_attribute::{Attribute, FeatureMap, HealthDirection, LatentRisk, LatentSpace};
 
-use super::data::StudyData;
-use super::fold::Training;
+use super::data::{Design, StudyData};
+use super::fold::{Fitted, Training};
+use super::leakage::{Predictor, moments, predictors};
 use super::results::Leakage;
 use super::{ModelKind, Study};
 use crate::error::Result;
@@ -16,12 +15,22 @@ use crate::latents::{Latents, Values};
 pub struct StudyDirection {
     /// Unconditional.
     pub direction: HealthDirection,
-    /// Orthogonal to the gradients of all covariates' predictions, where there are some.
-    pub conditional: Option<HealthDirection>,
     /// Coefficients of the log hazard by the latent.
     pub coef: Vec<f64>,
     /// What was chosen.
     pub chosen: String,
+    /// Covariates held fixed by the other two.
+    pub condition: Vec<String>,
+    /// Of the model with these covariates in it, unpenalised; absent where nothing of the face is left
+    /// beside them.
+    pub adjusted: Option<HealthDirection>,
+    /// The coefficients of its latents; absent where it could not be fitted.
+    pub adjusted_coef: Option<Vec<f64>>,
+    /// What it chose.
+    pub adjusted_chosen: Option<String>,
+    /// The adjusted direction projected, in the metric of the latents' covariance, off the gradients of
+    /// these covariates' predictions.
+    pub conditional: Option<HealthDirection>,
     /// What halving the hazard does to covariates.
     pub leakage: Vec<Leakage>,
 }
@@ -39,115 +48,85 @@ pub(super) fn fit(study: &Study, data: &StudyData) -> Result<Option<StudyDirecti
         return Ok(None);
     };
     let coef = fitted.coef.unwrap_or_default();
-    if coef.iter().all(|b| b.abs() <= 0.0) {
+    let Some(direction) = weights(latents.p(), &coef)? else {
         return Ok(None);
-    }
-    let dim = latents.p();
-    let risk = LatentRisk::from_cox(LatentSpace::W { dim }, &coef, FeatureMap::identity(dim))?;
-    let direction = risk.weights()?;
-    let columns = covariates(data);
-    let gradients = gradients(latents, &columns)?;
-    let attributes = columns
+    };
+    let known = data.covariates();
+    let held = data.condition.clone().or_else(|| known.clone());
+    let held = held.filter(|d| !d.names().is_empty());
+    let columns = match (&held, known) {
+        (Some(held), Some(known)) => held.clone().beside(&known),
+        (Some(held), None) => held.clone(),
+        (None, known) => known.unwrap_or_default(),
+    };
+    let condition = held.as_ref().map_or(&[][..], Design::names).to_vec();
+    let adjusted_fit: Option<Fitted> = held.as_ref().and_then(|h| training.adjusted(h).ok());
+    let adjusted_coef = adjusted_fit.as_ref().and_then(|f| f.coef.clone());
+    let adjusted = match &adjusted_coef {
+        Some(coef) => weights(latents.p(), coef)?,
+        None => None,
+    };
+    let predictors = if columns.names().is_empty() {
+        Vec::new()
+    } else {
+        predictors(study, data, latents, &columns)?
+    };
+    let attributes = predictors
         .iter()
-        .zip(&gradients)
-        .filter(|(_, g)| g.iter().any(|v| v.abs() > 0.0))
-        .map(|((name, _), g)| Ok(Attribute::new(name.clone(), g)?))
+        .filter(|p| condition.contains(&p.name) && p.varies())
+        .map(|p| Ok(Attribute::new(p.name.clone(), &p.gradient)?))
         .collect::<Result<Vec<_>>>()?;
     // More covariates than the latents have directions leave none.
-    let conditional = if attributes.is_empty() {
-        None
-    } else {
-        direction.conditioned_on(&attributes).ok()
-    };
-    let mut leakage = Vec::new();
-    for ((name, values), gradient) in columns.iter().zip(&gradients) {
-        let predicted: Vec<f64> = (0..data.n())
-            .map(|i| (0..dim).map(|j| latents.get(i, j) * gradient[j]).sum())
-            .collect();
-        let spread = moments(&predicted).1;
-        let change = |d: &HealthDirection| -> Result<f64> {
-            let step = d.step_for_hazard_ratio(0.5)?;
-            let moved: f64 = d
-                .unit()
-                .iter()
-                .zip(gradient)
-                .map(|(u, g)| u * step * g)
-                .sum();
-            Ok(if spread > 0.0 { moved / spread } else { 0.0 })
-        };
-        leakage.push(Leakage {
-            name: name.clone(),
-            r_squared: correlation(&predicted, values).powi(2),
-            unconditional: change(&direction)?,
-            conditional: conditional.as_ref().map_or(Ok(0.0), change)?,
-        });
-    }
+    let conditional = adjusted
+        .as_ref()
+        .and_then(|d| project(d, &attributes, latents));
+    let change = |d: Option<&HealthDirection>, p: &Predictor| d.map(|d| p.change(d)).transpose();
+    let leakage = predictors
+        .iter()
+        .map(|p| {
+            Ok(Leakage {
+                name: p.name.clone(),
+                held: condition.contains(&p.name),
+                r_squared: p.r_squared,
+                unconditional: p.change(&direction)?,
+                adjusted: change(adjusted.as_ref(), p)?,
+                conditional: change(conditional.as_ref(), p)?,
+            })
+        })
+        .collect::<Result<_>>()?;
     Ok(Some(StudyDirection {
         direction,
-        conditional,
         coef,
         chosen: fitted.chosen,
+        condition,
+        adjusted,
+        adjusted_coef,
+        adjusted_chosen: adjusted_fit.map(|f| f.chosen),
+        conditional,
         leakage,
     }))
 }
 
-/// Clinical covariates, and of age and sex what is not among them.
-fn covariates(data: &StudyData) -> Vec<(String, Vec<f64>)> {
-    let mut out: Vec<(String, Vec<f64>)> = Vec::new();
-    for design in [&data.clinical, &data.age_sex].into_iter().flatten() {
-        for (j, name) in design.names().iter().enumerate() {
-            if out.iter().all(|(known, _)| known != name) {
-                out.push((name.clone(), design.column(j).to_vec()));
-            }
-        }
+/// The direction of coefficients, if they are not all 0.
+fn weights(dim: usize, coef: &[f64]) -> Result<Option<HealthDirection>> {
+    if coef.iter().all(|b| b.abs() <= 0.0) {
+        return Ok(None);
     }
-    out
+    let risk = LatentRisk::from_cox(LatentSpace::W { dim }, coef, FeatureMap::identity(dim))?;
+    Ok(Some(risk.weights()?))
 }
 
-/// Least squares of each covariate on the leading principal components, as a gradient by the latent:
-/// `sum_k v_k cov(score_k, z) / variance_k`.
-fn gradients(latents: &Latents, columns: &[(String, Vec<f64>)]) -> Result<Vec<Vec<f64>>> {
-    let (n, p) = (latents.n(), latents.p());
-    let count = (n / 20).clamp(1, 64).min(p).min(n - 1);
-    let settings = PcaConfig::default().with_components(count);
-    let (pca, scores) = match latents.values() {
-        Values::F32(v) => {
-            let pca = settings.fit(v, n, p)?;
-            let scores = pca.transform(v)?;
-            (pca, scores)
-        }
-        Values::F64(v) => {
-            let pca = settings.fit(v, n, p)?;
-            let scores = pca.transform(v)?;
-            (pca, scores)
-        }
-    };
-    let width = pca.output_dim();
-    let of = |values: &Vec<f64>| {
-        let mean = moments(values).0;
-        let mut gradient = vec![0.0; p];
-        for k in 0..width {
-            let cov = (0..n)
-                .map(|i| scores[i * width + k] * (values[i] - mean))
-                .sum::<f64>()
-                / (n as f64 - 1.0);
-            let slope = cov / pca.explained_variance()[k];
-            let component = &pca.components()[k * p..(k + 1) * p];
-            gradient
-                .iter_mut()
-                .zip(component)
-                .for_each(|(g, v)| *g += slope * v);
-        }
-        gradient
-    };
-    Ok(columns.iter().map(|(_, values)| of(values)).collect())
-}
-
-fn moments(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (mean, (squares / n).sqrt())
+fn project(
+    direction: &HealthDirection,
+    attributes: &[Attribute],
+    latents: &Latents,
+) -> Option<HealthDirection> {
+    let n = latents.n();
+    match latents.values() {
+        Values::F32(v) => direction.conditioned_in_data(attributes, v, n),
+        Values::F64(v) => direction.conditioned_in_data(attributes, v, n),
+    }
+    .ok()
 }
 
 /// 0 where one side does not vary.

@@ -1,6 +1,6 @@
 //! Figures of the cohort: its table, its risk groups, its clinical model.
 
-use cox_survival::{CoxPh, KaplanMeier, KmCurve, LogRank, LogRankTest, Surv};
+use cox_survival::{CoxFit, CoxPh, KaplanMeier, KmCurve, LogRank, LogRankTest, Surv};
 
 use super::data::{Design, StudyData};
 use super::interval::Interval;
@@ -19,7 +19,11 @@ pub(super) fn cohort(data: &StudyData) -> Result<CohortFigures> {
         Ok(fit.curves.first().and_then(|c| c.median))
     };
     let left: Vec<bool> = surv.event().iter().map(|e| !e).collect();
-    let median_follow_up = match Surv::new(surv.time(), &left) {
+    let mut reverse = Surv::builder(surv.time(), &left).timefix(false);
+    if let Some(entry) = surv.entry() {
+        reverse = reverse.entry(entry);
+    }
+    let median_follow_up = match reverse.build() {
         Ok(reverse) => median(&reverse)?,
         // Nobody is censored.
         Err(_) => None,
@@ -39,6 +43,7 @@ pub(super) fn cohort(data: &StudyData) -> Result<CohortFigures> {
         rows: data.n(),
         patients: data.patients(),
         events: surv.n_events(),
+        patients_with_event: data.patients_with_event(),
         median_survival: median(&unstratified(surv)?)?,
         median_follow_up,
         latents: data.w.as_ref().map_or(0, crate::Latents::p),
@@ -61,11 +66,11 @@ fn covariate(name: &str, values: &[f64]) -> CovariateFigures {
     }
 }
 
+/// Figures of the groups, their curves, and the log-rank test where patients have one row each.
+pub(super) type Groups = (RiskGroupFigures, Vec<KmCurve>, Option<LogRankTest>);
+
 /// Thirds by the risk's place among each model's own training rows, with curves and test.
-pub(super) fn risk_groups(
-    data: &StudyData,
-    predictions: &Predictions,
-) -> Result<(RiskGroupFigures, Vec<KmCurve>, Option<LogRankTest>)> {
+pub(super) fn risk_groups(data: &StudyData, predictions: &Predictions) -> Result<Groups> {
     const NAMES: [&str; 3] = ["low risk", "middle risk", "high risk"];
     let third = |p: &f64| u32::from(*p > 1.0 / 3.0) + u32::from(*p > 2.0 / 3.0);
     let group: Vec<u32> = predictions.percentile.iter().map(third).collect();
@@ -77,11 +82,7 @@ pub(super) fn risk_groups(
             (*name).clone_into(&mut curve.name);
         }
     }
-    let test = if group.iter().any(|g| *g != group[0]) {
-        Some(LogRank::new().test(&surv, &group)?)
-    } else {
-        None
-    };
+    let several = group.iter().any(|g| *g != group[0]);
     let groups = curves
         .iter()
         .map(|c| GroupFigures {
@@ -92,23 +93,66 @@ pub(super) fn risk_groups(
             median: c.median,
         })
         .collect();
-    let figures = RiskGroupFigures {
+    let mut figures = RiskGroupFigures {
         model: predictions.model,
         groups,
-        chi_squared: test.as_ref().map(|t| t.chi_squared),
-        df: test.as_ref().map(|t| t.df),
-        p: test.as_ref().map(|t| t.p_value),
+        by_patient: !data.one_row_each(),
+        chi_squared: None,
+        df: None,
+        p: None,
     };
+    let mut test = None;
+    if figures.by_patient {
+        if let Some((statistic, df)) = score_test(data, &surv, &group) {
+            (figures.chi_squared, figures.df) = (Some(statistic), Some(df));
+            figures.p = Some(chi_squared_tail(statistic, df));
+        }
+    } else if several {
+        test = LogRank::new().test(&surv, &group).ok();
+        figures.chi_squared = test.as_ref().map(|t| t.chi_squared);
+        figures.df = test.as_ref().map(|t| t.df);
+        figures.p = test.as_ref().map(|t| t.p_value);
+    }
+    let some = |v: f64| v.is_finite();
+    (figures.chi_squared, figures.p) = (
+        figures.chi_squared.filter(|v| some(*v)),
+        figures.p.filter(|v| some(*v)),
+    );
     Ok((figures, curves, test))
 }
 
+/// The log-rank test for groups whose rows are not independent: the score test of the groups'
+/// indicators in a Cox model, its variance summed over the rows of each patient.
+fn score_test(data: &StudyData, surv: &Surv, group: &[u32]) -> Option<(f64, usize)> {
+    let mut present = group.to_vec();
+    present.sort_unstable();
+    present.dedup();
+    let column = |&level: &u32| {
+        let of = |g: &u32| f64::from(u8::from(*g == level));
+        (format!("group {level}"), group.iter().map(of).collect())
+    };
+    let columns: Vec<(String, Vec<f64>)> = present.iter().skip(1).map(column).collect();
+    let df = columns.len();
+    let design = Design::new(group.len(), columns).ok()?;
+    let cox = CoxPh::new().concordance(false);
+    let fit: CoxFit = cox
+        .fit_clustered(surv, &design.covariates().ok()?, &data.patient)
+        .ok()?;
+    fit.robust_score_test().map(|statistic| (statistic, df))
+}
+
+fn chi_squared_tail(statistic: f64, df: usize) -> f64 {
+    use statrs::distribution::{ChiSquared, ContinuousCDF};
+    ChiSquared::new(df as f64).map_or(f64::NAN, |law| law.sf(statistic))
+}
+
 /// Hazard ratios of the clinical covariates in everybody.
-pub(super) fn clinical_model(data: &StudyData) -> Result<Vec<HazardRatio>> {
+pub(super) fn clinical_model(data: &StudyData, level: f64) -> Result<Vec<HazardRatio>> {
     let design: &Design = match data.clinical.as_ref().or(data.age_sex.as_ref()) {
         Some(design) if !design.names().is_empty() => design,
         _ => return Ok(Vec::new()),
     };
-    let settings = CoxPh::new().concordance(false);
+    let settings = CoxPh::new().concordance(false).level(level);
     let x = design.covariates()?;
     let fit = if data.one_row_each() {
         settings.fit(&data.surv, &x)?
@@ -129,4 +173,53 @@ pub(super) fn clinical_model(data: &StudyData) -> Result<Vec<HazardRatio>> {
             p: p[j],
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::models::ModelKind;
+    use super::super::noise::uniform;
+    use super::*;
+
+    /// 120 patients, each with so many equal photos.
+    fn statistic(photos: usize) -> (bool, f64, f64) {
+        let n = 120 * photos;
+        let of = |stream: u64| (0..n).map(move |i| uniform(stream, i / photos));
+        let risk: Vec<f64> = of(1).collect();
+        let time: Vec<f64> = of(2).zip(&risk).map(|(u, r)| -u.ln() / (1.0 + r)).collect();
+        let event: Vec<bool> = of(3).map(|u| u > 0.2).collect();
+        let data = StudyData {
+            surv: Surv::new(&time, &event).unwrap(),
+            patient: (0..n).map(|i| (i / photos) as u32).collect(),
+            w: None,
+            w_plus: None,
+            clinical: None,
+            age_sex: None,
+            condition: None,
+            subgroups: vec![],
+            diagnosis: None,
+        };
+        let predictions = Predictions {
+            model: ModelKind::FaceW,
+            failed: None,
+            risk: vec![],
+            log_hazard: vec![],
+            percentile: risk,
+            chosen: vec![],
+            noise: 0.0,
+            coef: vec![],
+        };
+        let (figures, _, _) = risk_groups(&data, &predictions).unwrap();
+        assert_eq!(figures.df, Some(2));
+        let (statistic, p) = (figures.chi_squared.unwrap(), figures.p.unwrap());
+        (figures.by_patient, statistic, p)
+    }
+
+    #[test]
+    fn the_test_of_risk_groups_counts_patients() {
+        let (one, three) = (statistic(1), statistic(3));
+        assert!(!one.0 && three.0);
+        assert!((three.1 / one.1 - 1.0).abs() < 0.35, "{one:?} {three:?}");
+        assert!(one.2 > 0.0 && three.2 > 0.0 && three.2 < 1.0);
+    }
 }

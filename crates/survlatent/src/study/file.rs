@@ -1,5 +1,6 @@
 //! `study.toml`: what is studied and how.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -94,8 +95,15 @@ pub struct Columns {
     pub age: Option<String>,
     /// Sex.
     pub sex: Option<String>,
-    /// Columns whose levels are looked at one by one, diagnosis say.
+    /// Covariates that the adjusted and the conditional direction hold fixed: `clinical`, `age` and `sex`
+    /// unless named; may be others, a smile score say. An empty list holds none.
+    pub condition: Option<Vec<String>>,
+    /// Columns whose levels are looked at one by one; numbers are cut into bands.
     pub subgroups: Vec<String>,
+    /// Where the numbers of a column of `subgroups` or `diagnosis` are cut; thirds unless given.
+    pub subgroup_cuts: BTreeMap<String, Vec<f64>>,
+    /// Diagnosis: models are fitted to each of its levels by itself, too.
+    pub diagnosis: Option<String>,
 }
 
 impl Default for Columns {
@@ -110,7 +118,30 @@ impl Default for Columns {
             categorical: vec![],
             age: None,
             sex: None,
+            condition: None,
             subgroups: vec![],
+            subgroup_cuts: BTreeMap::new(),
+            diagnosis: None,
+        }
+    }
+}
+
+impl Columns {
+    /// Columns of which groups are made.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
+        self.subgroups.iter().chain(&self.diagnosis)
+    }
+
+    fn complete(&self) -> Result<()> {
+        let known = |name: &&String| self.groups().any(|g| g == *name);
+        match self.subgroup_cuts.keys().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::Study {
+                reason: format!(
+                    "columns.subgroup_cuts names `{name}`, which is neither in columns.subgroups nor \
+                     columns.diagnosis"
+                ),
+            }),
         }
     }
 }
@@ -245,7 +276,7 @@ impl StudyFile {
             Some(_) if *data != DataFiles::default() => {
                 "a study with the table [simulate] makes its own data; leave [data] out"
             }
-            _ => return Ok(()),
+            _ => return self.columns.complete(),
         };
         Err(Error::Study {
             reason: reason.into(),
@@ -339,6 +370,8 @@ mod tests {
             set("data.photos=some/folder").unwrap().data.photos,
             Some("some/folder".into())
         );
+        let cuts = set("columns.subgroup_cuts={ age = [50, 65] }").unwrap_err();
+        assert!(cuts.contains("`age`"), "{cuts}");
         let error = StudyFile::parse("seed = 1", &[]).unwrap_err().to_string();
         assert!(error.contains("data.table"), "{error}");
     }

@@ -127,6 +127,16 @@ impl<'a> Training<'a> {
         })
     }
 
+    /// The penalised Cox model of W with unpenalised covariates beside it: its coefficients are those
+    /// of the latents alone.
+    pub(super) fn adjusted(&self, held: &Design) -> Result<Fitted> {
+        let mut fitted = self.penalised(self.data.w.as_ref(), Some(held))?.fitted;
+        if let Some(coef) = &mut fitted.coef {
+            coef.drain(..held.names().len());
+        }
+        Ok(fitted)
+    }
+
     /// Predictions for all training rows of a fit to the others, inner fold by inner fold, centred.
     fn out_of_fold(&self, fit: impl Fn(&Surv, &[usize]) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
         let mut out = vec![0.0; self.rows.len()];

@@ -1,28 +1,32 @@
 //! Predictions against what happened, with a bootstrap over patients.
 
 use cox_survival::{
-    Brier, Calibration, CensoringModel, CoxPh, DynamicAuc, Harrell, KaplanMeier, PredictedSurvival,
-    Resampling, Surv, Uno, anova, calibration_slope,
+    Brier, Calibration, CensoringModel, DynamicAuc, Harrell, KaplanMeier, PredictedSurvival,
+    Resampling, Surv, Uno, calibration_slope,
 };
 use rayon::prelude::*;
 
-use super::data::{Design, StudyData};
+use super::data::StudyData;
+use super::increment::{self, Scores};
 use super::interval::{Interval, widening};
-use super::models::{ModelKind, Validation};
+use super::models::Validation;
 use super::predict::{OutOfFoldPredictions, Predictions, Step};
+use super::recalibrate::{Recalibration, recalibrate};
 use super::results::{CalibrationFigures, Increment, ModelFigures, TimeFigure};
 use crate::error::Result;
 
 /// What one model reaches on one set of rows; absent where it is not defined there.
-#[derive(Debug, Clone)]
-struct Scored {
-    harrell: Option<f64>,
-    uno: Option<f64>,
-    ibs: Option<f64>,
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scored {
+    pub(super) harrell: Option<f64>,
+    pub(super) uno: Option<f64>,
+    pub(super) ibs: Option<f64>,
     auc_mean: Option<f64>,
     auc: Vec<f64>,
     brier: Vec<f64>,
     ici: Vec<Option<f64>>,
+    slope: Option<f64>,
+    horizons: Vec<Recalibration>,
 }
 
 /// One model's predictions, ready to be scored on any selection of rows.
@@ -73,7 +77,7 @@ pub(super) fn judge(
         .collect::<Result<_>>()?;
 
     let level = validation.level;
-    let reference = judge.reference()?;
+    let reference = judge.reference();
     let mut figures = Vec::new();
     for predictions in &all.models {
         let place = candidates
@@ -91,56 +95,16 @@ pub(super) fn judge(
             level,
             calibration_bootstraps: validation.calibration_bootstraps,
         };
-        figures.push(own.figures(reference)?);
+        figures.push(own.figures(reference));
     }
-    let mut increments = Vec::new();
-    let face_w = ModelKind::FaceW;
-    for (base, with_face, face) in [
-        (ModelKind::AgeSex, ModelKind::LateFusionAgeSex, face_w),
-        (ModelKind::Clinical, ModelKind::LateFusion, face_w),
-        (ModelKind::Clinical, ModelKind::EarlyFusion, face_w),
-        (
-            ModelKind::Clinical,
-            ModelKind::Resnet18Fusion,
-            ModelKind::Resnet18,
-        ),
-        (
-            ModelKind::Clinical,
-            ModelKind::Vgg16Fusion,
-            ModelKind::Vgg16,
-        ),
-    ] {
-        let place = |kind| candidates.iter().position(|c| c.predictions.model == kind);
-        let design = match base {
-            ModelKind::AgeSex => data.age_sex.as_ref(),
-            _ => data.clinical.as_ref(),
-        };
-        let (Some(a), Some(b), Some(design)) = (place(base), place(with_face), design) else {
-            continue;
-        };
-        let Some(face) = all.of(face) else {
-            continue;
-        };
-        let wider = widening(candidates[b].predictions.noise);
-        let gain = |of: &dyn Fn(&Scored) -> Option<f64>| {
-            let apart = |s: &[Scored]| Some(of(&s[b])? - of(&s[a])?);
-            let draws: Vec<Option<f64>> = replicates.iter().map(|r| apart(r)).collect();
-            Interval::new(apart(&estimates).unwrap_or(f64::NAN), &draws, level, wider)
-        };
-        let test = likelihood_ratio(&data.surv, design, face)?;
-        increments.push(Increment {
-            base,
-            with_face,
-            harrell: gain(&|s| s.harrell),
-            uno: gain(&|s| s.uno),
-            ibs: gain(&|s| s.ibs.map(|v| -v)),
-            chi_squared: test.chi_squared,
-            df: 1.0,
-            p: test.p,
-            hazard_ratio_per_sd: test.hazard_ratio_per_sd,
-        });
-    }
-    Ok((figures, increments))
+    let models: Vec<_> = candidates.iter().map(|c| c.predictions).collect();
+    let scores = Scores {
+        models: &models,
+        estimates: &estimates,
+        replicates: &replicates,
+        level,
+    };
+    Ok((figures, increment::increments(data, all, &scores)))
 }
 
 /// What all models share.
@@ -176,15 +140,7 @@ impl<'a> Judge<'a> {
 
     fn score(&self, rows: &[usize], candidate: &Candidate<'_>, calibrate: bool) -> Scored {
         let m = self.times.len();
-        let mut out = Scored {
-            harrell: None,
-            uno: None,
-            ibs: None,
-            auc_mean: None,
-            auc: vec![],
-            brier: vec![],
-            ici: vec![],
-        };
+        let mut out = Scored::default();
         let (mut harrell, mut uno) = (Some(0.0), Some(0.0));
         let repeats = self.within.len() as f64;
         for (within, risk) in self.within.iter().zip(&candidate.predictions.risk) {
@@ -204,24 +160,34 @@ impl<'a> Judge<'a> {
         let Ok(surv) = self.surv.subset(rows) else {
             return out;
         };
-        let Ok(censoring) = CensoringModel::kaplan_meier(&surv) else {
-            return out;
-        };
         let risk: Vec<f64> = rows.iter().map(|&i| candidate.mean_risk[i]).collect();
-        if let Ok(auc) = DynamicAuc::new().fit(&surv, &risk, self.times, &censoring) {
-            out.auc_mean = Some(auc.mean);
-            out.auc = auc.auc;
-        }
         let values: Vec<f64> = rows
             .iter()
             .flat_map(|&i| candidate.survival[i * m..(i + 1) * m].iter().copied())
             .collect();
-        let curves = PredictedSurvival::from_rows(self.times, &values, rows.len());
-        if let Ok(brier) = curves.and_then(|p| Brier::new().fit(&surv, &p, &censoring)) {
-            out.ibs = brier.integrated;
-            out.brier = brier.values;
+        // Where patients enter late there is no such model, and then neither AUC nor Brier score.
+        if let Ok(censoring) = CensoringModel::kaplan_meier(&surv) {
+            if let Ok(auc) = DynamicAuc::new().fit(&surv, &risk, self.times, &censoring) {
+                out.auc_mean = Some(auc.mean);
+                out.auc = auc.auc;
+            }
+            let curves = PredictedSurvival::from_rows(self.times, &values, rows.len());
+            if let Ok(brier) = curves.and_then(|p| Brier::new().fit(&surv, &p, &censoring)) {
+                out.ibs = brier.integrated;
+                out.brier = brier.values;
+            }
         }
         if calibrate {
+            let slope = unstratified(&surv).and_then(|s| Ok(calibration_slope(&s, &risk)?));
+            out.slope = slope
+                .ok()
+                .filter(|s| s.std_err > 0.0 && s.slope.is_finite())
+                .map(|s| s.slope);
+            let at = |&(time, k): &(f64, usize)| {
+                let risk: Vec<f64> = (0..rows.len()).map(|i| 1.0 - values[i * m + k]).collect();
+                recalibrate(&surv, &risk, time)
+            };
+            out.horizons = self.horizons.iter().map(at).collect();
             let ici = |&(time, k): &(f64, usize)| {
                 let risk: Vec<f64> = (0..rows.len()).map(|i| 1.0 - values[i * m + k]).collect();
                 Calibration::new(time)
@@ -235,15 +201,16 @@ impl<'a> Judge<'a> {
         out
     }
 
-    /// Integrated Brier score of the Kaplan-Meier curve of everybody.
-    fn reference(&self) -> Result<Option<f64>> {
-        let km = KaplanMeier::new().fit(&unstratified(self.surv)?)?;
-        let n = self.surv.n();
+    /// Integrated Brier score of the Kaplan-Meier curve of everybody, where it is defined.
+    fn reference(&self) -> Option<f64> {
+        let km = KaplanMeier::new()
+            .fit(&unstratified(self.surv).ok()?)
+            .ok()?;
         let of = |_: usize, t: f64| km.curves[0].survival_at(t);
-        let curves = PredictedSurvival::from_fn(n, self.times, of)?;
-        let censoring = CensoringModel::kaplan_meier(self.surv)?;
+        let curves = PredictedSurvival::from_fn(self.surv.n(), self.times, of).ok()?;
+        let censoring = CensoringModel::kaplan_meier(self.surv).ok()?;
         let brier = Brier::new().fit(self.surv, &curves, &censoring);
-        Ok(brier.ok().and_then(|b| b.integrated))
+        brier.ok().and_then(|b| b.integrated)
     }
 }
 
@@ -259,8 +226,23 @@ struct Figures<'a> {
 
 impl Figures<'_> {
     fn interval(&self, of: &dyn Fn(&Scored) -> Option<f64>, wider: f64) -> Option<Interval> {
-        let estimate = of(self.estimate)?;
-        let draws: Vec<Option<f64>> = self.replicates.iter().map(|s| of(s)).collect();
+        self.of_some(of, wider, self.replicates.len())
+    }
+
+    /// The same for what the first replicates alone have.
+    fn calibrated(&self, of: &dyn Fn(&Scored) -> Option<f64>, wider: f64) -> Option<Interval> {
+        self.of_some(of, wider, self.calibration_bootstraps)
+    }
+
+    fn of_some(
+        &self,
+        of: &dyn Fn(&Scored) -> Option<f64>,
+        wider: f64,
+        replicates: usize,
+    ) -> Option<Interval> {
+        let estimate = of(self.estimate).filter(|v| v.is_finite())?;
+        let some = self.replicates.iter().take(replicates);
+        let draws: Vec<Option<f64>> = some.map(|s| of(s)).collect();
         Some(Interval::new(estimate, &draws, self.level, wider))
     }
 
@@ -272,12 +254,10 @@ impl Figures<'_> {
         self.judge.times.iter().enumerate().filter_map(at).collect()
     }
 
-    fn figures(&self, reference: Option<f64>) -> Result<ModelFigures> {
+    fn figures(&self, reference: Option<f64>) -> ModelFigures {
         let p = self.candidate.predictions;
         let wider = widening(p.noise);
-        let slope =
-            calibration_slope(&unstratified(self.judge.surv)?, &self.candidate.mean_risk).ok();
-        Ok(ModelFigures {
+        ModelFigures {
             name: p.model,
             title: p.model.title().to_owned(),
             failed: None,
@@ -290,23 +270,14 @@ impl Figures<'_> {
             ibs: self.interval(&|s| s.ibs, 1.0),
             ibs_reference: reference,
             brier_over_time: self.over_time(|s| &s.brier, 1.0),
-            calibration_slope: slope
-                .filter(|s| s.std_err > 0.0 && s.slope.is_finite())
-                .map(|s| {
-                    let half = (s.upper - s.lower) / 2.0 * wider;
-                    Interval {
-                        estimate: s.slope,
-                        lower: Some(s.slope - half),
-                        upper: Some(s.slope + half),
-                    }
-                }),
-            calibration: self.calibration(),
+            calibration_slope: self.calibrated(&|s| s.slope, wider),
+            calibration: self.calibration(wider),
             noise: p.noise,
             chosen: counted(&p.chosen),
-        })
+        }
     }
 
-    fn calibration(&self) -> Vec<CalibrationFigures> {
+    fn calibration(&self, wider: f64) -> Vec<CalibrationFigures> {
         let m = self.judge.times.len();
         let n = self.judge.surv.n();
         let refits = self.replicates.len().min(self.calibration_bootstraps);
@@ -328,6 +299,8 @@ impl Figures<'_> {
                 emax: fit.emax,
                 predicted: fit.whole.predicted,
                 observed: fit.whole.observed,
+                intercept: self.calibrated(&|s| s.horizons.get(h)?.intercept, 1.0),
+                slope: self.calibrated(&|s| s.horizons.get(h)?.slope, wider),
             });
         }
         out
@@ -384,56 +357,4 @@ pub(super) fn unstratified(surv: &Surv) -> Result<Surv> {
         builder = builder.entry(entry);
     }
     Ok(builder.build()?)
-}
-
-struct Test {
-    chi_squared: f64,
-    p: f64,
-    hazard_ratio_per_sd: f64,
-}
-
-/// The face's out-of-fold log risk beside the covariates of a base model.
-fn likelihood_ratio(surv: &Surv, design: &Design, face: &Predictions) -> Result<Test> {
-    let mut risk = face.mean_risk();
-    let n = risk.len() as f64;
-    let mean = risk.iter().sum::<f64>() / n;
-    let sd = (risk.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).sqrt();
-    if sd.is_nan() || sd <= 0.0 {
-        return Ok(Test {
-            chi_squared: 0.0,
-            p: 1.0,
-            hazard_ratio_per_sd: 1.0,
-        });
-    }
-    for r in &mut risk {
-        *r = (*r - mean) / sd;
-    }
-    let base = CoxPh::new()
-        .concordance(false)
-        .fit(surv, &design.covariates()?)?;
-    let columns = design.names().iter().enumerate();
-    let mut columns: Vec<(String, Vec<f64>)> = columns
-        .map(|(j, name)| (name.clone(), design.column(j).to_vec()))
-        .collect();
-    columns.push(("face (out of fold)".to_owned(), risk));
-    let larger = Design::new(surv.n(), columns)?;
-    let more = CoxPh::new()
-        .concordance(false)
-        .fit(surv, &larger.covariates()?)?;
-    let test = anova(&[&base, &more])?;
-    let chi_squared = test.chisq[0];
-    let last = more.coef().last().copied().unwrap_or(0.0);
-    // Chi-square on one degree of freedom is a squared standard normal.
-    let z = (chi_squared.max(0.0) / (1.0 + face.noise)).sqrt();
-    Ok(Test {
-        chi_squared,
-        p: 2.0 * normal_tail(z),
-        hazard_ratio_per_sd: last.exp(),
-    })
-}
-
-/// Upper tail of the standard normal distribution.
-fn normal_tail(z: f64) -> f64 {
-    use statrs::distribution::{ContinuousCDF, Normal};
-    Normal::standard().sf(z)
 }

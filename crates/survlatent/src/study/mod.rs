@@ -5,13 +5,17 @@
 //! the run's folder -> [`StudyReport`], as `report.json` and as one HTML page. The statistics are
 //! [`Study`] (settings) -> [`predict`](Study::predict) -> [`judge`](Study::judge), on [`StudyData`].
 
+mod bands;
 mod data;
+mod diagnosis;
 mod direction;
 mod figures;
 mod file;
 mod fold;
+mod increment;
 mod interval;
 mod judge;
+mod leakage;
 mod models;
 mod networks;
 mod null;
@@ -19,9 +23,11 @@ mod photos;
 mod predict;
 mod proof;
 mod read;
+mod recalibrate;
 mod report;
 mod results;
 mod stages;
+mod subgroups;
 
 use cox_survival::Surv;
 use serde::{Deserialize, Serialize};
@@ -53,7 +59,9 @@ use crate::error::{Error, Result};
 ///     w_plus: None,
 ///     clinical: None,
 ///     age_sex: None,
+///     condition: None,
 ///     subgroups: vec![],
+///     diagnosis: None,
 /// };
 /// let study = Study {
 ///     models: StudyModels { kinds: vec![ModelKind::FaceW], ..StudyModels::default() },
@@ -100,6 +108,7 @@ impl Study {
     /// folds, and what `step` returns. A model that cannot be fitted is no error: it says so.
     pub fn predict(&self, data: &StudyData, step: &Step<'_>) -> Result<OutOfFoldPredictions> {
         self.check()?;
+        self.check_events(data.patients(), data.patients_with_event())?;
         let times = self.times(&data.surv)?;
         let kinds = self.kinds(data);
         let validation = &self.validation;
@@ -146,23 +155,20 @@ impl Study {
     pub fn null(
         &self,
         data: &StudyData,
+        predictions: &OutOfFoldPredictions,
         models: &[ModelFigures],
         step: &Step<'_>,
     ) -> Result<Option<NullFigures>> {
-        let front = foreground(models).and_then(|m| Some((m.name, m.harrell?.estimate)));
+        let front = foreground(models).and_then(|m| predictions.of(m.name));
         match front {
             // A network would be trained anew on every permutation.
-            Some((model, observed))
-                if self.validation.permutations > 0 && model.network().is_none() =>
-            {
-                let times = self.times(&data.surv)?;
+            Some(own) if self.validation.permutations > 0 && own.model.network().is_none() => {
                 null::null(
                     data,
                     &self.models,
                     &self.validation,
-                    model,
-                    observed,
-                    &times,
+                    (&predictions.folds, own),
+                    &self.times(&data.surv)?,
                     self.seed,
                     step,
                 )
@@ -178,7 +184,22 @@ impl Study {
         data: &StudyData,
         predictions: &OutOfFoldPredictions,
     ) -> Vec<SubgroupFigures> {
-        null::subgroups(data, predictions, &self.validation)
+        subgroups::subgroups(data, predictions, &self.validation)
+    }
+
+    /// Models fitted to each diagnosis by itself, beside what the models of all diagnoses, whose
+    /// predictions these are, reach in it; `step` hears of every outer fold and bootstrap replicate. A
+    /// diagnosis to which none can be fitted says why.
+    ///
+    /// # Errors
+    /// What the statistics refuse, and what `step` returns.
+    pub fn diagnoses(
+        &self,
+        data: &StudyData,
+        predictions: &OutOfFoldPredictions,
+        step: &Step<'_>,
+    ) -> Result<Vec<DiagnosisFigures>> {
+        diagnosis::diagnoses(self, data, predictions, step)
     }
 
     /// Harrell's concordance of a model within folds with an interval from influence values; a
@@ -267,6 +288,21 @@ impl Study {
         Ok(times)
     }
 
+    /// Refuses events of too few patients: every outer fold must hold one with the event.
+    fn check_events(&self, patients: usize, with_event: usize) -> Result<()> {
+        let folds = self.validation.outer_folds;
+        let reason = match with_event {
+            0 => "no patient has the event".to_owned(),
+            1 => format!("all events are of one of the {patients} patients: nothing can be learnt"),
+            k if k < folds => format!(
+                "{k} of {patients} patients have the event, fewer than validation.outer_folds = \
+                 {folds}: a fold would hold none"
+            ),
+            _ => return Ok(()),
+        };
+        Err(Error::Study { reason })
+    }
+
     fn check(&self) -> Result<()> {
         let v = &self.validation;
         let fault = match v {
@@ -324,6 +360,14 @@ fn rounded(t: f64) -> f64 {
     format!("{value:.10}").parse().unwrap_or(value)
 }
 
+#[cfg(test)]
+mod condition_tests;
+#[cfg(test)]
+mod diagnosis_tests;
+#[cfg(test)]
+mod entry_tests;
+#[cfg(test)]
+mod noise;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]

@@ -192,9 +192,10 @@ pub struct Validation {
     pub level: f64,
     /// Times at which risks are judged; the quartiles of the event times where none is given.
     pub horizons: Vec<f64>,
-    /// Groups with fewer rows are not shown.
-    pub min_rows: usize,
-    /// Nor those with fewer events.
+    /// Groups with fewer patients are not shown, and no model is fitted to them.
+    #[serde(alias = "min_rows")]
+    pub min_patients: usize,
+    /// Nor those in which fewer patients have the event.
     pub min_events: usize,
 }
 
@@ -209,7 +210,7 @@ impl Default for Validation {
             permutations: 20,
             level: 0.95,
             horizons: Vec::new(),
-            min_rows: 20,
+            min_patients: 20,
             min_events: 10,
         }
     }

@@ -1,4 +1,4 @@
-//! The whole procedure on outcomes that belong to other patients, and subgroups.
+//! The whole procedure on outcomes that belong to other patients.
 
 use cox_survival::{Harrell, Permutation, Surv};
 
@@ -6,8 +6,8 @@ use super::data::StudyData;
 use super::interval::{Interval, widening};
 use super::judge::by_fold;
 use super::models::{ModelKind, StudyModels, Validation};
-use super::predict::{OutOfFoldPredictions, Predictions, Step, out_of_fold};
-use super::results::{NullFigures, SubgroupConcordance, SubgroupFigures};
+use super::predict::{Predictions, Step, out_of_fold};
+use super::results::NullFigures;
 use crate::error::Result;
 
 /// Harrell's concordance within folds, averaged over repeats, with an interval from its influence
@@ -35,11 +35,13 @@ pub(super) fn quick_harrell(
     }
     let se = influence.iter().map(|d| d * d).sum::<f64>().sqrt();
     let half = normal_quantile(level) * se * widening(predictions.noise);
+    let limit = |v: f64| v.is_finite().then_some(v);
     Ok(Interval {
         estimate,
-        lower: Some(estimate - half),
-        upper: Some(estimate + half),
-    })
+        lower: limit(estimate - half),
+        upper: limit(estimate + half),
+    }
+    .of_share())
 }
 
 /// Two-sided quantile of the standard normal distribution.
@@ -48,56 +50,97 @@ fn normal_quantile(level: f64) -> f64 {
     Normal::standard().inverse_cdf(f64::midpoint(1.0, level))
 }
 
-/// Nested cross-validation of `model` on permuted outcomes, one repeat each.
-#[expect(clippy::too_many_arguments, reason = "the whole of a study")]
+/// Nested cross-validation of a model on permuted outcomes, one repeat each, beside the first repeat
+/// of its predictions `own` for the study's.
 pub(super) fn null(
     data: &StudyData,
     models: &StudyModels,
     validation: &Validation,
-    model: ModelKind,
-    observed: f64,
+    (folds, own): (&[Vec<u32>], &Predictions),
     times: &[f64],
     seed: u64,
     step: &Step<'_>,
 ) -> Result<NullFigures> {
+    let model = own.model;
+    let level = validation.level;
     let everybody: Vec<usize> = (0..data.n()).collect();
+    // A mean over repeats varies less than one of them: like is compared with like.
+    let first = &folds[..folds.len().min(1)];
+    let observed = quick_harrell(&data.surv, first, own, &everybody, &data.patient, level)?;
     let (mut harrell, mut intervals_with_half, mut failed) = (Vec::new(), 0, 0);
     for k in 0..validation.permutations as u64 {
         let surv = data.dealt(&order(data, seed, k))?;
         let seed = seed.wrapping_add(104_729 * (k + 1));
-        let all = out_of_fold(
-            data,
-            &surv,
-            models,
-            validation,
-            &[model],
-            1,
-            times,
-            seed,
-            &|| Ok(()),
-        )?;
+        let found = once(data, &surv, models, validation, model, times, seed);
         step()?;
-        let Some(own) = all.of(model) else {
-            failed += 1;
-            continue;
-        };
-        let level = validation.level;
-        let found = quick_harrell(&surv, &all.folds, own, &everybody, &data.patient, level)?;
-        intervals_with_half += usize::from(found.contains(0.5));
-        harrell.push(found.estimate);
+        match found {
+            Ok(Some(found)) => {
+                intervals_with_half += usize::from(found.contains(0.5));
+                harrell.push(found.estimate);
+            }
+            // As in the study, what cannot be fitted stops nothing else.
+            Ok(None) | Err(_) => failed += 1,
+        }
     }
-    let n = harrell.len() as f64;
-    let reached = harrell.iter().filter(|&&h| h >= observed).count() as f64;
-    Ok(NullFigures {
+    Ok(summary(
         model,
-        mean: harrell.iter().sum::<f64>() / n,
-        min: harrell.iter().copied().fold(f64::INFINITY, f64::min),
-        max: harrell.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        p: (reached + 1.0) / (n + 1.0),
+        observed.estimate,
+        harrell,
+        intervals_with_half,
+        failed,
+    ))
+}
+
+/// One repeat on one outcome; none where the model could not be fitted.
+fn once(
+    data: &StudyData,
+    surv: &Surv,
+    models: &StudyModels,
+    validation: &Validation,
+    model: ModelKind,
+    times: &[f64],
+    seed: u64,
+) -> Result<Option<Interval>> {
+    let kinds = [model];
+    let all = out_of_fold(
+        data,
+        surv,
+        models,
+        validation,
+        &kinds,
+        1,
+        times,
+        seed,
+        &|| Ok(()),
+    )?;
+    let everybody: Vec<usize> = (0..data.n()).collect();
+    let level = validation.level;
+    all.of(model)
+        .map(|own| quick_harrell(surv, &all.folds, own, &everybody, &data.patient, level))
+        .transpose()
+}
+
+fn summary(
+    model: ModelKind,
+    observed: f64,
+    harrell: Vec<f64>,
+    intervals_with_half: usize,
+    failed: usize,
+) -> NullFigures {
+    let n = harrell.len() as f64;
+    let some = |v: f64| v.is_finite().then_some(v);
+    let reached = harrell.iter().filter(|&&h| h >= observed).count() as f64;
+    NullFigures {
+        model,
+        observed,
+        mean: some(harrell.iter().sum::<f64>() / n),
+        min: some(harrell.iter().copied().fold(f64::INFINITY, f64::min)),
+        max: some(harrell.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+        p: (!harrell.is_empty()).then_some((reached + 1.0) / (n + 1.0)),
         intervals_with_half,
         failed,
         harrell,
-    })
+    }
 }
 
 /// Which row's outcome each row gets: rows are dealt where patients have one each, otherwise
@@ -118,38 +161,19 @@ fn order(data: &StudyData, seed: u64, k: u64) -> Vec<usize> {
         .collect()
 }
 
-/// Models within each level of each column; small groups are named and not shown.
-pub(super) fn subgroups(
-    data: &StudyData,
-    all: &OutOfFoldPredictions,
-    validation: &Validation,
-) -> Vec<SubgroupFigures> {
-    let mut out = Vec::new();
-    for groups in &data.subgroups {
-        for (code, level) in groups.levels.iter().enumerate() {
-            let rows: Vec<usize> = (0..data.n())
-                .filter(|&i| groups.codes[i] as usize == code)
-                .collect();
-            let events = rows.iter().filter(|&&i| data.surv.event()[i]).count();
-            let small = rows.len() < validation.min_rows || events < validation.min_events;
-            let of = |p: &Predictions| {
-                let (surv, folds) = (&data.surv, &all.folds);
-                let found =
-                    quick_harrell(surv, folds, p, &rows, &data.patient, validation.level).ok()?;
-                Some(SubgroupConcordance {
-                    model: p.model,
-                    harrell: found,
-                })
-            };
-            let shown = all.models.iter().filter(|p| p.failed.is_none() && !small);
-            out.push(SubgroupFigures {
-                column: groups.column.clone(),
-                level: level.clone(),
-                rows: (!small).then_some(rows.len()),
-                events: (!small).then_some(events),
-                harrell: shown.filter_map(of).collect(),
-            });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What JSON cannot hold would keep a run from taking its own stage up again.
+    #[test]
+    fn no_permutation_at_all_is_read_back() {
+        for harrell in [vec![], vec![0.4, 0.6]] {
+            let empty = harrell.is_empty();
+            let found = summary(ModelKind::FaceW, 0.55, harrell, 0, 3);
+            let text = serde_json::to_string(&found).unwrap();
+            assert_eq!(serde_json::from_str::<NullFigures>(&text).unwrap(), found);
+            assert_eq!(found.p.is_none() && found.max.is_none(), empty);
         }
     }
-    out
 }

@@ -52,6 +52,33 @@ impl OutOfFoldPredictions {
             .iter()
             .find(|p| p.model == model && p.failed.is_none())
     }
+
+    /// What is said of some of the rows.
+    pub(super) fn of_rows(&self, rows: &[usize]) -> Self {
+        let m = self.times.len();
+        let numbers =
+            |v: &[f64]| -> Vec<f64> { rows.iter().filter_map(|&i| v.get(i).copied()).collect() };
+        let some = |p: &Predictions| Predictions {
+            risk: p.risk.iter().map(|r| numbers(r)).collect(),
+            log_hazard: rows
+                .iter()
+                .filter_map(|&i| p.log_hazard.get(i * m..(i + 1) * m))
+                .flatten()
+                .copied()
+                .collect(),
+            percentile: numbers(&p.percentile),
+            ..p.clone()
+        };
+        Self {
+            folds: self
+                .folds
+                .iter()
+                .map(|fold| rows.iter().map(|&i| fold[i]).collect())
+                .collect(),
+            times: self.times.clone(),
+            models: self.models.iter().map(some).collect(),
+        }
+    }
 }
 
 impl Predictions {
@@ -117,6 +144,12 @@ pub(super) fn out_of_fold(
                 .map(|(kind, fitted)| {
                     let fitted = fitted.and_then(|fitted| {
                         let hazards = training.log_hazards(&fitted.risk, times)?;
+                        // Files cannot hold it, and no figure follows from it.
+                        if fitted.risk.iter().chain(&hazards).any(|v| !v.is_finite()) {
+                            return Err(Error::Study {
+                                reason: "the predicted risk is not finite".into(),
+                            });
+                        }
                         Ok((fitted, hazards))
                     });
                     (

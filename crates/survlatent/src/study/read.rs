@@ -5,7 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::data::{Design, StudyData, Subgroups};
+use super::bands::Levels;
+use super::data::{Design, StudyData};
 use super::file::StudyFile;
 use super::photos::{Estimates, Inverted, photos, without_ending};
 use super::results::{EstimatedColumn, Exclusion, Input};
@@ -67,17 +68,17 @@ pub(super) fn cohort(
             .filter(|c| !columns.clinical.contains(c))
             .cloned(),
     );
+    let held = columns.condition.clone().unwrap_or_default();
+    let others: Vec<String> = held
+        .iter()
+        .filter(|c| !features.contains(c))
+        .cloned()
+        .collect();
+    features.extend(others);
     let whole = roles(file, &features).cohort(&table).map_err(in_table)?;
     let mut rows = whole.rows().to_vec();
-    if columns
-        .subgroups
-        .iter()
-        .chain(&columns.patient)
-        .any(|c| table.column(c).is_err())
-    {
-        for column in columns.subgroups.iter().chain(&columns.patient) {
-            table.column(column).map_err(in_table)?;
-        }
+    for column in columns.groups().chain(&columns.patient) {
+        table.column(column).map_err(in_table)?;
     }
     if let Some(column) = &columns.patient {
         let labels = table.labels(column)?;
@@ -175,26 +176,23 @@ pub(super) fn cohort(
     };
     let clinical = design(&columns.clinical, "clinical covariates")?;
     let age_sex = design(&age_sex, "age and sex")?;
-    let groups = |column: &String| -> Result<Subgroups> {
-        let labels = table.labels(column)?;
-        let mut levels = labels.levels().to_vec();
-        let missing = levels.len() as u32;
-        let codes: Vec<u32> = rows
-            .iter()
-            .map(|&r| labels.code(r).unwrap_or(missing))
-            .collect();
-        if codes.contains(&missing) {
-            levels.push("(missing)".into());
-        }
-        Ok(Subgroups {
-            column: column.clone(),
-            codes,
-            levels,
-        })
+    let condition = match &columns.condition {
+        None => None,
+        Some(held) if held.is_empty() => Some(Design::new(rows.len(), Vec::new())?),
+        Some(held) => design(held, "covariates held fixed")?,
     };
+    let levels = Levels {
+        categorical: &columns.categorical,
+        cuts: &columns.subgroup_cuts,
+    };
+    let groups = |column: &String| levels.of(&table, column, &rows).map_err(in_table);
     let patient = match &columns.patient {
         None => (0..rows.len() as u32).collect(),
-        Some(column) => dense(&groups(column)?.codes),
+        Some(column) => {
+            let labels = table.labels(column)?;
+            let code = |&r: &usize| labels.code(r).unwrap_or(u32::MAX);
+            dense(&rows.iter().map(code).collect::<Vec<_>>())
+        }
     };
     let data = StudyData {
         surv,
@@ -203,11 +201,13 @@ pub(super) fn cohort(
         w_plus,
         clinical,
         age_sex,
+        condition,
         subgroups: columns
             .subgroups
             .iter()
             .map(groups)
             .collect::<Result<_>>()?,
+        diagnosis: columns.diagnosis.as_ref().map(groups).transpose()?,
     };
     if let Some(path) = &file.data.truth {
         inputs.push(input("truth", path)?);
@@ -219,6 +219,28 @@ pub(super) fn cohort(
         notes,
         rows,
     })
+}
+
+/// Patients of the table and those with the event, before anything is done with photos.
+pub(super) fn people(file: &StudyFile) -> Result<(usize, usize)> {
+    let path = &file.data.table;
+    let in_table = |error: Error| error.in_file(path);
+    let table = Table::read(path)?;
+    let whole = roles(file, &[]).cohort(&table).map_err(in_table)?;
+    let labels = file.columns.patient.as_ref();
+    let labels = labels
+        .map(|c| table.labels(c).map_err(in_table))
+        .transpose()?;
+    let (mut all, mut with_event) = (HashSet::new(), HashSet::new());
+    for (&row, &event) in whole.rows().iter().zip(whole.surv().event()) {
+        let who = match &labels {
+            None => Some(row as u32),
+            Some(labels) => labels.code(row),
+        };
+        all.extend(who);
+        with_event.extend(who.filter(|_| event));
+    }
+    Ok((all.len(), with_event.len()))
 }
 
 fn roles(file: &StudyFile, features: &[String]) -> Roles {

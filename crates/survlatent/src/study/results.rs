@@ -54,6 +54,8 @@ pub struct StudyReport {
     pub occlusion: Vec<super::OcclusionFigures>,
     /// Models by subgroup.
     pub subgroups: Vec<SubgroupFigures>,
+    /// Models fitted to one diagnosis at a time, beside those fitted to all.
+    pub diagnoses: Vec<DiagnosisFigures>,
     /// What was planted, in a simulated cohort.
     pub truth: Option<TruthFigures>,
     /// What the reader should know.
@@ -164,9 +166,11 @@ pub struct CohortFigures {
     pub patients: usize,
     /// Rows with the event.
     pub events: usize,
-    /// Median survival by Kaplan-Meier.
+    /// Patients with the event, in any of their rows.
+    pub patients_with_event: usize,
+    /// Median survival by Kaplan-Meier; late entry is respected.
     pub median_survival: Option<f64>,
-    /// Median follow-up by reverse Kaplan-Meier.
+    /// Median follow-up by reverse Kaplan-Meier; late entry is respected.
     pub median_follow_up: Option<f64>,
     /// Columns of the latents in W.
     pub latents: usize,
@@ -214,7 +218,8 @@ pub struct ModelFigures {
     pub ibs_reference: Option<f64>,
     /// Brier score at each time of the grid.
     pub brier_over_time: Vec<TimeFigure>,
-    /// Calibration slope of the log risk; 1 is right, below it predictions are too extreme.
+    /// Calibration slope of the log risk; 1 is right, below it predictions are too extreme. Limits by a
+    /// bootstrap over patients.
     pub calibration_slope: Option<Interval>,
     /// Calibration at each horizon.
     pub calibration: Vec<CalibrationFigures>,
@@ -247,6 +252,12 @@ pub struct CalibrationFigures {
     pub predicted: f64,
     /// Observed risk by Kaplan-Meier.
     pub observed: Option<f64>,
+    /// Log of the observed over the predicted cumulative hazard up to the horizon; 0 is right, above it
+    /// risks are too low.
+    pub intercept: Option<Interval>,
+    /// Coefficient of the complementary log-log of the predicted risk in a Cox model of the time up to
+    /// the horizon; 1 is right, below it risks are too extreme.
+    pub slope: Option<Interval>,
 }
 
 /// What the face adds to a model.
@@ -257,19 +268,43 @@ pub struct Increment {
     /// The model with it.
     pub with_face: ModelKind,
     /// Gain in Harrell's concordance.
-    pub harrell: Interval,
+    pub harrell: Option<Interval>,
     /// Gain in Uno's concordance.
-    pub uno: Interval,
+    pub uno: Option<Interval>,
     /// Fall of the integrated Brier score.
-    pub ibs: Interval,
-    /// Likelihood-ratio statistic of the face's out-of-fold log risk beside the base's covariates.
-    pub chi_squared: f64,
+    pub ibs: Option<Interval>,
+    /// The test of the face's out-of-fold log risk beside the base's covariates.
+    pub test: IncrementTest,
+    /// Its statistic; absent where the model cannot be fitted.
+    pub chi_squared: Option<f64>,
     /// Its degrees of freedom.
     pub df: f64,
     /// Its p value, the statistic divided by `1 + noise` of the face's score.
-    pub p: f64,
+    pub p: Option<f64>,
     /// Hazard ratio of one standard deviation of the face's out-of-fold log risk in that model.
-    pub hazard_ratio_per_sd: f64,
+    pub hazard_ratio_per_sd: Option<f64>,
+    /// Why there is no test, where there is none.
+    pub note: Option<String>,
+}
+
+/// How what the face adds is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncrementTest {
+    /// Likelihood ratio of two Cox models; patients have one row each.
+    LikelihoodRatio,
+    /// Wald test with a variance that sums over the rows of each patient.
+    RobustWald,
+}
+
+impl IncrementTest {
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::LikelihoodRatio => "likelihood ratio",
+            Self::RobustWald => "Wald, by patient",
+        }
+    }
 }
 
 /// The procedure on permuted outcomes.
@@ -277,16 +312,18 @@ pub struct Increment {
 pub struct NullFigures {
     /// The model.
     pub model: ModelKind,
+    /// Harrell's concordance of the study's first repeat: permutations have one repeat, too.
+    pub observed: f64,
     /// Harrell's concordances.
     pub harrell: Vec<f64>,
-    /// Their mean.
-    pub mean: f64,
+    /// Their mean; absent, as what follows, where the model could be fitted to no permutation.
+    pub mean: Option<f64>,
     /// Smallest.
-    pub min: f64,
+    pub min: Option<f64>,
     /// Largest.
-    pub max: f64,
+    pub max: Option<f64>,
     /// Share of them, the data's counted in, that reach the data's.
-    pub p: f64,
+    pub p: Option<f64>,
     /// How many of their intervals contain 0.5.
     pub intervals_with_half: usize,
     /// Permutations on which the model could not be fitted; they are in no figure.
@@ -300,6 +337,9 @@ pub struct RiskGroupFigures {
     pub model: ModelKind,
     /// The groups, from the lowest risk.
     pub groups: Vec<GroupFigures>,
+    /// Whether the test is the Cox model's score test with the rows of each patient summed, in place of
+    /// the log-rank test, which takes rows as independent.
+    pub by_patient: bool,
     /// Log-rank statistic.
     pub chi_squared: Option<f64>,
     /// Its degrees of freedom.
@@ -341,23 +381,35 @@ pub struct DirectionFigures {
     pub agreement: f64,
     /// Length in latent units of the step that halves the hazard.
     pub step_for_half_hazard: f64,
+    /// Covariates held fixed by the other two directions.
+    pub condition: Vec<String>,
+    /// What the model with these covariates chose; absent where it could not be fitted.
+    pub adjusted_chosen: Option<String>,
+    /// Correlation of the scores of the adjusted direction's model with those of the first; absent where
+    /// nothing is left of the face at fixed covariates.
+    pub adjusted_correlation: Option<f64>,
     /// Correlation of its scores with the planted ones: the cosine in the whitened metric.
     pub cosine_with_truth: Option<f64>,
     /// What that step does to what the latents say of each covariate.
     pub leakage: Vec<Leakage>,
 }
 
-/// What halving the hazard along the direction changes in a covariate.
+/// What halving the hazard along each direction changes in a covariate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Leakage {
     /// The covariate.
     pub name: String,
-    /// Squared correlation of its prediction from the latents with it, in sample.
+    /// Whether it is held fixed by the adjusted and the conditional direction.
+    pub held: bool,
+    /// Share of its variance that a prediction from the latents explains in patients it was not fitted
+    /// to; below 0 the prediction is worse than the mean, and the changes beside say little.
     pub r_squared: f64,
     /// Change of its prediction, in standard deviations of the prediction.
     pub unconditional: f64,
-    /// The same along the direction made orthogonal to all covariates' gradients.
-    pub conditional: f64,
+    /// The same along the direction of the model with the covariates in it.
+    pub adjusted: Option<f64>,
+    /// The same along that direction projected off the covariates' predictions.
+    pub conditional: Option<f64>,
 }
 
 /// Models within one level of a column.
@@ -367,12 +419,63 @@ pub struct SubgroupFigures {
     pub column: String,
     /// The level.
     pub level: String,
-    /// Rows; absent where the group is too small to be shown.
+    /// Why nothing is shown, where nothing is.
+    pub hidden: Option<String>,
+    /// Rows; absent where the group is not shown.
     pub rows: Option<usize>,
-    /// Events; absent likewise.
+    /// Patients; absent likewise.
+    pub patients: Option<usize>,
+    /// Patients with the event; absent likewise.
     pub events: Option<usize>,
     /// Harrell's concordance of each model.
     pub harrell: Vec<SubgroupConcordance>,
+}
+
+/// One diagnosis by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiagnosisFigures {
+    /// The diagnosis.
+    pub level: String,
+    /// Why nothing is shown, where nothing is.
+    pub hidden: Option<String>,
+    /// Rows; absent where the diagnosis is not shown.
+    pub rows: Option<usize>,
+    /// Patients; absent likewise.
+    pub patients: Option<usize>,
+    /// Patients with the event; absent likewise.
+    pub events: Option<usize>,
+    /// Why no model was fitted to this diagnosis alone, where none could be.
+    pub failed: Option<String>,
+    /// Harrell's concordance of each model within the diagnosis.
+    pub models: Vec<DiagnosisConcordance>,
+    /// What the face adds within the diagnosis.
+    pub increment: Vec<DiagnosisIncrement>,
+}
+
+/// One model in one diagnosis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiagnosisConcordance {
+    /// The model.
+    pub model: ModelKind,
+    /// Fitted to patients of this diagnosis alone.
+    pub own: Option<Interval>,
+    /// Fitted to patients of all diagnoses.
+    pub all: Option<Interval>,
+}
+
+/// What the face adds in one diagnosis, as a gain in Harrell's concordance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiagnosisIncrement {
+    /// The model without the face.
+    pub base: ModelKind,
+    /// The model with it.
+    pub with_face: ModelKind,
+    /// Both fitted to patients of this diagnosis alone.
+    pub own: Option<Interval>,
+    /// p value of the test of the face beside the base's covariates in these.
+    pub p: Option<f64>,
+    /// Both fitted to patients of all diagnoses.
+    pub all: Option<Interval>,
 }
 
 /// One model in one subgroup.

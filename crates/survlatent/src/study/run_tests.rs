@@ -195,7 +195,7 @@ fn constant_covariates_and_impossible_studies_are_told() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("nothing to model"), "{error}");
-    // No event at all.
+    // No event at all, then one patient's.
     let mut lines = table.lines();
     let header = lines.next().unwrap().to_owned();
     let censored: Vec<String> = std::iter::once(header)
@@ -210,4 +210,15 @@ fn constant_covariates_and_impossible_studies_are_told() {
         .run(&folder.path().join("e"), &go)
         .unwrap_err();
     assert!(error.to_string().contains("event"), "{error}");
+    let one = censored.join("\n").replacen(",0,", ",1,", 1);
+    std::fs::write(folder.path().join("table.csv"), one).unwrap();
+    let error = read(folder.path())
+        .run(&folder.path().join("f"), &go)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("table.csv") && error.contains("all events are of one of the 150"),
+        "{error}"
+    );
+    assert!(!folder.path().join("f/1-predictions.json").exists());
 }

@@ -6,12 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::figures::Groups;
 use super::file::StudyFile;
 use super::photos;
 use super::read::{self, sha256};
 use super::report::{card, html};
-use super::results::{DirectionFigures, StudyReport, TruthFigures};
-use super::{Study, StudyData, direction, figures, foreground, networks, proof};
+use super::results::{
+    DiagnosisFigures, DirectionFigures, HazardRatio, Increment, ModelFigures, StudyReport,
+    TruthFigures,
+};
+use super::{
+    OutOfFoldPredictions, Predictions, Study, StudyData, diagnosis, direction, figures, foreground,
+    networks, proof,
+};
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
 use crate::simulate::Truth;
@@ -60,6 +67,7 @@ impl StudyFile {
         file.proof.validate()?;
         networks::check(&file)?;
         photos::check_estimates(&file)?;
+        check_events(&file)?;
         let inverted = photos::latents(&mut file, folder, observer)?;
         let estimates = photos::estimates(&mut file, folder, observer)?;
         let cohort = read::cohort(&file, inverted.as_ref(), estimates.as_ref())?;
@@ -84,8 +92,9 @@ impl StudyFile {
             study.judge(data, &predictions, step)
         })?;
         let null = run.stage("3-null", v.permutations, |step| {
-            study.null(data, &models, step)
+            study.null(data, &predictions, &models, step)
         })?;
+        let diagnoses = run.diagnoses(&study, data, &predictions)?;
         let truth = file.truth(data, &cohort.rows)?;
         let direction = run.stage("4-direction", 1, |step| {
             let found = run.direction(&study, data, truth.as_ref(), &predictions)?;
@@ -106,12 +115,9 @@ impl StudyFile {
         let evidence = proof::Evidence::default();
 
         let front = foreground(&models).and_then(|m| predictions.of(m.name));
-        let groups = front.map(|p| figures::risk_groups(data, p)).transpose()?;
         let mut notes = cohort.notes;
-        for model in models.iter().filter(|m| m.failed.is_some()) {
-            let reason = model.failed.as_deref().unwrap_or_default();
-            notes.push(format!("{} could not be fitted: {reason}", model.title));
-        }
+        notes.extend(told(data, &models, &increment, direction.as_ref()));
+        let (groups, clinical_model) = of_everybody(data, front, v.level, &mut notes);
         let mut report = StudyReport {
             title: self.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -128,7 +134,7 @@ impl StudyFile {
             increment,
             permutation_null: null,
             risk_groups: groups.as_ref().map(|g| g.0.clone()),
-            clinical_model: figures::clinical_model(data)?,
+            clinical_model,
             direction,
             pictures: evidence.pictures,
             saliency: evidence.saliency.clone(),
@@ -136,6 +142,7 @@ impl StudyFile {
             region_models: evidence.region_models.clone(),
             occlusion: evidence.occlusion.clone(),
             subgroups: study.subgroups(data, &predictions),
+            diagnoses,
             truth: truth.map(|t| TruthFigures {
                 face: t.oracle.face,
                 clinical: t.oracle.clinical,
@@ -182,6 +189,79 @@ impl StudyFile {
         }
         Ok(Some(truth))
     }
+}
+
+/// Refuses events of too few patients before hours are spent on photos.
+fn check_events(file: &StudyFile) -> Result<()> {
+    if file.simulate.is_some() {
+        return Ok(());
+    }
+    let (patients, with_event) = read::people(file)?;
+    let events = file.study().check_events(patients, with_event);
+    events.map_err(|error| error.in_file(&file.data.table))
+}
+
+/// Risk groups, and the clinical model of everybody; a note in place of what cannot be fitted.
+fn of_everybody(
+    data: &StudyData,
+    front: Option<&Predictions>,
+    level: f64,
+    notes: &mut Vec<String>,
+) -> (Option<Groups>, Vec<HazardRatio>) {
+    let mut or_note = |what: &str, error: Error| notes.push(format!("{what}: {error}"));
+    let groups = front.and_then(|p| {
+        let found = figures::risk_groups(data, p);
+        found
+            .map_err(|e| or_note("there are no risk groups", e))
+            .ok()
+    });
+    let clinical = figures::clinical_model(data, level).unwrap_or_else(|e| {
+        or_note("the clinical model could not be fitted to everybody", e);
+        Vec::new()
+    });
+    (groups, clinical)
+}
+
+/// What could not be computed, and why.
+fn told(
+    data: &StudyData,
+    models: &[ModelFigures],
+    increment: &[Increment],
+    direction: Option<&DirectionFigures>,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    for model in models.iter().filter(|m| m.failed.is_some()) {
+        let reason = model.failed.as_deref().unwrap_or_default();
+        notes.push(format!("{} could not be fitted: {reason}", model.title));
+    }
+    if data.surv.entry().is_some() {
+        notes.push(
+            "patients enter late (left truncation): Harrell's C, Kaplan-Meier curves, log-rank test, Cox \
+             models and calibration compare those under observation at the same time; Uno's C, AUC, Brier \
+             score and net benefit need weights that are not defined then and are left out"
+                .to_owned(),
+        );
+    }
+    for gain in increment {
+        if let Some(reason) = &gain.note {
+            let (a, b) = (gain.with_face.title(), gain.base.title());
+            notes.push(format!("{a} against {b}: there is no test: {reason}"));
+        }
+    }
+    if let Some(found) = direction
+        && !found.condition.is_empty()
+        && found.adjusted_correlation.is_none()
+    {
+        let held = found.condition.join(", ");
+        notes.push(match found.adjusted_chosen {
+            Some(_) => format!(
+                "at fixed {held} the penalised model finds nothing in the face: there is no adjusted \
+                 direction"
+            ),
+            None => format!("the face model with {held} in it could not be fitted"),
+        });
+    }
+    notes
 }
 
 /// The predictions and those of the networks that the study asks for.
@@ -237,6 +317,22 @@ struct Envelope<T> {
 }
 
 impl<'a> Run<'a> {
+    /// Each diagnosis by itself, where the study names them.
+    fn diagnoses(
+        &self,
+        study: &Study,
+        data: &StudyData,
+        predictions: &OutOfFoldPredictions,
+    ) -> Result<Vec<DiagnosisFigures>> {
+        if data.diagnosis.is_none() {
+            return Ok(Vec::new());
+        }
+        let total = diagnosis::steps(study, data);
+        self.stage("3-diagnoses", total, |step| {
+            study.diagnoses(data, predictions, step)
+        })
+    }
+
     pub(super) fn new(folder: &'a Path, observer: &'a StageObserver<'a>, key: String) -> Self {
         Self {
             folder,
@@ -323,8 +419,19 @@ impl<'a> Run<'a> {
         found
             .direction
             .save(self.folder.join("health_direction.safetensors"))?;
-        if let Some(conditional) = &found.conditional {
-            conditional.save(self.folder.join("health_direction_conditional.safetensors"))?;
+        for (name, direction) in [
+            ("health_direction_adjusted.safetensors", &found.adjusted),
+            (
+                "health_direction_conditional.safetensors",
+                &found.conditional,
+            ),
+        ] {
+            let path = self.folder.join(name);
+            match direction {
+                Some(direction) => direction.save(path)?,
+                // That of an earlier run with other settings; often there is none.
+                None => drop(std::fs::remove_file(path)),
+            }
         }
         let scores = |v: &[f64]| -> Vec<f64> {
             let w = data.w.as_ref();
@@ -335,12 +442,16 @@ impl<'a> Run<'a> {
         let noise = predictions
             .of(super::ModelKind::FaceW)
             .map_or(1.0, |p| p.noise);
+        let own = scores(&found.coef);
+        let adjusted = found.adjusted.as_ref().and(found.adjusted_coef.as_ref());
         Ok(Some(DirectionFigures {
+            condition: found.condition,
+            adjusted_chosen: found.adjusted_chosen,
+            adjusted_correlation: adjusted.map(|c| direction::correlation(&own, &scores(c))),
             chosen: found.chosen,
             agreement: 1.0 - noise,
             step_for_half_hazard: found.direction.step_for_hazard_ratio(0.5)?,
-            cosine_with_truth: truth
-                .map(|t| direction::correlation(&scores(&found.coef), &scores(&t.direction))),
+            cosine_with_truth: truth.map(|t| direction::correlation(&own, &scores(&t.direction))),
             leakage: found.leakage,
         }))
     }

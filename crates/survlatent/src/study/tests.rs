@@ -24,6 +24,8 @@ fn data(settings: &PortraitSurv) -> StudyData {
             codes: male.iter().map(|m| u32::from(*m > 0.5)).collect(),
             levels: vec!["female".into(), "male".into()],
         }],
+        condition: None,
+        diagnosis: None,
     }
 }
 
@@ -93,15 +95,32 @@ fn all_models_find_what_is_planted_and_fusion_finds_both() {
             "{}: {slope:?}",
             model.title
         );
+        assert!(slope.lower.unwrap() < slope.estimate && slope.estimate < slope.upper.unwrap());
+        for at in &model.calibration {
+            let (intercept, slope) = (at.intercept.unwrap(), at.slope.unwrap());
+            assert!(
+                intercept.estimate.abs() < 0.3,
+                "{}: {intercept:?}",
+                model.title
+            );
+            assert!(
+                (0.5..1.8).contains(&slope.estimate),
+                "{}: {slope:?}",
+                model.title
+            );
+            assert!(intercept.lower.unwrap() < intercept.upper.unwrap());
+            assert!(slope.lower.unwrap() < slope.upper.unwrap());
+        }
         assert!(model.auc_over_time.len() > 8);
     }
     assert_eq!(increments.len(), 3);
     for gain in &increments {
         assert!(
-            gain.p < 1e-4 && gain.harrell.lower.unwrap() > 0.0,
+            gain.p.unwrap() < 1e-4 && gain.harrell.unwrap().lower.unwrap() > 0.0,
             "{gain:?}"
         );
-        assert!(gain.hazard_ratio_per_sd > 1.3);
+        assert!(gain.hazard_ratio_per_sd.unwrap() > 1.3);
+        assert_eq!(gain.test, IncrementTest::LikelihoodRatio);
     }
     let groups = study.subgroups(&data, &all);
     assert_eq!(groups.len(), 2);
@@ -251,10 +270,19 @@ fn permuted_outcomes_give_a_half() {
     let study = study(&[ModelKind::FaceW]);
     let all = study.predict(&data, &go).unwrap();
     let (models, _) = study.judge(&data, &all, &go).unwrap();
-    let null = study.null(&data, &models, &go).unwrap().unwrap();
+    let null = study.null(&data, &all, &models, &go).unwrap().unwrap();
     assert_eq!((null.harrell.len(), null.failed), (3, 0));
-    assert!((null.mean - 0.5).abs() < 0.05 && null.max < models[0].harrell.unwrap().estimate);
-    assert!((null.p - 0.25).abs() < 1e-12);
+    assert!((null.mean.unwrap() - 0.5).abs() < 0.05 && null.max.unwrap() < null.observed);
+    assert!((null.p.unwrap() - 0.25).abs() < 1e-12);
+    // What permutations are compared with has one repeat, as they have.
+    let mut one = all.clone();
+    one.folds.truncate(1);
+    one.models[0].risk.truncate(1);
+    let first = study
+        .concordance(&data.surv, &data.patient, &one, ModelKind::FaceW)
+        .unwrap();
+    assert_eq!(null.observed.to_bits(), first.estimate.to_bits());
+    assert!((null.observed - models[0].harrell.unwrap().estimate).abs() > 1e-6);
 }
 
 /// A penalty that leaves nothing gives the same risk to everybody, and that is a result.
@@ -279,13 +307,17 @@ fn a_model_that_knows_nothing_is_no_failure() {
 #[test]
 fn small_groups_are_named_and_not_shown() {
     let mut data = data(&settings());
-    data.subgroups[0].codes = (0..400).map(|i| u32::from(i < 12)).collect();
+    let level = |i: u32| u32::from(i < 12) + u32::from(i < 5);
+    data.subgroups[0].codes = (0..400).map(level).collect();
+    data.subgroups[0].levels.push("neither".into());
     let study = study(&[ModelKind::FaceW]);
     let all = study.predict(&data, &go).unwrap();
     let groups = study.subgroups(&data, &all);
     assert!(groups[0].rows.is_some());
     assert_eq!((groups[1].rows, groups[1].events), (None, None));
+    assert_eq!((groups[2].rows, groups[2].patients), (None, None));
     assert!(groups[1].harrell.is_empty());
+    assert_eq!(groups[1].hidden.as_deref(), Some("too few"));
 }
 
 #[test]
@@ -308,7 +340,51 @@ fn the_direction_is_the_planted_one_and_conditions_clean_it() {
     assert!(cosine > 0.97, "{cosine}");
     let age = found.leakage.iter().find(|l| l.name == "age").unwrap();
     assert!((age.r_squared - 0.64).abs() < 0.08, "{}", age.r_squared);
-    assert!(age.conditional.abs() < 1e-8);
+    assert!(age.conditional.unwrap().abs() < 1e-8);
+}
+
+/// The test of what the face adds needs a fit to everybody; the rest of the study does not.
+#[test]
+fn a_test_that_cannot_be_made_stops_nothing() {
+    let mut data = data(&settings());
+    let constant = Design::new(400, vec![("ward".into(), vec![3.0; 400])]).unwrap();
+    data.clinical = data.clinical.map(|d| d.beside(&constant));
+    let study = study(&[ModelKind::Clinical, ModelKind::LateFusion, ModelKind::FaceW]);
+    let all = study.predict(&data, &go).unwrap();
+    let (_, increments) = study.judge(&data, &all, &go).unwrap();
+    assert_eq!((increments.len(), increments[0].p), (1, None));
+    assert!(increments[0].harrell.is_some());
+    assert!(increments[0].note.as_deref().unwrap().contains("ward"));
+    assert!(figures::clinical_model(&data, 0.95).is_err());
+}
+
+#[test]
+fn events_of_too_few_patients_are_told_before_anything_is_fitted() {
+    let mut data = data(&PortraitSurv {
+        n: 60,
+        photos: 4,
+        ..settings()
+    });
+    let of_first = |k: u32| -> Vec<bool> { data.patient.iter().map(|p| *p < k).collect() };
+    let study = study(&[ModelKind::FaceW]);
+    let told = |event: &[bool]| {
+        let mut data = data.clone();
+        data.surv = Surv::new(data.surv.time(), event).unwrap();
+        study.predict(&data, &go).unwrap_err().to_string()
+    };
+    let one = told(&of_first(1));
+    assert!(
+        one.contains("all events are of one of the 60 patients"),
+        "{one}"
+    );
+    let few = told(&of_first(3));
+    assert!(
+        few.contains("3 of 60") && few.contains("outer_folds = 5"),
+        "{few}"
+    );
+    let five = of_first(5);
+    data.surv = Surv::new(data.surv.time(), &five).unwrap();
+    assert!(study.predict(&data, &go).is_ok());
 }
 
 #[test]

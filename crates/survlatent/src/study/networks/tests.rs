@@ -344,7 +344,9 @@ fn folds_are_taken_up_where_a_run_stopped() {
         w_plus: None,
         clinical: Some(Design::new(n, vec![column]).unwrap()),
         age_sex: None,
+        condition: None,
         subgroups: vec![],
+        diagnosis: None,
     };
     let mut study = Study::default();
     study.models.networks = vec![PhotoNetwork::Vgg16];

@@ -89,7 +89,9 @@ mod tests {
             w_plus: None,
             clinical: None,
             age_sex: None,
+            condition: None,
             subgroups: vec![],
+            diagnosis: None,
         };
         let write = |name: &str, face: usize| {
             let pixel = |k: usize| [0, if k % 8 < face { 200 } else { 0 }, 0];

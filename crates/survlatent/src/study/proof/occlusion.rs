@@ -316,7 +316,9 @@ mod tests {
             w_plus: None,
             clinical: None,
             age_sex: None,
+            condition: None,
             subgroups: vec![],
+            diagnosis: None,
         };
         let mut study = Study::default();
         study.validation.bootstraps = 60;

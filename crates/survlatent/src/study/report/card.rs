@@ -78,8 +78,8 @@ fn data(report: &StudyReport) -> String {
     };
     let _ = write!(
         text,
-        "{} photos of {} patients, {} events",
-        c.rows, c.patients, c.events
+        "{} photos of {} patients, {} of them with the event",
+        c.rows, c.patients, c.patients_with_event
     );
     if let Some(follow_up) = c.median_follow_up {
         let unit = &report.time_unit;
@@ -153,14 +153,17 @@ fn performance(report: &StudyReport, front: Option<&ModelFigures>) -> String {
 fn added(report: &StudyReport) -> Option<String> {
     let of = |g: &super::super::results::Increment| {
         format!(
-            "{} against {}: gain in Harrell's C {}, likelihood-ratio test p {}.",
+            "{} against {}: gain in Harrell's C {}, {} test p {}.",
             g.with_face.title(),
             g.base.title(),
-            plain(&g.harrell, 3),
-            if g.p < 0.001 {
-                "< 0.001".to_owned()
-            } else {
-                format!("{:.3}", g.p)
+            g.harrell
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |h| plain(h, 3)),
+            g.test.title(),
+            match g.p {
+                None => "-".to_owned(),
+                Some(p) if p < 0.001 => "< 0.001".to_owned(),
+                Some(p) => format!("{p:.3}"),
             }
         )
     };
@@ -173,8 +176,8 @@ fn chance(report: &StudyReport) -> Option<String> {
     Some(format!(
         "The same procedure on {} permuted outcomes: Harrell's C {:.3} on average, {:.3} at most.",
         null.harrell.len(),
-        null.mean,
-        null.max
+        null.mean?,
+        null.max?
     ))
 }
 
@@ -201,7 +204,10 @@ fn groups(report: &StudyReport, front: &ModelFigures) -> Option<String> {
         _ => "No group is large enough to be judged.".to_owned(),
     };
     if hidden > 0 {
-        let _ = write!(text, " {hidden} groups are too small to be judged.");
+        let _ = write!(
+            text,
+            " {hidden} groups are too small to be judged, or tell of one that is."
+        );
     }
     Some(text)
 }

@@ -126,7 +126,7 @@ pub(super) fn items(report: &StudyReport) -> Vec<Item> {
         filled("20a", "Flow of participants", "see the flow of rows".to_owned()),
         filled("20b", "Characteristics", "see the cohort's table".to_owned()),
         item("20c", "Differences between data sets: there is one"),
-        filled("21", "Numbers of participants and events", format!("{} and {}", c.rows, c.events)),
+        filled("21", "Numbers of participants and events", format!("{} and {}", c.patients, c.patients_with_event)),
         filled("22", "Model specification", "health_direction.safetensors; clinical hazard ratios".to_owned()),
         filled("23a", "Performance with confidence intervals, in subgroups too", "see models and subgroups".to_owned()),
         item("23b", "Heterogeneity of performance between clusters"),

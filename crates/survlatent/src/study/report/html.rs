@@ -7,7 +7,7 @@ use super::super::results::{InversionFigures, StudyReport};
 use super::super::{OutOfFoldPredictions, StudyData, foreground};
 use super::checklist;
 use super::pictures::{self, Figure, Groups};
-use super::tables::{self, interval, p_value, safe};
+use super::tables::{self, interval, number, optional, p_value, safe};
 use crate::proof::SaliencyFigures;
 
 const STYLE: &str = include_str!("style.css");
@@ -69,16 +69,16 @@ pub(in super::super) fn page(
     }
     if let Some(null) = &report.permutation_null {
         let text = format!(
-            "The procedure for {} on {} permuted outcomes gave concordances of mean {:.3} ({:.3} to \
-             {:.3}); {} of their intervals contain 0.5. Share of permutations that reach the \
-             data's, the data counted in: {}.",
+            "The procedure for {} on {} permuted outcomes gave concordances of mean {} ({} to \
+             {}); {} of their intervals contain 0.5. Share of permutations that reach the \
+             one repeat on the data, the data counted in: {}.",
             safe(null.model.title()),
             null.harrell.len(),
-            null.mean,
-            null.min,
-            null.max,
+            number(null.mean, 3),
+            number(null.min, 3),
+            number(null.max, 3),
             null.intervals_with_half,
-            p_value(null.p)
+            null.p.map_or_else(|| "-".to_owned(), p_value)
         );
         page.section("What chance would give", &[format!("<p>{text}</p>")], &[]);
     }
@@ -91,11 +91,19 @@ pub(in super::super) fn page(
     page.section("Clinical model", &[], &figures(drawn.forest));
     if !report.subgroups.is_empty() {
         let text = format!(
-            "Harrell's C within each group. Groups of fewer than {} rows or {} events are not shown.",
-            report.validation.min_rows, report.validation.min_events
+            "Harrell's C within each group. Groups of fewer than {} patients, or {} with the event, are \
+             not shown, and where that is one alone the next smallest is not either.",
+            report.validation.min_patients, report.validation.min_events
         );
         let tables = [paragraph(&text), tables::subgroups(report)];
         page.section("Subgroups", &tables, &[]);
+    }
+    if !report.diagnoses.is_empty() {
+        let text = "Harrell's C within each diagnosis: of models that were fitted to patients of that \
+                    diagnosis alone, with folds, choices and intervals of their own, and of those fitted \
+                    to all patients.";
+        let tables = [paragraph(text), tables::diagnoses(report)];
+        page.section("Diagnoses", &tables, &[]);
     }
     if let Some(direction) = &report.direction {
         let mut text = format!(
@@ -112,8 +120,10 @@ pub(in super::super) fn page(
                 " Cosine to the planted direction, whitened: {cosine:.3}."
             );
         }
-        let leak = "What that step does to what the latents say of each covariate. The conditional \
-                    direction is orthogonal to the covariates' gradients.";
+        let leak = "What that step does to what the latents say of each covariate: along the direction; \
+                    along that of the model with the covariates in it, which is the direction at their \
+                    fixed values; and along the latter projected, in the metric of the latents' \
+                    covariance, off the covariates' predictions.";
         let body = [
             format!("<p>{text}</p>"),
             paragraph(leak),
@@ -284,7 +294,10 @@ fn paragraph(text: &str) -> String {
 /// The first lines: what was found, in words, nulls as nulls.
 fn summary(report: &StudyReport) -> String {
     let c = &report.cohort;
-    let mut text = format!("{} patients, {} events. ", c.patients, c.events);
+    let mut text = format!(
+        "{} patients, {} with the event. ",
+        c.patients, c.patients_with_event
+    );
     if let Some((model, harrell)) =
         foreground(&report.models).and_then(|m| Some((m, m.harrell.as_ref()?)))
     {
@@ -301,11 +314,12 @@ fn summary(report: &StudyReport) -> String {
     for gain in &report.increment {
         let _ = write!(
             text,
-            "{} against {}: gain {}, likelihood-ratio test p {}. ",
+            "{} against {}: gain {}, {} test p {}. ",
             safe(gain.with_face.title()),
             safe(gain.base.title()),
-            interval(&gain.harrell, 3),
-            p_value(gain.p)
+            optional(gain.harrell.as_ref(), 3),
+            gain.test.title(),
+            gain.p.map_or_else(|| "-".to_owned(), p_value)
         );
     }
     let notes = list(report.notes.iter().map(|n| safe(n)));

@@ -50,7 +50,7 @@ pub(super) fn interval(value: &Interval, digits: usize) -> String {
     }
 }
 
-fn optional(value: Option<&Interval>, digits: usize) -> String {
+pub(super) fn optional(value: Option<&Interval>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |v| interval(v, digits))
 }
 
@@ -200,11 +200,16 @@ pub(super) fn increment(report: &StudyReport) -> String {
                 safe(&title(g.with_face)),
                 safe(&title(g.base))
             ),
-            interval(&g.harrell, 3),
-            interval(&g.uno, 3),
-            interval(&g.ibs, 4),
-            format!("{:.1}, p {}", g.chi_squared, p_value(g.p)),
-            format!("{:.2}", g.hazard_ratio_per_sd),
+            optional(g.harrell.as_ref(), 3),
+            optional(g.uno.as_ref(), 3),
+            optional(g.ibs.as_ref(), 4),
+            match (g.chi_squared, g.p) {
+                (Some(statistic), Some(p)) => {
+                    format!("{}: {statistic:.1}, p {}", g.test.title(), p_value(p))
+                }
+                _ => "-".to_owned(),
+            },
+            number(g.hazard_ratio_per_sd, 2),
         ]
     };
     let header = [
@@ -212,7 +217,7 @@ pub(super) fn increment(report: &StudyReport) -> String {
         "Gain in Harrell's C",
         "Gain in Uno's C",
         "Fall of Brier score",
-        "Likelihood ratio (1 df)",
+        "Test (1 df)",
         "Hazard ratio per SD of face",
     ];
     table(
@@ -232,6 +237,8 @@ pub(super) fn calibration(report: &StudyReport) -> String {
                 number(c.observed, 3),
                 interval(&c.ici, 3),
                 format!("{:.3}", c.emax),
+                optional(c.intercept.as_ref(), 2),
+                optional(c.slope.as_ref(), 2),
             ]);
         }
     }
@@ -244,6 +251,8 @@ pub(super) fn calibration(report: &StudyReport) -> String {
             "Observed",
             "Calibration index (ICI)",
             "Largest error",
+            "Intercept",
+            "Slope",
         ],
         &rows,
     )
@@ -255,14 +264,14 @@ pub(super) fn subgroups(report: &StudyReport) -> String {
         .iter()
         .filter(|m| m.failed.is_none())
         .collect();
-    let mut header = vec!["Group", "Rows", "Events"];
+    let mut header = vec!["Group", "Patients", "With the event"];
     header.extend(shown.iter().map(|m| m.title.as_str()));
     let row = |g: &super::super::results::SubgroupFigures| {
-        let hidden = || "too few".to_owned();
+        let hidden = || safe(g.hidden.as_deref().unwrap_or("-"));
         let count = |n: Option<usize>| n.map_or_else(hidden, |n| n.to_string());
         let mut row = vec![
             safe(&format!("{}: {}", g.column, g.level)),
-            count(g.rows),
+            count(g.patients),
             count(g.events),
         ];
         row.extend(shown.iter().map(|m| {
@@ -277,24 +286,68 @@ pub(super) fn subgroups(report: &StudyReport) -> String {
     )
 }
 
+pub(super) fn diagnoses(report: &StudyReport) -> String {
+    let mut rows = Vec::new();
+    for d in &report.diagnoses {
+        let count = |n: Option<usize>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let mut row =
+            |what: &str, own: Option<&Interval>, p: Option<f64>, all: Option<&Interval>| {
+                rows.push(vec![
+                    safe(&d.level),
+                    count(d.patients),
+                    count(d.events),
+                    safe(what),
+                    optional(own, 3),
+                    p.map_or_else(|| "-".to_owned(), p_value),
+                    optional(all, 3),
+                ]);
+            };
+        if let Some(reason) = d.hidden.as_ref().or(d.failed.as_ref()) {
+            row(reason, None, None, None);
+        }
+        for m in &d.models {
+            row(m.model.title(), m.own.as_ref(), None, m.all.as_ref());
+        }
+        for g in &d.increment {
+            let gain = format!("{} against {}: gain", g.with_face.title(), g.base.title());
+            row(&gain, g.own.as_ref(), g.p, g.all.as_ref());
+        }
+    }
+    table(
+        &[
+            "Diagnosis",
+            "Patients",
+            "With the event",
+            "Model",
+            "C, fitted to this diagnosis",
+            "p of the gain",
+            "C, fitted to all",
+        ],
+        &rows,
+    )
+}
+
 pub(super) fn leakage(report: &StudyReport) -> String {
     let Some(direction) = &report.direction else {
         return String::new();
     };
+    let change = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:+.2} SD"));
     let row = |l: &super::super::results::Leakage| {
         vec![
             safe(&l.name),
             format!("{:.2}", l.r_squared),
             format!("{:+.2} SD", l.unconditional),
-            format!("{:+.2} SD", l.conditional),
+            change(l.adjusted),
+            change(l.conditional),
         ]
     };
     table(
         &[
             "Covariate",
-            "R squared from latents",
+            "R squared from latents, out of fold",
             "Halving the hazard",
-            "The same, conditional",
+            "The same, covariates in the model",
+            "The same, projected as well",
         ],
         &direction.leakage.iter().map(row).collect::<Vec<_>>(),
     )
