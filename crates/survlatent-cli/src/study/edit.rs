@@ -73,15 +73,15 @@ struct Told {
 }
 
 const NOTES: &str = "\
-Every face is labelled as synthetic, in the picture and in the file's metadata. An edit shows what the
-model reads from faces: it is no forecast of how anybody will look.
+Every face is labelled as synthetic, in the picture and in the file's metadata. An edit shows what
+the model reads from faces: it is no forecast of how anybody will look.
 
 Examples:
   survlatent edit --direction run/health_direction.safetensors --seed 7 --out strip.png
-  survlatent edit --direction run/health_direction.safetensors --latents latents.safetensors --id P7 \\
-      --survival 0.6,0.4,0.5,0.6,0.7,0.8 --out p7.png
-  survlatent edit --direction run/health_direction.safetensors --latents latents.safetensors --id P7 \\
-      --horizon 5 --to-survival 0.3,0.5,0.7 --out p7.png";
+  survlatent edit --direction run/health_direction.safetensors --out p7.png \\
+      --latents latents.safetensors --id P7 --survival 0.6,0.4,0.5,0.6,0.7,0.8
+  survlatent edit --direction run/health_direction.safetensors --out p7.png \\
+      --latents latents.safetensors --id P7 --horizon 5 --to-survival 0.3,0.5,0.7";
 
 impl Edit {
     pub(crate) fn run(&self) -> Result<(), Failure> {

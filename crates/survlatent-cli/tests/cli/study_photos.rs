@@ -13,7 +13,7 @@ fn orl(name: &str) -> PathBuf {
     root.join("examples/data/orl").join(name)
 }
 
-/// ORL's photos with invented outcomes, from faces to be cut out to latents of a few steps.
+/// ORL's photos with invented outcomes, from faces to be cut out to latents of twelve steps.
 fn photo_study(folder: &Path) {
     let photos = folder.join("photos");
     std::fs::create_dir(&photos).expect("a folder");
@@ -35,7 +35,7 @@ const PHOTOS: &str = r#"
 table = "table.csv"
 photos = "photos"
 [photos]
-steps = 2
+steps = 12
 [columns]
 patient = "patient"
 clinical = ["age"]

@@ -11,7 +11,7 @@ use super::file::StudyFile;
 use super::photos;
 use super::read::{self, sha256};
 use super::report::{card, checklist, html};
-use super::results::{StudyReport, TruthFigures};
+use super::results::{ModelFigures, StudyReport, TruthFigures};
 use super::{StudyData, curves, directed, exclusions, figures, foreground, networks, proof};
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
@@ -107,10 +107,7 @@ impl StudyFile {
         let curves = curves::curves(data, &models, &predictions, &horizons, km)?;
         run.write("exclusions.csv", &exclusions::csv(&cohort.excluded)?)?;
         let mut notes = cohort.notes;
-        for model in models.iter().filter(|m| m.failed.is_some()) {
-            let reason = model.failed.as_deref().unwrap_or_default();
-            notes.push(format!("{} could not be fitted: {reason}", model.title));
-        }
+        notes.extend(models.iter().filter_map(failure));
         let mut report = StudyReport {
             title: self.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -187,6 +184,11 @@ impl StudyFile {
         }
         Ok(Some(truth))
     }
+}
+
+fn failure(model: &ModelFigures) -> Option<String> {
+    let reason = model.failed.as_deref()?;
+    Some(format!("{} could not be fitted: {reason}", model.title))
 }
 
 fn planted(truth: &Truth) -> TruthFigures {
