@@ -1,15 +1,18 @@
 //! `survlatent edit`: a face along a health direction, in stated doses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use survlatent::latent_attribute::HealthDirection;
 use survlatent::proof::{
     DEFAULT_RATIOS, FaceNetwork, Portraits, film, hazard_ratio_of_survival, strip,
+    strip_with_survival,
 };
+use survlatent::study::FaceModel;
 use survlatent::{LatentsReader, OutputFile};
 
 use crate::failure::Failure;
+use crate::report;
 use crate::value;
 
 /// Show a face healthier and more ill along a health direction, by hazard ratio or survival
@@ -46,19 +49,39 @@ pub(crate) struct Edit {
     #[arg(long, value_name = "NOW,THEN,..", value_delimiter = ',', value_parser = value::inside,
         conflicts_with = "ratios")]
     survival: Vec<f64>,
+    /// A horizon of the run's face model, in the study's unit of time: the strip says how probable survival to
+    /// it is at every dose
+    #[arg(long, value_name = "TIME", value_parser = value::positive, conflicts_with = "survival")]
+    horizon: Option<f64>,
+    /// Survival probabilities at the horizon to be shown, the face's own being that of the face model
+    #[arg(long, value_name = "P,..", value_delimiter = ',', value_parser = value::inside,
+        requires = "horizon", conflicts_with_all = ["ratios", "survival"])]
+    to_survival: Vec<f64>,
+    /// The face model (default: face_model.json beside the direction)
+    #[arg(long, value_name = "FILE", requires = "horizon")]
+    model: Option<PathBuf>,
     /// Frames of a film from one end to the other
     #[arg(long, value_name = "N", default_value_t = 13, value_parser = value::count::<2>)]
     frames: usize,
 }
 
+/// What the face model says of the face that is edited.
+struct Told {
+    model: FaceModel,
+    horizon: f64,
+    survival: f64,
+}
+
 const NOTES: &str = "\
-Every face is labelled as synthetic, in the picture and in the file's metadata. An edit shows what the
-model reads from faces: it is no forecast of how anybody will look.
+Every face is labelled as synthetic, in the picture and in the file's metadata. An edit shows what
+the model reads from faces: it is no forecast of how anybody will look.
 
 Examples:
   survlatent edit --direction run/health_direction.safetensors --seed 7 --out strip.png
-  survlatent edit --direction run/health_direction.safetensors --latents latents.safetensors --id P7 \\
-      --survival 0.6,0.4,0.5,0.6,0.7,0.8 --out p7.png";
+  survlatent edit --direction run/health_direction.safetensors --out p7.png \\
+      --latents latents.safetensors --id P7 --survival 0.6,0.4,0.5,0.6,0.7,0.8
+  survlatent edit --direction run/health_direction.safetensors --out p7.png \\
+      --latents latents.safetensors --id P7 --horizon 5 --to-survival 0.3,0.5,0.7";
 
 impl Edit {
     pub(crate) fn run(&self) -> Result<(), Failure> {
@@ -80,7 +103,8 @@ impl Edit {
             None => FaceNetwork::shipped()?,
         };
         let latent = self.latent(&net)?;
-        let ratios = self.doses()?;
+        let told = self.told(&latent)?;
+        let ratios = self.doses(&latent, told.as_ref().map(|t| &t.model))?;
         let bytes = if moving {
             let ends = ratios
                 .iter()
@@ -88,6 +112,13 @@ impl Edit {
                     (low.min(*r), high.max(*r))
                 });
             film(&net, &direction, &latent, ends, self.frames)?
+        } else if let Some(told) = told {
+            let own = told.survival;
+            report::note(&format!(
+                "survival to {} {} at the face itself: {own:.3}",
+                told.horizon, told.model.time_unit
+            ));
+            strip_with_survival(&net, &direction, &latent, &ratios, own)?.png()?
         } else {
             strip(&net, &direction, &latent, &ratios)?.png()?
         };
@@ -107,7 +138,34 @@ impl Edit {
         Ok((0..latents.p()).map(|j| latents.get(row, j)).collect())
     }
 
-    fn doses(&self) -> Result<Vec<f64>, Failure> {
+    /// The face's own survival at the horizon, where one is given.
+    fn told(&self, latent: &[f64]) -> Result<Option<Told>, Failure> {
+        let Some(horizon) = self.horizon else {
+            return Ok(None);
+        };
+        let path = self.model.clone().unwrap_or_else(|| {
+            let folder = self.direction.parent().unwrap_or(Path::new("."));
+            folder.join("face_model.json")
+        });
+        let model = FaceModel::read(&path)?;
+        let survival = model.survival(latent, horizon)?;
+        Ok(Some(Told {
+            model,
+            horizon,
+            survival,
+        }))
+    }
+
+    fn doses(&self, latent: &[f64], model: Option<&FaceModel>) -> Result<Vec<f64>, Failure> {
+        if let (Some(model), Some(horizon), [_, ..]) = (model, self.horizon, &self.to_survival[..])
+        {
+            let ratio = |to: &f64| model.hazard_ratio_to_survival(latent, horizon, *to);
+            return Ok(self
+                .to_survival
+                .iter()
+                .map(ratio)
+                .collect::<Result<_, _>>()?);
+        }
         match (&self.ratios[..], &self.survival[..]) {
             ([], []) => Ok(DEFAULT_RATIOS.to_vec()),
             ([], [now, then @ ..]) if !then.is_empty() => {

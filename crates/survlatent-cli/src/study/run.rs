@@ -42,9 +42,10 @@ A smallest study:
 From photos: data.photos in place of data.latents, and [photos] for how (examples/studies).
 
 Files of a run:
-  index.html, report.json, health_direction*.safetensors, and an output of every stage. A run that
-  was interrupted goes on at the last stage that was finished; one whose files or settings have
-  changed starts again. The same files, settings and seed give the same bytes.
+  index.html, report.json, exclusions.csv (identifiers of who was set aside),
+  health_direction*.safetensors and face_model.json (for survlatent edit), and an output of every
+  stage. A run that was interrupted goes on at the last stage that was finished; one whose files or
+  settings have changed starts again. The same files, settings and seed give the same bytes.
 
 Examples:
   survlatent run examples/studies/portraitsurv.toml

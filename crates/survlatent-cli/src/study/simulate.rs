@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use latent_inversion::StyleGan2;
 use survlatent::OutputFile;
-use survlatent::simulate::{PortraitSurv, Portraits, Shortcut};
+use survlatent::simulate::{PortraitSurv, Portraits, Shortcut, ShortcutKind};
 
 use crate::failure::Failure;
 use crate::gan::network::NetworkArgs;
@@ -55,8 +55,9 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "LOGHR", default_value_t = 0.0, value_parser = value::finite,
         allow_negative_numbers = true)]
     sex: f64,
-    /// Paint a cap on some, who have another hazard: share and log hazard ratio, such as 0.25,1
-    #[arg(long, value_name = "SHARE,LOGHR", value_parser = shortcut)]
+    /// Paint a cap, or a mask over mouth and chin, on some, who have another hazard: share, log hazard
+    /// ratio and kind, such as 0.25,1,mask
+    #[arg(long, value_name = "SHARE,LOGHR[,cap|mask]", value_parser = shortcut)]
     shortcut: Option<Shortcut>,
     /// Width of the latents without a network
     #[arg(long, default_value_t = 512, value_parser = value::count::<2>, conflicts_with = "network")]
@@ -91,12 +92,21 @@ subgroups = [\"sex\"]
 ";
 
 fn shortcut(text: &str) -> Result<Shortcut, String> {
-    let parts = text
-        .split_once(',')
-        .map(|(a, b)| (value::unit(a), value::finite(b)));
-    match parts {
-        Some((Ok(share), Ok(log_hr))) => Ok(Shortcut { share, log_hr }),
-        _ => Err("a share from 0 to 1 and a log hazard ratio, such as 0.25,1".to_owned()),
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let kind = match parts.get(2) {
+        None => Some(ShortcutKind::default()),
+        Some(name) => ShortcutKind::ALL.into_iter().find(|k| k.name() == *name),
+    };
+    match (&parts[..], kind) {
+        ([share, log_hr] | [share, log_hr, _], Some(kind)) => Ok(Shortcut {
+            share: value::unit(share)?,
+            log_hr: value::finite(log_hr)?,
+            kind,
+        }),
+        _ => Err(
+            "a share from 0 to 1, a log hazard ratio and cap or mask, such as 0.25,1,mask"
+                .to_owned(),
+        ),
     }
 }
 
@@ -164,10 +174,11 @@ mod tests {
 
     #[test]
     fn shortcuts_are_a_share_and_an_effect() {
-        assert_eq!(
-            shortcut("0.25, 1").map(|s| (s.share, s.log_hr)),
-            Ok((0.25, 1.0))
-        );
-        assert!(shortcut("2,1").is_err() && shortcut("0.5").is_err());
+        let of = |text| shortcut(text).map(|s| (s.share, s.log_hr, s.kind));
+        assert_eq!(of("0.25, 1"), Ok((0.25, 1.0, ShortcutKind::Cap)));
+        assert_eq!(of("0.25,1,mask"), Ok((0.25, 1.0, ShortcutKind::Mask)));
+        for text in ["2,1", "0.5", "0.5,1,hat", "0.5,1,cap,mask"] {
+            assert!(shortcut(text).is_err(), "{text}");
+        }
     }
 }

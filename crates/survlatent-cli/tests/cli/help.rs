@@ -27,6 +27,7 @@ fn help_texts_are_as_written() {
         ("align", "align --help"),
         ("simulate", "simulate --help"),
         ("run", "run --help"),
+        ("edit", "edit --help"),
         ("invert", "invert --help"),
         ("gather", "gather --help"),
         ("train-encoder", "train-encoder --help"),

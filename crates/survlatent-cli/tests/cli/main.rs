@@ -15,6 +15,7 @@ mod metrics;
 mod networks;
 mod path;
 mod study;
+mod study_photos;
 mod support;
 mod tools;
 mod train;

@@ -171,7 +171,8 @@ fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
         let own = &value["models"][model];
         assert!(own["harrell"]["estimate"].is_number(), "{own}");
     }
-    assert_eq!(value["increment"][0]["with_face"], "vgg16_fusion");
+    let gain = &value["increment"]["vgg16_fusion_over_clinical"];
+    assert_eq!(gain["with_face"], "vgg16_fusion");
     let edits = value["occlusion"].as_array().map_or(0, Vec::len);
     // A face model without any latent reads nothing that could be covered.
     assert!(

@@ -7,23 +7,7 @@ use super::{
     FaceNetwork, Outcome, Picture, PictureLawSettings, Portraits, ShortcutTest, Thumbnails,
 };
 use crate::error::Result;
-use crate::simulate::{Draws, PortraitSurv, Shortcut};
-
-/// The upper fifth in one colour, as `survlatent simulate --shortcut` paints it.
-fn cap(rgb: &mut [u8], side: usize) {
-    for pixel in rgb.chunks_exact_mut(3).take(side.div_ceil(5) * side) {
-        pixel.copy_from_slice(&[64, 160, 168]);
-    }
-}
-
-/// A mask over mouth and chin.
-fn mask(rgb: &mut [u8], side: usize) {
-    for y in side * 60 / 100..side * 92 / 100 {
-        for x in side * 27 / 100..side * 73 / 100 {
-            rgb[3 * (y * side + x)..][..3].copy_from_slice(&[168, 200, 224]);
-        }
-    }
-}
+use crate::simulate::{Draws, PortraitSurv, Shortcut, ShortcutKind};
 
 /// The generator's draws, with mean and deviations from one large sample of them for all cohorts.
 struct Sampled<'a> {
@@ -66,8 +50,6 @@ impl Draws for Sampled<'_> {
     }
 }
 
-type Paint = fn(&mut [u8], usize);
-
 #[test]
 #[ignore = "takes many minutes"]
 #[expect(clippy::print_stdout, reason = "its result is what it prints")]
@@ -79,10 +61,10 @@ fn power_and_false_alarms_of_the_shortcut_test() {
     let thresholds = SIZES.map(|n| law.threshold(n));
     println!("thresholds {thresholds:?}");
     let sample = net.draws(1, 1 << 40, 5000).unwrap();
-    let paints: [(&str, Option<Paint>, &[f64]); 3] = [
+    let paints: [(&str, Option<ShortcutKind>, &[f64]); 3] = [
         ("clean", None, &[0.0]),
-        ("cap", Some(cap), &[1.0, 0.5, 0.0]),
-        ("mask", Some(mask), &[1.0, 0.5, 0.0]),
+        ("cap", Some(ShortcutKind::Cap), &[1.0, 0.5, 0.0]),
+        ("mask", Some(ShortcutKind::Mask), &[1.0, 0.5, 0.0]),
     ];
     let mut found = BTreeMap::<String, [usize; 3]>::new();
     for repetition in 0..REPETITIONS {
@@ -96,6 +78,7 @@ fn power_and_false_alarms_of_the_shortcut_test() {
             let shortcut = painted.then_some(Shortcut {
                 share: 0.25,
                 log_hr,
+                kind: ShortcutKind::Cap,
             });
             let settings = PortraitSurv {
                 n,
@@ -118,7 +101,7 @@ fn power_and_false_alarms_of_the_shortcut_test() {
                 if let Some(paint) = paint
                     && largest.truth.shortcut[i]
                 {
-                    paint(&mut rgb, side);
+                    paint.paint(&mut rgb, [side, side], 3);
                 }
                 pictures.push(&rgb, side, side).unwrap();
             }

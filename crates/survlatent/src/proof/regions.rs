@@ -138,16 +138,26 @@ impl RegionMap {
     }
 
     /// From a mask of any size, row by row: what is not 0 is face, told no further, the rest is
-    /// background.
+    /// background. A mask with no value above 5 tells the parts: 1 is the rest of the face, 2 the eyes, 3
+    /// the mouth, 4 hair, ears and forehead, 5 neck and clothes.
     ///
     /// # Errors
     /// [`Error::Study`] where the mask does not have `width height` values or marks no face.
     pub fn from_mask(side: usize, mask: &[u8], width: usize, height: usize) -> Result<Self> {
-        if mask.len() != width * height || mask.iter().all(|v| *v == 0) {
+        let parts = mask.iter().all(|v| *v <= 5);
+        let region = |value: u8| match value {
+            0 => Region::Background,
+            2 if parts => Region::Eyes,
+            3 if parts => Region::Mouth,
+            4 if parts => Region::Hair,
+            5 if parts => Region::Neck,
+            _ => Region::Skin,
+        };
+        if mask.len() != width * height || mask.iter().all(|v| !region(*v).is_face()) {
             let reason = format!(
                 "a mask of {width} x {height} pixels has {} values, {} of them face",
                 mask.len(),
-                mask.iter().filter(|v| **v != 0).count()
+                mask.iter().filter(|v| region(**v).is_face()).count()
             );
             return Err(Error::Study { reason });
         }
@@ -156,10 +166,7 @@ impl RegionMap {
                 // The mask's pixel under the centre of ours.
                 let x = (2 * (k % side) + 1) * width / (2 * side);
                 let y = (2 * (k / side) + 1) * height / (2 * side);
-                match mask[y * width + x] {
-                    0 => Region::Background,
-                    _ => Region::Skin,
-                }
+                region(mask[y * width + x])
             })
             .collect();
         Ok(Self { side, labels })
@@ -240,6 +247,23 @@ mod tests {
             (map.at(3, 0), map.at(4, 5)),
             (Region::Background, Region::Skin)
         );
+        // Parts by number, where no number is larger than there are parts.
+        let parts = RegionMap::from_mask(3, &[0, 4, 4, 2, 1, 2, 5, 3, 5], 3, 3).unwrap();
+        let found = [
+            parts.at(1, 0),
+            parts.at(0, 1),
+            parts.at(1, 1),
+            parts.at(1, 2),
+        ];
+        assert_eq!(
+            found,
+            [Region::Hair, Region::Eyes, Region::Skin, Region::Mouth]
+        );
+        assert_eq!(parts.at(0, 2), Region::Neck);
+        assert!((parts.face_area() - 4.0 / 9.0).abs() < 1e-12);
+        let whole = RegionMap::from_mask(3, &[0, 4, 4, 2, 1, 2, 5, 3, 6], 3, 3).unwrap();
+        assert!((whole.face_area() - 8.0 / 9.0).abs() < 1e-12);
+        assert!(RegionMap::from_mask(3, &[0, 4, 4, 4, 4, 4, 5, 5, 5], 3, 3).is_err());
         assert!(RegionMap::from_mask(6, &mask, 2, 3).is_err());
         assert!(RegionMap::from_mask(6, &[0; 9], 3, 3).is_err());
     }

@@ -72,6 +72,10 @@ pub struct SaliencyFigures {
     /// Whether the face is told by a mask of every photo, and not by an oval.
     #[serde(default)]
     pub masks: bool,
+    /// Whether it is told by an oval around each photo's own landmarks, and not around those that aligned
+    /// portraits have in general.
+    #[serde(default)]
+    pub landmarks: bool,
     /// Mean saliency of every pixel, row by row, in gray levels per halving of the hazard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<f64>,
@@ -182,6 +186,7 @@ impl Saliency {
                 .collect(),
             rows: n,
             masks: false,
+            landmarks: false,
             map: mean,
         })
     }

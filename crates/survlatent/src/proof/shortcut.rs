@@ -354,7 +354,7 @@ mod tests {
     use super::super::novelty::PictureLawSettings;
     use super::super::portraits::tests::Patches;
     use super::*;
-    use crate::simulate::{PortraitSurv, Shortcut};
+    use crate::simulate::{PortraitSurv, Shortcut, ShortcutKind};
 
     /// Pictures of a simulated cohort of [`Patches`], wearers marked in one corner.
     fn cohort(seed: u64, log_hr: Option<f64>) -> (Thumbnails, Surv, Vec<f64>) {
@@ -367,6 +367,7 @@ mod tests {
             shortcut: log_hr.map(|log_hr| Shortcut {
                 share: 0.25,
                 log_hr,
+                kind: ShortcutKind::Cap,
             }),
             ..PortraitSurv::default()
         };

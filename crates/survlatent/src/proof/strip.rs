@@ -79,11 +79,42 @@ pub fn strip(
     latent: &[f64],
     ratios: &[f64],
 ) -> Result<Picture> {
+    row(net, direction, latent, ratios, &caption)
+}
+
+/// The same with the probability of survival at some horizon beside each ratio, `HR 2 S 0.36`;
+/// `survival` is that of the latent itself.
+///
+/// # Errors
+/// As [`strip`]; [`Error::Study`] for a probability outside 0 to 1.
+pub fn strip_with_survival(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    latent: &[f64],
+    ratios: &[f64],
+    survival: f64,
+) -> Result<Picture> {
+    if !(0.0..=1.0).contains(&survival) {
+        let reason = format!("a probability of survival lies in 0 to 1: not {survival}");
+        return Err(Error::Study { reason });
+    }
+    row(net, direction, latent, ratios, &|ratio| {
+        format!("{} S {:.2}", caption(ratio), survival.powf(ratio))
+    })
+}
+
+fn row(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    latent: &[f64],
+    ratios: &[f64],
+    text: &dyn Fn(f64) -> String,
+) -> Result<Picture> {
     let faces = faces(net, direction, latent, ratios)?;
     let tiles: Vec<Picture> = faces
         .iter()
         .zip(ratios)
-        .map(|(f, r)| shown(f, net.side()).captioned(&caption(*r)))
+        .map(|(f, r)| shown(f, net.side()).captioned(&text(*r)))
         .collect();
     Picture::row(&tiles)
 }
@@ -286,8 +317,18 @@ mod tests {
             let film = film(&net, &d, &[0.1; 4], (0.25, 4.0), 5).unwrap();
             assert!(film.starts_with(b"GIF89a"));
         }
+        // The survival at 1/4 and at 4 times the hazard differ, and so do the captions alone.
+        let told = |s| strip_with_survival(&net, &d, &[0.1; 4], &DEFAULT_RATIOS, s).unwrap();
+        let (a, b) = (told(0.5), told(0.9));
+        assert_eq!((a.width(), a.height()), (strip.width(), strip.height()));
+        let own = &strip;
+        let rows = a.height() - 128;
+        let top = 3 * a.width() * rows;
+        assert!(a.rgb()[..top] != b.rgb()[..top] && a.rgb()[..top] != own.rgb()[..top]);
+        assert!(a.rgb()[top..] == b.rgb()[top..]);
         assert!(super::strip(&net, &d, &[0.1; 4], &[0.0]).is_err());
         assert!(super::strip(&net, &d, &[0.1; 3], &[1.0]).is_err());
+        assert!(strip_with_survival(&net, &d, &[0.1; 4], &[1.0], 1.5).is_err());
     }
 
     #[test]

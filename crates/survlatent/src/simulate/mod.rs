@@ -7,6 +7,7 @@ mod mapped;
 mod oracle;
 #[cfg(feature = "photos")]
 mod portraits;
+mod shortcut;
 mod truth;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub(crate) use mapped::mapped;
 pub use oracle::{concordance_of_log_risk_sd, log_risk_sd_of_concordance};
 #[cfg(feature = "photos")]
 pub use portraits::{Portraits, SYNTHETIC};
+pub use shortcut::{Shortcut, ShortcutKind};
 pub use truth::{Oracle, SimulatedCohort, Truth};
 
 use crate::error::{Error, Result};
@@ -84,16 +86,6 @@ pub struct PortraitSurv {
     /// Spectrum of those latents: the variance of component `k` is `exp(-decay k / dim)`. 6 is near
     /// that of a small generator of portraits.
     pub decay: f64,
-}
-
-/// A cap or a mask that some patients wear.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shortcut {
-    /// Share of patients who wear it.
-    pub share: f64,
-    /// Log hazard ratio of those who do.
-    pub log_hr: f64,
 }
 
 impl Default for PortraitSurv {
@@ -250,6 +242,7 @@ impl PortraitSurv {
         let cap = self.shortcut.unwrap_or(Shortcut {
             share: 0.0,
             log_hr: 0.0,
+            kind: ShortcutKind::Cap,
         });
         match self {
             s if s.n < 2 => refuse("n", s.n as f64, "must be at least 2"),

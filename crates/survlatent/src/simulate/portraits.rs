@@ -42,10 +42,15 @@ impl<'a> Portraits<'a> {
         step: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let rows: Vec<usize> = (0..cohort.patient.len()).collect();
+        let worn = cohort.truth.settings.shortcut;
         for batch in rows.chunks(BATCH) {
             for (&row, mut picture) in batch.iter().zip(self.pictures(cohort, batch)) {
-                if cohort.truth.shortcut[cohort.patient[row]] {
-                    paint_cap(&mut picture);
+                if let Some(shortcut) = worn.filter(|_| cohort.truth.shortcut[cohort.patient[row]])
+                {
+                    let size = [picture.width, picture.height];
+                    shortcut
+                        .kind
+                        .paint(&mut picture.data, size, picture.channels);
                 }
                 let id = cohort.latents.ids().map_or("", |ids| &ids[row]);
                 let png = crate::png::encode(
@@ -84,15 +89,5 @@ impl Draws for Portraits<'_> {
         let map = |z| self.generator.map(z);
         let range = [first, count as u64];
         mapped(&map, &device, self.generator.z_dim(), self.seed, range)
-    }
-}
-
-/// The upper fifth in one colour: what a surgical cap is to a network.
-fn paint_cap(picture: &mut Pixels) {
-    const COLOUR: [u8; 4] = [64, 160, 168, 255];
-    let rows = picture.height.div_ceil(5) * picture.width;
-    let channels = picture.channels;
-    for pixel in picture.data.chunks_exact_mut(channels).take(rows) {
-        pixel.copy_from_slice(&COLOUR[..channels]);
     }
 }

@@ -105,6 +105,7 @@ fn a_shortcut_raises_the_hazard_of_its_wearers() {
     let cap = Shortcut {
         share: 0.25,
         log_hr: 1.0,
+        kind: ShortcutKind::Mask,
     };
     let cohort = PortraitSurv {
         shortcut: Some(cap),

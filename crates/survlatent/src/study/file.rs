@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::Study;
 use super::models::{StudyModels, Validation};
 use super::photos::PhotoSettings;
+use super::results::Input;
 use crate::error::{Error, Result};
 use crate::simulate::PortraitSurv;
 
@@ -52,8 +53,11 @@ pub struct StudyFile {
     pub validation: Validation,
     /// The report.
     pub report: ReportSettings,
-    /// Pictures of the direction, and what shows where it looks; for studies that start from photos.
+    /// Pictures of the direction, and what shows where it looks.
     pub proof: ProofSettings,
+    /// The file it was read from, with the hash of its bytes.
+    #[serde(skip)]
+    pub source: Option<Input>,
 }
 
 /// The files of a study.
@@ -146,18 +150,22 @@ impl Columns {
     }
 }
 
-/// What the report says about units.
+/// What the report says of units and of identifiers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReportSettings {
     /// Unit of the time column.
     pub time_unit: String,
+    /// Whether page and `report.json` name the first identifiers of rows and photos that were set aside;
+    /// all of them are in `exclusions.csv`.
+    pub ids: bool,
 }
 
 impl Default for ReportSettings {
     fn default() -> Self {
         Self {
             time_unit: "years".into(),
+            ids: false,
         }
     }
 }
@@ -174,7 +182,8 @@ pub struct ProofSettings {
     /// Photos, one per patient, of which parts are covered or swapped and that are inverted again, eight
     /// times each; at least 2, or 0 for none.
     pub occlusion: usize,
-    /// Folder with a mask of every aligned photo, `ID.png`, of any size, not black where the face is. With it the
+    /// Folder with a mask of every aligned photo, `ID.png`, of any size, not black where the face is, or with the
+    /// numbers of its parts ([`RegionMap::from_mask`](crate::proof::RegionMap::from_mask)). With it the
     /// share of the saliency inside the face is that of the photos' own masks.
     pub masks: Option<PathBuf>,
 }
@@ -223,13 +232,22 @@ impl StudyFile {
         whole.complete().map_err(named)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut out = whole;
+        out.source = Some(Input {
+            role: "study file".into(),
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            sha256: super::read::sha256(text.as_bytes()),
+        });
         out.data.resolve(&mut own.data, folder);
         for (path, own) in [
             (&mut out.photos.network, own.photos.network),
             (&mut out.photos.encoder, own.photos.encoder),
             (&mut out.proof.masks, own.proof.masks),
         ] {
-            if *path == own {
+            if *path == own && !path.as_deref().is_some_and(super::photos::is_shipped) {
                 *path = path.take().map(|p| folder.join(p));
             }
         }

@@ -400,7 +400,7 @@ fn constant(values: &[f64]) -> bool {
 }
 
 /// The Cox model whose only coefficient is held at 1.
-fn scale_one(surv: &Surv, risk: &[f64]) -> Result<cox_survival::CoxFit> {
+pub(super) fn scale_one(surv: &Surv, risk: &[f64]) -> Result<cox_survival::CoxFit> {
     let x = Covariates::from_columns(risk, risk.len(), 1)?.with_names(["risk"])?;
     Ok(CoxPh::new()
         .fix("risk", 1.0)

@@ -5,10 +5,15 @@
 //! the run's folder -> [`StudyReport`], as `report.json` and as one HTML page. The statistics are
 //! [`Study`] (settings) -> [`predict`](Study::predict) -> [`judge`](Study::judge), on [`StudyData`].
 
+mod account;
 mod bands;
+mod curves;
 mod data;
 mod diagnosis;
+mod directed;
 mod direction;
+mod exclusions;
+mod face_model;
 mod figures;
 mod file;
 mod fold;
@@ -32,8 +37,14 @@ mod subgroups;
 use cox_survival::Surv;
 use serde::{Deserialize, Serialize};
 
+pub use account::{Absent, ChecklistItem, ReportPart, StudySettings};
+pub use curves::{
+    CalibrationCurve, CalibrationPoint, CurveFigures, CurvePoint, DecisionFigure, DecisionFigures,
+    KmFigures, KmPoint, RocFigures,
+};
 pub use data::{Design, StudyData, Subgroups};
 pub use direction::StudyDirection;
+pub use face_model::{Baseline, FaceModel, HorizonSurvival};
 pub use file::{Columns, DataFiles, ProofSettings, ReportSettings, StudyFile};
 pub use interval::{Interval, widening};
 pub use models::{ModelKind, StudyModels, Validation};

@@ -26,6 +26,8 @@ pub(super) struct Cohort {
     pub(super) notes: Vec<String>,
     /// Row of the table of every row of the data.
     pub(super) rows: Vec<usize>,
+    /// Identifier and reason of every row and photo that was set aside.
+    pub(super) excluded: Vec<(String, String)>,
 }
 
 #[expect(clippy::too_many_lines, reason = "the flow of rows, step by step")]
@@ -57,6 +59,7 @@ pub(super) fn cohort(
     let mut flow = Flow {
         ids: &ids,
         steps: vec![],
+        excluded: vec![],
     };
 
     // One cohort of all columns says which rows are complete; parts of it are the designs.
@@ -215,6 +218,7 @@ pub(super) fn cohort(
     Ok(Cohort {
         data,
         exclusions: flow.steps,
+        excluded: flow.excluded,
         inputs,
         notes,
         rows,
@@ -260,12 +264,17 @@ fn roles(file: &StudyFile, features: &[String]) -> Roles {
 struct Flow<'a> {
     ids: &'a [String],
     steps: Vec<Exclusion>,
+    excluded: Vec<(String, String)>,
 }
 
 impl Flow<'_> {
     fn keep(&mut self, before: impl Iterator<Item = usize>, after: &[usize], reason: &str) {
         let kept: HashSet<usize> = after.iter().copied().collect();
         let gone: Vec<usize> = before.filter(|r| !kept.contains(r)).collect();
+        let named = gone
+            .iter()
+            .map(|&r| (self.ids[r].clone(), reason.to_owned()));
+        self.excluded.extend(named);
         self.steps.push(Exclusion {
             reason: reason.to_owned(),
             rows: gone.len(),
@@ -280,6 +289,8 @@ impl Flow<'_> {
 
     /// What never was a row.
     fn aside(&mut self, reason: &str, ids: &[&String], left: usize) {
+        let named = ids.iter().map(|id| ((*id).clone(), reason.to_owned()));
+        self.excluded.extend(named);
         self.steps.push(Exclusion {
             reason: reason.to_owned(),
             rows: ids.len(),

@@ -18,6 +18,8 @@ pub struct StudyReport {
     pub time_unit: String,
     /// Models and their settings.
     pub settings: StudyModels,
+    /// The other settings: columns, photos, proof.
+    pub study: super::StudySettings,
     /// How they were judged.
     pub validation: Validation,
     /// SHA-256 of the files read, by role.
@@ -32,12 +34,15 @@ pub struct StudyReport {
     pub estimated: Vec<EstimatedColumn>,
     /// Every model on the same folds.
     pub models: Vec<ModelFigures>,
-    /// What the face adds.
+    /// What the face adds; in JSON an object by comparison, `late_fusion_over_clinical`.
+    #[serde(with = "super::account::increments")]
     pub increment: Vec<Increment>,
     /// The whole procedure on permuted outcomes.
     pub permutation_null: Option<NullFigures>,
     /// Risk groups of the model in the foreground.
     pub risk_groups: Option<RiskGroupFigures>,
+    /// The curves that the page draws.
+    pub curves: super::CurveFigures,
     /// Hazard ratios of the clinical covariates, fitted to everybody (not out of fold).
     pub clinical_model: Vec<HazardRatio>,
     /// The health direction.
@@ -52,6 +57,8 @@ pub struct StudyReport {
     pub region_models: Option<crate::proof::RegionModels>,
     /// What covering or swapping a part of the photos does to the face model's risk.
     pub occlusion: Vec<super::OcclusionFigures>,
+    /// Parts that this study has not, and why.
+    pub absent: Vec<super::Absent>,
     /// Models by subgroup.
     pub subgroups: Vec<SubgroupFigures>,
     /// Models fitted to one diagnosis at a time, beside those fitted to all.
@@ -62,6 +69,8 @@ pub struct StudyReport {
     pub notes: Vec<String>,
     /// The model card, from the figures above.
     pub model_card: Vec<CardItem>,
+    /// The TRIPOD+AI checklist.
+    pub tripod_ai: Vec<super::ChecklistItem>,
 }
 
 /// One line of the model card.
@@ -104,7 +113,7 @@ pub struct Exclusion {
     pub rows: usize,
     /// How many were left afterwards.
     pub left: usize,
-    /// The first of them.
+    /// The first of them, where the study asks for identifiers (`report.ids`).
     pub examples: Vec<String>,
 }
 

@@ -112,14 +112,50 @@ fn the_report_stands_alone_and_is_read_back() {
     assert!(value["models"][0]["harrell"]["lower"].is_number());
     assert!(value["permutation_null"]["harrell"].is_array());
     assert!(value["direction"]["leakage"][0]["conditional"].is_number());
+    let gain = &value["increment"]["late_fusion_over_clinical"];
+    assert!(gain["harrell"]["estimate"].is_number(), "{gain}");
+    // Every curve of the page, and what it was made with.
+    let curves = &value["curves"];
+    let count = |name: &str| curves[name].as_array().map_or(0, Vec::len);
+    assert_eq!(count("kaplan_meier"), 3);
+    assert_eq!(count("roc"), 3 * 3, "models times horizons");
+    assert_eq!((count("calibration"), count("decision")), (2 * 3, 3));
+    assert!(count("brier_reference") > 3);
+    assert!(curves["kaplan_meier"][0]["at_risk"][0]["value"].is_number());
+    assert!(value["risk_groups"]["chi_squared"].is_number());
+    assert_eq!(value["study"]["columns"]["patient"], "patient");
+    let inputs: Vec<&str> = report.inputs.iter().map(|i| i.role.as_str()).collect();
+    assert_eq!(inputs, ["table", "latents", "truth", "study file"]);
+    let file = std::fs::read(folder.path().join("study.toml")).unwrap();
+    assert_eq!(report.inputs[3].sha256, super::read::sha256(&file));
+    assert!(!String::from_utf8_lossy(&json).contains(folder.path().to_str().unwrap()));
+    let items = value["tripod_ai"].as_array().unwrap();
+    assert!(items.len() > 35 && items.iter().any(|i| i["filled"].is_null()));
+    // The latents were given without their generator, and the report says so.
+    let lacking: Vec<ReportPart> = report.absent.iter().map(|a| a.part).collect();
+    let parts = [
+        ReportPart::Pictures,
+        ReportPart::Saliency,
+        ReportPart::Shortcut,
+        ReportPart::Occlusion,
+    ];
+    assert_eq!(lacking, parts);
     let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    for why in [
+        "There is no map of where it looks: ",
+        "There is no test for shortcuts: ",
+        "No photos were covered or swapped: ",
+        "Where the model looks was not measured: ",
+    ] {
+        assert!(page.contains(why), "{why}");
+    }
     assert!(page.contains("Test of &lt;studies&gt;") && !page.contains("<studies>"));
     for elsewhere in ["<script", "src=", "href=\"http", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
     #[cfg(feature = "plot")]
     assert!(
-        page.matches("<svg").count() >= 6,
+        page.matches("<svg").count() >= 9,
         "{}",
         page.matches("<svg").count()
     );
@@ -147,6 +183,19 @@ fn rows_without_photos_and_photos_without_rows_are_listed() {
     }
     let mut study = read(folder.path());
     study.data.photos = Some(photos);
+    let (told, _) = run(&study, &folder.path().join("counts"));
+    assert!(told.exclusions.iter().all(|e| e.examples.is_empty()));
+    let page = std::fs::read_to_string(folder.path().join("counts/index.html")).unwrap();
+    assert!(!page.contains("P00002") && !page.contains("stranger"));
+    let all = std::fs::read_to_string(folder.path().join("counts/exclusions.csv")).unwrap();
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines.len(), 6);
+    assert_eq!(
+        lines[1],
+        "P00002,a value is missing in a column that is used"
+    );
+    assert_eq!(lines[3], "nobody,photos without a row in the table");
+    study.report.ids = true;
     let (report, _) = run(&study, &folder.path().join("out"));
     let steps: Vec<(usize, usize, &str)> = report
         .exclusions
@@ -221,4 +270,52 @@ fn constant_covariates_and_impossible_studies_are_told() {
         "{error}"
     );
     assert!(!folder.path().join("f/1-predictions.json").exists());
+}
+
+#[test]
+fn nothing_of_an_earlier_study_stays_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let out = folder.path().join("out");
+    let study = read(folder.path());
+    let (report, _) = run(&study, &out);
+    let conditional = out.join("health_direction_conditional.safetensors");
+    let unconditional = out.join("health_direction.safetensors");
+    assert!(conditional.is_file() && unconditional.is_file());
+
+    // A file that somebody has deleted comes back with the stage that is taken up.
+    let bytes = std::fs::read(&unconditional).unwrap();
+    std::fs::remove_file(&unconditional).unwrap();
+    std::fs::remove_file(out.join("face_model.json")).unwrap();
+    let (again, resumed) = run(&study, &out);
+    assert!(resumed.contains(&"4-direction".to_owned()) && again == report);
+    assert_eq!(std::fs::read(&unconditional).unwrap(), bytes);
+    let model = FaceModel::read(out.join("face_model.json")).unwrap();
+    assert_eq!((model.rows, model.horizons.len()), (150, 3));
+    assert_eq!(model.time_unit, "years");
+
+    // Without covariates there is no conditional direction, and no picture of what this run has not.
+    std::fs::write(out.join("strip_conditional.png"), b"old").unwrap();
+    let mut alone = study.clone();
+    alone.columns.clinical.clear();
+    (alone.columns.age, alone.columns.sex) = (None, None);
+    alone.models.kinds = vec![ModelKind::FaceW];
+    let (report, _) = run(&alone, &out);
+    assert!(report.direction.is_some_and(|d| d.leakage.is_empty()));
+    assert!(unconditional.is_file() && !conditional.exists());
+    assert!(!out.join("strip_conditional.png").exists());
+
+    // Without latents there is no direction at all.
+    let mut clinical = study;
+    clinical.data.latents = None;
+    clinical.data.truth = None;
+    clinical.models.kinds = vec![ModelKind::Clinical];
+    let (report, _) = run(&clinical, &out);
+    assert!(report.direction.is_none());
+    let why = report
+        .absent
+        .iter()
+        .find(|a| a.part == ReportPart::Direction);
+    assert!(why.is_some_and(|a| a.reason.contains("no latents")));
+    assert!(!unconditional.exists() && !out.join("face_model.json").exists());
 }

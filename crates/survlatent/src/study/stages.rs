@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::account::StudySettings;
 use super::figures::Groups;
 use super::file::StudyFile;
 use super::photos;
 use super::read::{self, sha256};
-use super::report::{card, html};
+use super::report::{card, checklist, html};
 use super::results::{
     DiagnosisFigures, DirectionFigures, HazardRatio, Increment, ModelFigures, StudyReport,
     TruthFigures,
 };
 use super::{
-    OutOfFoldPredictions, Predictions, Study, StudyData, diagnosis, direction, figures, foreground,
-    networks, proof,
+    OutOfFoldPredictions, Predictions, Study, StudyData, curves, diagnosis, directed, exclusions,
+    figures, foreground, networks, proof,
 };
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
@@ -51,9 +52,9 @@ pub enum StageEvent<'a> {
 pub type StageObserver<'a> = dyn Fn(StageEvent<'_>) -> std::ops::ControlFlow<()> + Sync + 'a;
 
 impl StudyFile {
-    /// Runs the study into `folder`, which is made: `report.json`, `index.html`, the directions, and
-    /// the outputs of the stages. A stage whose inputs are those of an earlier run is not done
-    /// again. The same files, settings and seed give the same bytes.
+    /// Runs the study into `folder`, which is made: `report.json`, `index.html`, the directions, the face
+    /// model, `exclusions.csv`, and the outputs of the stages. A stage whose inputs are those of an
+    /// earlier run is not done again. The same files, settings and seed give the same bytes.
     ///
     /// # Errors
     /// What files and statistics refuse; [`Error::Study`] when the observer stops the run.
@@ -83,6 +84,7 @@ impl StudyFile {
                     .into(),
             });
         }
+        let generator = proof::Generator::of(&self.photos, inverted.is_some(), data.w.as_ref())?;
         let v = &study.validation;
 
         let total = v.repeats * v.outer_folds;
@@ -96,37 +98,42 @@ impl StudyFile {
         })?;
         let diagnoses = run.diagnoses(&study, data, &predictions)?;
         let truth = file.truth(data, &cohort.rows)?;
-        let direction = run.stage("4-direction", 1, |step| {
-            let found = run.direction(&study, data, truth.as_ref(), &predictions)?;
-            step()?;
-            Ok(found)
-        })?;
-
-        #[cfg(feature = "photos")]
-        let evidence = match &inverted {
-            Some(inverted) => {
-                let run = run.with_key(key(&(&run.key, &self.proof))?);
-                let found = direction.is_some();
-                proof::evidence(&run, &file, &study, data, &predictions, inverted, found)?
-            }
-            None => proof::Evidence::default(),
+        let network = generator.as_ref().ok().map(proof::Generator::described);
+        let about = (network, self.report.time_unit.as_str());
+        let found = directed::stage(&run, &study, data, truth.as_ref(), &predictions, about)?;
+        let given = proof::Given {
+            inverted: inverted.as_ref(),
+            directed: found.as_ref(),
+            no_direction: &directed::why_none(data, &models),
+            generator: generator.as_ref().map_err(String::as_str),
         };
-        #[cfg(not(feature = "photos"))]
-        let evidence = proof::Evidence::default();
-
+        let (evidence, others) = proof::gather(&run, &file, &study, data, &predictions, &given)?;
+        evidence.write(&run)?;
         let front = foreground(&models).and_then(|m| predictions.of(m.name));
         let mut notes = cohort.notes;
-        notes.extend(told(data, &models, &increment, direction.as_ref()));
+        let figures_of = found.as_ref().map(|f| &f.figures);
+        notes.extend(told(data, &models, &increment, figures_of));
         let (groups, clinical_model) = of_everybody(data, front, v.level, &mut notes);
+        let km = groups.as_ref().map_or(&[][..], |g| &g.1[..]);
+        let horizons = study.horizons(&data.surv)?;
+        let curves = curves::curves(data, &models, &predictions, &horizons, km)?;
+        run.write("exclusions.csv", &exclusions::csv(&cohort.excluded)?)?;
         let mut report = StudyReport {
             title: self.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: self.seed,
             time_unit: self.report.time_unit.clone(),
             settings: self.models.clone(),
+            study: StudySettings::of(self),
             validation: self.validation.clone(),
-            inputs: cohort.inputs,
-            exclusions: cohort.exclusions,
+            // No stage depends on the study's file: a comment in it changes no figure.
+            inputs: cohort
+                .inputs
+                .into_iter()
+                .chain(others)
+                .chain(self.source.clone())
+                .collect(),
+            exclusions: exclusions::shown(cohort.exclusions, self.report.ids),
             inversion: inverted.map(|i| i.figures),
             cohort: figures::cohort(data)?,
             estimated: estimates.map_or_else(Vec::new, |e| e.columns()),
@@ -134,25 +141,24 @@ impl StudyFile {
             increment,
             permutation_null: null,
             risk_groups: groups.as_ref().map(|g| g.0.clone()),
+            curves,
             clinical_model,
-            direction,
+            direction: found.map(|f| f.figures),
             pictures: evidence.pictures,
             saliency: evidence.saliency.clone(),
             shortcut: evidence.shortcut.clone(),
             region_models: evidence.region_models.clone(),
             occlusion: evidence.occlusion.clone(),
+            absent: evidence.absent.clone(),
             subgroups: study.subgroups(data, &predictions),
             diagnoses,
-            truth: truth.map(|t| TruthFigures {
-                face: t.oracle.face,
-                clinical: t.oracle.clinical,
-                face_and_clinical: t.oracle.face_and_clinical,
-                all: t.oracle.all,
-            }),
+            truth: truth.map(|t| planted(&t)),
             notes,
             model_card: Vec::new(),
+            tripod_ai: Vec::new(),
         };
         report.model_card = card::card(&report);
+        report.tripod_ai = checklist::items(&report);
         let page = html::page(&report, data, &predictions, groups.as_ref(), &evidence);
         run.write("report.json", &crate::json::pretty(&report)?)?;
         run.write("index.html", page.as_bytes())?;
@@ -262,6 +268,15 @@ fn told(
         });
     }
     notes
+}
+
+fn planted(truth: &Truth) -> TruthFigures {
+    TruthFigures {
+        face: truth.oracle.face,
+        clinical: truth.oracle.clinical,
+        face_and_clinical: truth.oracle.face_and_clinical,
+        all: truth.oracle.all,
+    }
 }
 
 /// The predictions and those of the networks that the study asks for.
@@ -396,64 +411,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Where a file of the run is.
-    #[cfg(feature = "photos")]
-    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.join(name)
-    }
-
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         OutputFile::create(self.folder.join(name))?.write(bytes)
     }
 
-    fn direction(
-        &self,
-        study: &Study,
-        data: &StudyData,
-        truth: Option<&Truth>,
-        predictions: &super::OutOfFoldPredictions,
-    ) -> Result<Option<DirectionFigures>> {
-        let Some(found) = study.direction(data)? else {
-            return Ok(None);
-        };
-        found
-            .direction
-            .save(self.folder.join("health_direction.safetensors"))?;
-        for (name, direction) in [
-            ("health_direction_adjusted.safetensors", &found.adjusted),
-            (
-                "health_direction_conditional.safetensors",
-                &found.conditional,
-            ),
-        ] {
-            let path = self.folder.join(name);
-            match direction {
-                Some(direction) => direction.save(path)?,
-                // That of an earlier run with other settings; often there is none.
-                None => drop(std::fs::remove_file(path)),
-            }
-        }
-        let scores = |v: &[f64]| -> Vec<f64> {
-            let w = data.w.as_ref();
-            let of = |w: &crate::Latents, i| (0..w.p()).map(|j| w.get(i, j) * v[j]).sum();
-            w.map(|w| (0..w.n()).map(|i| of(w, i)).collect())
-                .unwrap_or_default()
-        };
-        let noise = predictions
-            .of(super::ModelKind::FaceW)
-            .map_or(1.0, |p| p.noise);
-        let own = scores(&found.coef);
-        let adjusted = found.adjusted.as_ref().and(found.adjusted_coef.as_ref());
-        Ok(Some(DirectionFigures {
-            condition: found.condition,
-            adjusted_chosen: found.adjusted_chosen,
-            adjusted_correlation: adjusted.map(|c| direction::correlation(&own, &scores(c))),
-            chosen: found.chosen,
-            agreement: 1.0 - noise,
-            step_for_half_hazard: found.direction.step_for_hazard_ratio(0.5)?,
-            cosine_with_truth: truth.map(|t| direction::correlation(&own, &scores(&t.direction))),
-            leakage: found.leakage,
-        }))
+    /// Takes a file away that an earlier run may have left.
+    pub(super) fn remove(&self, name: &str) {
+        // What is not there need not be removed.
+        let _ = std::fs::remove_file(self.folder.join(name));
     }
 }
 
@@ -480,8 +445,7 @@ impl<'a> Run<'a> {
 
     /// Takes back what was left under a name.
     pub(super) fn forget(&self, name: &str) {
-        // What is not there need not be removed.
-        let _ = std::fs::remove_file(self.folder.join(format!("{name}.json")));
+        self.remove(&format!("{name}.json"));
     }
 
     pub(super) fn progress(&self, stage: &str, done: usize, total: usize) -> Result<()> {

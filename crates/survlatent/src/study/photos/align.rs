@@ -24,6 +24,8 @@ pub(super) struct Face {
     pub(super) file: Option<PathBuf>,
     /// Why it was set aside, in words without numbers.
     pub(super) reason: Option<String>,
+    /// Eyes, nose and corners of the mouth in pixels of the picture.
+    pub(super) landmarks: Option<[[f64; 2]; 5]>,
 }
 
 /// Settings of a study's alignment.
@@ -77,6 +79,7 @@ fn face(aligner: &Aligner, id: &str, path: &Path, folder: &Path) -> Result<Face>
         id: id.to_owned(),
         file: None,
         reason: Some(reason.to_owned()),
+        landmarks: None,
     };
     let photo = match Photo::open(path, &PhotoLimits::default()) {
         Ok(photo) => photo,
@@ -101,6 +104,12 @@ fn face(aligner: &Aligner, id: &str, path: &Path, folder: &Path) -> Result<Face>
                 id: id.to_owned(),
                 file: Some(file),
                 reason: None,
+                landmarks: Some(
+                    alignment
+                        .landmarks
+                        .points()
+                        .map(|p| alignment.to_aligned(p)),
+                ),
             })
         }
     }

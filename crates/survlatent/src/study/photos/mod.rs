@@ -26,6 +26,20 @@ pub use settings::{PhotoEstimate, PhotoMethod, PhotoSettings};
 #[cfg(feature = "photos")]
 pub(super) use stages::latents;
 
+/// A folder of pictures as one input: SHA-256 over the names and the SHA-256 of each.
+#[cfg(feature = "photos")]
+pub(super) fn folder_input(folder: &std::path::Path) -> crate::Result<Input> {
+    let files: Vec<_> = photos(folder)?.into_iter().collect();
+    let mut input = stages::digest(folder, &files)?;
+    input.role = "masks".into();
+    Ok(input)
+}
+
+/// Whether a network's name is the word for the one that ships.
+pub(super) fn is_shipped(path: &std::path::Path) -> bool {
+    path == std::path::Path::new("shipped")
+}
+
 /// What the stages leave to the statistics, beside a study whose data are files.
 pub(super) struct Inverted {
     /// Why photos were set aside, with their ids, in order.
@@ -37,6 +51,9 @@ pub(super) struct Inverted {
     /// The face of every photo, by id.
     #[cfg(feature = "photos")]
     pub(super) files: std::collections::HashMap<String, std::path::PathBuf>,
+    /// Landmarks of every face that was cut out, in pixels of its picture, by id.
+    #[cfg(feature = "photos")]
+    pub(super) landmarks: std::collections::HashMap<String, [[f64; 2]; 5]>,
     /// Side of the generator's pictures.
     #[cfg(feature = "photos")]
     pub(super) side: usize,

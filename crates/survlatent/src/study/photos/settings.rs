@@ -13,7 +13,8 @@ pub struct PhotoSettings {
     pub align: bool,
     /// Whether the largest face is taken where others are of similar size, instead of none.
     pub largest: bool,
-    /// The generator's file; without it the one that ships, faces of 64 pixels.
+    /// The generator's file; without it, or with `shipped`, the one that ships, faces of 64 pixels. With
+    /// `data.latents` it says which generator they belong to, and there are no pictures without it.
     pub network: Option<PathBuf>,
     /// The encoder's file.
     pub encoder: Option<PathBuf>,

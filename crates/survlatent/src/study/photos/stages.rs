@@ -27,7 +27,8 @@ pub(in super::super) fn latents(
         return Ok(None);
     }
     let run = Run::new(folder, observer, String::new());
-    let settings = file.photos.clone();
+    let mut settings = file.photos.clone();
+    settings.network = settings.network.filter(|path| !super::is_shipped(path));
     let network = Network::open(settings.network.as_deref())?;
     whole_side(file, network.side)?;
     let simulated = match file.simulate.take() {
@@ -52,6 +53,7 @@ pub(in super::super) fn latents(
             id: id.clone(),
             file: Some(path.clone()),
             reason: None,
+            landmarks: None,
         };
         photos.iter().map(whole).collect()
     };
@@ -100,12 +102,17 @@ pub(in super::super) fn latents(
         notes.push("the encoder was trained for another state of the generator".to_owned());
     }
     file.data.latents = Some(path);
+    let landmarks = faces
+        .iter()
+        .filter_map(|face| Some((face.id.clone(), face.landmarks?)))
+        .collect();
     let files = faces
         .iter()
         .filter_map(|face| Some((face.id.clone(), face.file.clone()?)))
         .collect();
     Ok(Some(Inverted {
         files,
+        landmarks,
         side: how.network.side,
         how,
         set_aside: set_aside(&faces, &found, &settings),

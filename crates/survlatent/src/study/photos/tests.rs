@@ -185,6 +185,7 @@ permutations = 0
 fn age_and_sex_that_the_table_lacks_are_estimated_and_called_so() {
     let folder = tempfile::tempdir().unwrap();
     let mut file = without_age(folder.path());
+    file.report.ids = true;
     let out = folder.path().join("run");
     let report = file.run(&out, &go).unwrap();
     let of = |name: &str| {

@@ -1,5 +1,6 @@
 //! At which latents the derivative is taken, and what counts as face there.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use latent_inversion::{Photo, PhotoLimits};
@@ -13,6 +14,9 @@ use crate::proof::{Region, RegionMap};
 /// Latents at which the derivative is taken, at most.
 const LATENTS: usize = 1000;
 
+/// Landmarks of aligned photos by id, in pixels of their pictures.
+pub(super) type LandmarksById = HashMap<String, [[f64; 2]; 5]>;
+
 /// Rows of the study, one per patient, with one map of regions for all, or one for each.
 #[derive(Debug)]
 pub(super) struct Looked {
@@ -20,22 +24,38 @@ pub(super) struct Looked {
     pub(super) regions: Vec<RegionMap>,
     /// Whether the maps are the photos' own masks.
     pub(super) masks: bool,
+    /// Whether they follow each photo's own landmarks.
+    pub(super) landmarks: bool,
 }
 
 impl Looked {
-    /// The regions of aligned portraits or, given a folder, of the mask `ID.png` of each photo.
+    /// The regions by the mask `ID.png` of each photo, given a folder; otherwise by each photo's own
+    /// landmarks, where all have some; otherwise those of aligned portraits in general.
     ///
     /// # Errors
     /// [`Error::Inversion`] for a mask that is missing or no picture, [`Error::Study`] with its name for one that
     /// marks no face.
-    pub(super) fn at(data: &StudyData, masks: Option<&Path>, side: usize) -> Result<Self> {
+    pub(super) fn at(
+        data: &StudyData,
+        masks: Option<&Path>,
+        landmarks: Option<&LandmarksById>,
+        side: usize,
+    ) -> Result<Self> {
         let first = one_each(&data.patient);
         let every = first.len().div_ceil(LATENTS).max(1);
         let rows: Vec<usize> = first.into_iter().step_by(every).collect();
+        let ids = data.w.as_ref().and_then(Latents::ids).unwrap_or_default();
+        let placed: Option<Vec<RegionMap>> = landmarks.and_then(|known| {
+            let of = |&i: &usize| {
+                let points = known.get(ids.get(i)?)?;
+                Some(RegionMap::from_landmarks(side, points))
+            };
+            rows.iter().map(of).collect()
+        });
+        let own = masks.is_none() && placed.is_some();
         let regions = match masks {
-            None => vec![RegionMap::canonical(side)],
+            None => placed.unwrap_or_else(|| vec![RegionMap::canonical(side)]),
             Some(folder) => {
-                let ids = data.w.as_ref().and_then(Latents::ids).unwrap_or_default();
                 let of = |&i: &usize| mask(folder, ids.get(i), side);
                 rows.iter().map(of).collect::<Result<_>>()?
             }
@@ -44,6 +64,7 @@ impl Looked {
             rows,
             regions,
             masks: masks.is_some(),
+            landmarks: own,
         })
     }
 
@@ -100,17 +121,29 @@ mod tests {
             photo.save_png(folder.path().join(name)).unwrap();
         };
         write("p0.png", 2);
-        let missing = Looked::at(&data, Some(folder.path()), 16).unwrap_err();
+        let missing = Looked::at(&data, Some(folder.path()), None, 16).unwrap_err();
         assert!(missing.to_string().contains("p2.png"), "{missing}");
         write("p2.png", 4);
-        let looked = Looked::at(&data, Some(folder.path()), 16).unwrap();
+        let looked = Looked::at(&data, Some(folder.path()), None, 16).unwrap();
         assert_eq!(looked.rows, [0, 2]);
         let shares: Vec<f64> = looked.regions.iter().map(RegionMap::face_area).collect();
         assert!((shares[0] - 0.25).abs() < 1e-12 && (shares[1] - 0.5).abs() < 1e-12);
         write("p2.png", 0);
-        let empty = Looked::at(&data, Some(folder.path()), 16).unwrap_err();
+        let empty = Looked::at(&data, Some(folder.path()), None, 16).unwrap_err();
         assert!(empty.to_string().contains("p2.png"), "{empty}");
-        let oval = Looked::at(&data, None, 16).unwrap();
+        let oval = Looked::at(&data, None, None, 16).unwrap();
         assert_eq!((oval.regions.len(), oval.masks), (1, false));
+
+        // A face of its own in each photo: the second is as large in half the pixels.
+        let near = [[5.0, 7.0], [9.0, 7.0], [7.0, 9.0], [5.5, 11.0], [8.5, 11.0]];
+        let far = near.map(|p: [f64; 2]| [7.0 + (p[0] - 7.0) / 2.0, 7.0 + (p[1] - 7.0) / 2.0]);
+        let mut points = LandmarksById::from([("p0".to_owned(), near), ("p2".to_owned(), far)]);
+        let own = Looked::at(&data, None, Some(&points), 16).unwrap();
+        assert_eq!((own.regions.len(), own.landmarks), (2, true));
+        let [a, b] = [0, 1].map(|k| own.regions[k].face_area());
+        assert!(a > 2.5 * b, "{a} {b}");
+        points.remove("p2");
+        let some = Looked::at(&data, None, Some(&points), 16).unwrap();
+        assert_eq!((some.regions.len(), some.landmarks), (1, false));
     }
 }

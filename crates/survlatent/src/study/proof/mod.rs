@@ -3,22 +3,51 @@
 
 mod edits;
 #[cfg(feature = "photos")]
+mod generator;
+#[cfg(feature = "photos")]
 mod masks;
 #[cfg(feature = "photos")]
 mod occlusion;
+#[cfg(all(test, feature = "flex", feature = "photos"))]
+mod run_tests;
 #[cfg(feature = "photos")]
 mod stages;
+#[cfg(feature = "photos")]
+mod traversal;
+#[cfg(not(feature = "photos"))]
+mod without;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::{Absent, ReportPart};
+use super::directed::Directed;
 use super::interval::Interval;
+use super::photos::Inverted;
+use super::stages::Run;
+use crate::error::Result;
 use crate::proof::{RegionModels, SaliencyFigures, ShortcutFigures};
 
 pub use edits::{OcclusionFigures, PhotoEdit};
 #[cfg(feature = "photos")]
-pub(super) use stages::evidence;
+pub(super) use generator::Generator;
+#[cfg(feature = "photos")]
+pub(super) use stages::gather;
 #[cfg(all(feature = "photos", feature = "deep"))]
 pub(super) use stages::thumbnails;
+#[cfg(not(feature = "photos"))]
+pub(super) use without::{Generator, gather};
+
+/// What the pictures start from.
+#[cfg_attr(not(feature = "photos"), allow(dead_code))]
+pub(super) struct Given<'a> {
+    /// Photos that this run has inverted.
+    pub(super) inverted: Option<&'a Inverted>,
+    pub(super) directed: Option<&'a Directed>,
+    /// Why there is no direction, where there is none.
+    pub(super) no_direction: &'a str,
+    /// The generator, or why there is none.
+    pub(super) generator: std::result::Result<&'a Generator, &'a str>,
+}
 
 /// A picture of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +87,59 @@ pub(super) struct Evidence {
     pub(super) where_it_looks: Vec<Shown>,
     /// Of the test for shortcuts.
     pub(super) shortcuts: Vec<Shown>,
+    /// What is not there, and why.
+    pub(super) absent: Vec<Absent>,
+}
+
+/// Every picture that a run may leave in its folder.
+const FILES: [&str; 8] = [
+    "strip.png",
+    "strip_conditional.png",
+    "strip_generated.png",
+    "triptych.png",
+    "traversal.gif",
+    "stability.png",
+    "saliency.png",
+    "shortcut.png",
+];
+
+impl Evidence {
+    /// None of it, for one reason.
+    pub(super) fn none(reason: &str) -> Self {
+        let mut out = Self::default();
+        for part in [
+            ReportPart::Pictures,
+            ReportPart::Saliency,
+            ReportPart::Shortcut,
+            ReportPart::Occlusion,
+        ] {
+            out.lacks(part, reason);
+        }
+        out
+    }
+
+    pub(super) fn lacks(&mut self, part: ReportPart, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.absent.push(Absent { part, reason });
+    }
+
+    /// Writes the pictures into the run's folder, and takes those of an earlier run away that this one
+    /// has not.
+    pub(super) fn write(&self, run: &Run<'_>) -> Result<()> {
+        let shown = || {
+            let some = self.direction.iter().chain(&self.where_it_looks);
+            some.chain(&self.shortcuts)
+        };
+        for picture in shown() {
+            run.write(&picture.file, &picture.bytes)?;
+        }
+        for name in FILES {
+            if shown().all(|picture| picture.file != name) {
+                run.remove(name);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Shown {

@@ -260,7 +260,7 @@ fn intended(report: &StudyReport, front: Option<&ModelFigures>) -> String {
     text
 }
 
-fn limits(report: &StudyReport) -> String {
+pub(super) fn limits(report: &StudyReport) -> String {
     let mut text =
         "Judged by cross-validation within one data set; no other place or time has seen it. \
                     Rows with a missing value were left out."

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::super::proof::{Evidence, Shown};
 use super::super::results::{InversionFigures, StudyReport};
-use super::super::{OutOfFoldPredictions, StudyData, foreground};
-use super::checklist;
+use super::super::{ChecklistItem, OutOfFoldPredictions, ReportPart, StudyData};
 use super::pictures::{self, Figure, Groups};
-use super::tables::{self, interval, number, optional, p_value, safe};
+use super::summary;
+use super::tables::{self, interval, safe};
 use crate::proof::SaliencyFigures;
 
 const STYLE: &str = include_str!("style.css");
@@ -32,12 +32,13 @@ pub(in super::super) fn page(
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>"
     );
-    out.push_str(&summary(report));
+    out.push_str(&summary::summary(report));
     let mut page = Page {
         out,
         contents: Vec::new(),
     };
-    page.section("Flow of rows", &[tables::flow(report)], &[]);
+    let who = paragraph("Who was set aside is in exclusions.csv, in the folder of the run.");
+    page.section("Flow of rows", &[tables::flow(report), who], &[]);
     page.section("Cohort", &[tables::cohort(report)], &[]);
     if let Some(found) = &report.inversion {
         let text = paragraph(&inversion(found));
@@ -50,7 +51,9 @@ pub(in super::super) fn page(
                 "Every figure is out of fold: no model judges rows of a patient it was fitted to, and \
                  scaling, components, penalty and fusion weights are chosen within the training \
                  rows. Concordances compare rows of one fold and are averaged over repeats. In \
-                 brackets: bootstrap intervals over patients, widened for the choice of training rows.",
+                 brackets: for C and AUC bootstrap intervals over patients, widened for the choice of \
+                 training rows; for the Brier score bootstrap intervals that take the models as given; for \
+                 the calibration slope the interval of its Cox model, widened likewise.",
             ),
             tables::models(report),
         ],
@@ -58,7 +61,8 @@ pub(in super::super) fn page(
     );
     if !report.increment.is_empty() {
         let text = paragraph(
-            "The same rows, folds and bootstrap draws for both models of a line. The test adds the \
+            "The same rows, folds and bootstrap draws for both models of a line; all three intervals are \
+             bootstrap intervals over patients, widened for the choice of training rows. The test adds the \
              face's out-of-fold log risk to the covariates of the smaller model.",
         );
         page.section(
@@ -84,14 +88,22 @@ pub(in super::super) fn page(
     }
     page.section("Risk groups", &[], &figures(drawn.groups));
     page.section("Discrimination over time", &[], &figures(drawn.auc));
+    page.section("ROC curves", &[], &drawn.roc);
     page.section("Prediction error over time", &[], &figures(drawn.brier));
-    let calibration = [tables::calibration(report)];
+    let calibration = [
+        paragraph(
+            "Limits of the index are those of a bootstrap over patients that takes the models as given, moved \
+             so that its median is the estimate.",
+        ),
+        tables::calibration(report),
+    ];
     page.section("Calibration", &calibration, &drawn.calibration);
     page.section("Decision curve", &[], &figures(drawn.decision));
     page.section("Clinical model", &[], &figures(drawn.forest));
     if !report.subgroups.is_empty() {
         let text = format!(
-            "Harrell's C within each group. Groups of fewer than {} patients, or {} with the event, are \
+            "Harrell's C within each group, with intervals from influence values, one per patient, widened \
+             for the choice of training rows. Groups of fewer than {} patients, or {} with the event, are \
              not shown, and where that is one alone the next smallest is not either.",
             report.validation.min_patients, report.validation.min_events
         );
@@ -139,11 +151,20 @@ pub(in super::super) fn page(
                 pictures.picture
             ));
         }
+        body.extend(lack(report, ReportPart::Pictures));
         page.section("Health direction", &body, &shown(&evidence.direction));
+    } else {
+        page.section(
+            "Health direction",
+            &lack(report, ReportPart::Direction),
+            &[],
+        );
     }
     if let Some(saliency) = &report.saliency {
         let body = [paragraph(&seen(saliency)), tables::saliency(saliency)];
         page.section("Where it looks", &body, &shown(&evidence.where_it_looks));
+    } else {
+        page.section("Where it looks", &lack(report, ReportPart::Saliency), &[]);
     }
     if let Some(test) = &report.shortcut {
         let mut body = vec![paragraph(&test.sentence()), tables::shortcut(test)];
@@ -156,6 +177,8 @@ pub(in super::super) fn page(
             body.push(tables::region_models(models));
         }
         page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
+    } else {
+        page.section("Shortcuts", &lack(report, ReportPart::Shortcut), &[]);
     }
     if let Some(first) = report.occlusion.first() {
         let text = format!(
@@ -168,6 +191,9 @@ pub(in super::super) fn page(
             first.photos
         );
         let body = [paragraph(&text), tables::occlusion(&report.occlusion)];
+        page.section("Covered and swapped", &body, &[]);
+    } else {
+        let body = lack(report, ReportPart::Occlusion);
         page.section("Covered and swapped", &body, &[]);
     }
     if let Some(truth) = &report.truth {
@@ -266,10 +292,10 @@ fn shown(pictures: &[Shown]) -> Vec<Figure> {
 
 /// The share of the face beside its area, in words.
 fn seen(saliency: &SaliencyFigures) -> String {
-    let face = if saliency.masks {
-        " The face is that of each photo's mask."
-    } else {
-        ""
+    let face = match (saliency.masks, saliency.landmarks) {
+        (true, _) => " The face is that of each photo's mask.",
+        (_, true) => " The face is an oval around each photo's own landmarks.",
+        _ => " The face is the oval where aligned portraits have it.",
     };
     format!(
         "{:.0} % ({:.0} to {:.0}) of the picture's change along the direction lies inside the face, which \
@@ -291,48 +317,22 @@ fn paragraph(text: &str) -> String {
     format!("<p>{}</p>", safe(text))
 }
 
-/// The first lines: what was found, in words, nulls as nulls.
-fn summary(report: &StudyReport) -> String {
-    let c = &report.cohort;
-    let mut text = format!(
-        "{} patients, {} with the event. ",
-        c.patients, c.patients_with_event
-    );
-    if let Some((model, harrell)) =
-        foreground(&report.models).and_then(|m| Some((m, m.harrell.as_ref()?)))
-    {
-        let _ = write!(
-            text,
-            "{}: Harrell's C {}. ",
-            safe(&model.title),
-            interval(harrell, 3)
-        );
-        if harrell.contains(0.5) {
-            text.push_str("The interval contains 0.5: nothing was found. ");
-        }
-    }
-    for gain in &report.increment {
-        let _ = write!(
-            text,
-            "{} against {}: gain {}, {} test p {}. ",
-            safe(gain.with_face.title()),
-            safe(gain.base.title()),
-            optional(gain.harrell.as_ref(), 3),
-            gain.test.title(),
-            gain.p.map_or_else(|| "-".to_owned(), p_value)
-        );
-    }
-    let notes = list(report.notes.iter().map(|n| safe(n)));
-    let notes = if notes.is_empty() {
-        notes
-    } else {
-        format!("<ul class=\"notes\">{notes}</ul>")
+/// Why a part is not there.
+fn lack(report: &StudyReport, part: ReportPart) -> Vec<String> {
+    let what = match part {
+        ReportPart::Direction => "There is no health direction",
+        ReportPart::Pictures => "There are no pictures of it",
+        ReportPart::Saliency => "There is no map of where it looks",
+        ReportPart::Shortcut => "There is no test for shortcuts",
+        ReportPart::Occlusion => "No photos were covered or swapped",
     };
-    format!("<p class=\"summary\">{text}</p>{notes}<!--contents-->")
+    let own = report.absent.iter().filter(|a| a.part == part);
+    own.map(|a| paragraph(&format!("{what}: {}.", a.reason)))
+        .collect()
 }
 
 /// Items of a list, safe already.
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     let mut out = String::new();
     for item in items {
         let _ = write!(out, "<li>{item}</li>");
@@ -341,18 +341,18 @@ fn list(items: impl Iterator<Item = String>) -> String {
 }
 
 fn tripod(report: &StudyReport) -> String {
-    let items = checklist::items(report);
+    let items = &report.tripod_ai;
     let filled = items.iter().filter(|i| i.filled.is_some()).count();
-    let row = |i: &checklist::Item| {
+    let row = |i: &ChecklistItem| {
         let text = i
             .filled
             .as_ref()
             .map_or_else(|| "authors to write".to_owned(), |t| safe(t));
-        vec![i.number.to_owned(), safe(i.asks), text]
+        vec![safe(&i.item), safe(&i.asks), text]
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
     let text = format!("{filled} of {} items are filled from the run.", items.len());
-    paragraph(&text) + &tables::table(&["Item", "What it asks", "This run"], &rows)
+    paragraph(&text) + &tables::text_table(&["Item", "What it asks", "This run"], &rows)
 }
 
 fn provenance(report: &StudyReport) -> String {

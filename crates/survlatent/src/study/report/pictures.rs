@@ -23,6 +23,7 @@ pub(super) struct Figure {
 pub(super) struct Pictures {
     pub(super) groups: Option<Figure>,
     pub(super) auc: Option<Figure>,
+    pub(super) roc: Vec<Figure>,
     pub(super) brier: Option<Figure>,
     pub(super) calibration: Vec<Figure>,
     pub(super) decision: Option<Figure>,
@@ -53,19 +54,12 @@ pub(super) fn draw(
 mod plot {
     use cox_survival::{Calibration, Chart, ChartLine, ForestPlot, ForestRow, KmPlot, NetBenefit};
 
+    use super::super::super::Predictions;
+    use super::super::super::curves::{drawn, fronts, risks, thresholds};
     use super::super::super::judge::unstratified;
-    use super::super::super::models::ModelKind;
     use super::super::super::results::{ModelFigures, TimeFigure};
-    use super::super::super::{Predictions, foreground};
     use super::{Figure, Groups, OutOfFoldPredictions, Pictures, StudyData, StudyReport};
 
-    /// Models in the pictures of several: more cannot be told apart.
-    const DRAWN: [ModelKind; 4] = [
-        ModelKind::AgeSex,
-        ModelKind::Clinical,
-        ModelKind::FaceW,
-        ModelKind::LateFusion,
-    ];
     const SIZE: (f64, f64) = (640.0, 420.0);
 
     /// What cannot be drawn (a horizon nobody reaches, say) is left out.
@@ -77,9 +71,7 @@ mod plot {
     ) -> Pictures {
         let unit = &report.time_unit;
         let time = format!("Time ({unit})");
-        let front = foreground(&report.models);
-        let own = front.and_then(|m| predictions.of(m.name));
-        let best = predictions.of(ModelKind::LateFusion).or(own);
+        let fronts = fronts(&report.models, predictions);
         Pictures {
             groups: groups.and_then(|(figures, curves, test)| {
                 let mut plot = KmPlot::new()
@@ -103,22 +95,21 @@ mod plot {
                 report, &time, "AUC",
                 |m| &m.auc_over_time,
                 "Cumulative/dynamic area under the ROC curve of out-of-fold risks. 0.5 is chance.",
+                None,
             ),
+            roc: roc(report),
             brier: over_time(
                 report, &time, "Brier score",
                 |m| &m.brier_over_time,
-                "Brier score of out-of-fold survival probabilities; lower is better.",
+                "Brier score of out-of-fold survival probabilities; lower is better. The last line is that of \
+                 a prediction that knows nobody, Kaplan-Meier's for everybody.",
+                Some(nobody(report)),
             ),
-            calibration: [own, best]
-                .into_iter()
-                .flatten()
-                .scan(None, |before: &mut Option<ModelKind>, p| {
-                    let again = before.replace(p.model) == Some(p.model);
-                    Some((!again).then(|| calibration(report, data, predictions, p)).flatten())
-                })
-                .flatten()
+            calibration: fronts
+                .iter()
+                .filter_map(|p| calibration(report, data, predictions, p))
                 .collect(),
-            decision: best.and_then(|p| decision(report, data, predictions, p)),
+            decision: fronts.last().and_then(|p| decision(report, data, predictions, p)),
             forest: forest(report),
         }
     }
@@ -129,23 +120,16 @@ mod plot {
         label: &str,
         of: fn(&ModelFigures) -> &Vec<TimeFigure>,
         caption: &str,
+        reference: Option<ChartLine>,
     ) -> Option<Figure> {
-        let sound: Vec<&ModelFigures> =
-            report.models.iter().filter(|m| !of(m).is_empty()).collect();
-        let mut drawn: Vec<&ModelFigures> = sound
-            .iter()
-            .copied()
-            .filter(|m| DRAWN.contains(&m.name))
-            .collect();
-        if drawn.is_empty() {
-            drawn = sound.into_iter().take(4).collect();
-        }
-        let lines: Vec<ChartLine> = drawn
-            .iter()
+        let lines: Vec<ChartLine> = drawn(&report.models)
+            .into_iter()
+            .filter(|m| !of(m).is_empty())
             .map(|m| ChartLine {
                 name: m.title.clone(),
                 points: of(m).iter().map(|t| (t.time, t.value.estimate)).collect(),
             })
+            .chain(reference.filter(|line| !line.points.is_empty()))
             .collect();
         let chart = Chart::new()
             .x_label(time)
@@ -157,29 +141,59 @@ mod plot {
         })
     }
 
+    /// The Brier score of a prediction that knows nobody.
+    fn nobody(report: &StudyReport) -> ChartLine {
+        let points = report.curves.brier_reference.iter();
+        ChartLine {
+            name: "Nobody known (Kaplan-Meier)".to_owned(),
+            points: points.map(|p| (p.time, p.value)).collect(),
+        }
+    }
+
+    /// One picture for each horizon, its models told apart by dashes.
+    fn roc(report: &StudyReport) -> Vec<Figure> {
+        let title = |name| {
+            let own = report.models.iter().find(|m| m.name == name);
+            own.map_or_else(String::new, |m| m.title.clone())
+        };
+        let all = &report.curves.roc;
+        all.chunk_by(|a, b| a.time.total_cmp(&b.time).is_eq())
+            .filter_map(|some| {
+                let time = some.first()?.time;
+                let curves = some.iter().map(|curve| ChartLine {
+                    name: title(curve.model),
+                    points: curve.points.iter().map(|p| (p[0], p[1])).collect(),
+                });
+                let chance = ChartLine {
+                    name: "chance".to_owned(),
+                    points: vec![(0.0, 0.0), (1.0, 1.0)],
+                };
+                let lines: Vec<ChartLine> = curves.chain([chance]).collect();
+                let chart = Chart::new()
+                    .x_label("False positive rate")
+                    .y_label("True positive rate")
+                    .size(SIZE.0, SIZE.1);
+                Some(Figure {
+                    svg: chart.lines(&lines).ok()?.svg().to_owned(),
+                    caption: format!(
+                        "ROC curves of out-of-fold risks at {time} {}: those with the event by then, weighted \
+                         for censoring, against those without it.",
+                        report.time_unit
+                    ),
+                })
+            })
+            .collect()
+    }
+
     /// Predicted risks at the middle horizon.
-    fn risks(
+    fn middle(
         report: &StudyReport,
         predictions: &OutOfFoldPredictions,
         p: &Predictions,
     ) -> Option<(f64, Vec<f64>)> {
         let own = report.models.iter().find(|m| m.name == p.model)?;
         let time = own.calibration.get(own.calibration.len() / 2)?.time;
-        let m = predictions.times.len();
-        let k = predictions
-            .times
-            .iter()
-            .position(|t| t.total_cmp(&time).is_eq())?;
-        let survival = p.survival();
-        Some((
-            time,
-            survival
-                .iter()
-                .skip(k)
-                .step_by(m)
-                .map(|s| 1.0 - s)
-                .collect(),
-        ))
+        Some((time, risks(predictions, p, time)?))
     }
 
     fn calibration(
@@ -188,7 +202,7 @@ mod plot {
         predictions: &OutOfFoldPredictions,
         p: &Predictions,
     ) -> Option<Figure> {
-        let (time, risk) = risks(report, predictions, p)?;
+        let (time, risk) = middle(report, predictions, p)?;
         let fit = Calibration::new(time)
             .fit(&unstratified(&data.surv).ok()?, &risk)
             .ok()?;
@@ -210,13 +224,11 @@ mod plot {
         predictions: &OutOfFoldPredictions,
         p: &Predictions,
     ) -> Option<Figure> {
-        let (time, risk) = risks(report, predictions, p)?;
-        let mut sorted = risk.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let last = sorted[sorted.len() * 98 / 100].min(0.95);
-        let thresholds: Vec<f64> = (0..=60u8).map(|k| last * f64::from(k) / 60.0).collect();
+        let (time, risk) = middle(report, predictions, p)?;
         let surv = unstratified(&data.surv).ok()?;
-        let curve = NetBenefit::new(time).fit(&surv, &risk, &thresholds).ok()?;
+        let curve = NetBenefit::new(time)
+            .fit(&surv, &risk, &thresholds(&risk))
+            .ok()?;
         let picture = Chart::new().size(SIZE.0, SIZE.1).decision(&curve).ok()?;
         Some(Figure {
             svg: picture.svg().to_owned(),

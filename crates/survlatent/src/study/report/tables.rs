@@ -355,6 +355,8 @@ pub(super) fn leakage(report: &StudyReport) -> String {
 
 pub(super) fn saliency(found: &SaliencyFigures) -> String {
     let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    let part = |r: &&RegionShare| r.region == Region::Eyes && r.area > 0.0;
+    let whole = found.masks && !found.regions.iter().any(|r| part(&r));
     let row = |r: &RegionShare| {
         let limits = match (r.share.lower, r.share.upper) {
             (Some(lower), Some(upper)) => {
@@ -367,8 +369,8 @@ pub(super) fn saliency(found: &SaliencyFigures) -> String {
             _ => String::new(),
         };
         let title = match r.region {
-            // Masks tell the face no further.
-            Region::Skin if found.masks => "face",
+            // Most masks tell the face no further.
+            Region::Skin if whole => "face",
             region => region.title(),
         };
         vec![
