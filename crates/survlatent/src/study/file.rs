@@ -131,6 +131,18 @@ impl Default for Columns {
 }
 
 impl Columns {
+    /// Without what makes no difference to the models and their rows.
+    #[cfg(all(feature = "photos", feature = "deep"))]
+    pub(super) fn of_models(&self) -> Self {
+        Self {
+            condition: None,
+            subgroups: Vec::new(),
+            subgroup_cuts: BTreeMap::new(),
+            diagnosis: None,
+            ..self.clone()
+        }
+    }
+
     /// Columns of which groups are made.
     pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
         self.subgroups.iter().chain(&self.diagnosis)
@@ -388,6 +400,9 @@ mod tests {
             set("data.photos=some/folder").unwrap().data.photos,
             Some("some/folder".into())
         );
+        // The older name of a key.
+        let old = set("validation.min_rows=7").unwrap();
+        assert_eq!(old.validation.min_patients, 7);
         let cuts = set("columns.subgroup_cuts={ age = [50, 65] }").unwrap_err();
         assert!(cuts.contains("`age`"), "{cuts}");
         let error = StudyFile::parse("seed = 1", &[]).unwrap_err().to_string();

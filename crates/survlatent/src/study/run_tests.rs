@@ -162,6 +162,57 @@ fn the_report_stands_alone_and_is_read_back() {
 }
 
 #[test]
+fn columns_are_held_fixed_and_diagnoses_judged_as_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let path = folder.path().join("table.csv");
+    let table = std::fs::read_to_string(&path).unwrap();
+    let smile = |i: usize| match i {
+        0 => "smile".to_owned(),
+        // A value that is missing.
+        9 => String::new(),
+        i => noise::uniform(1, i).to_string(),
+    };
+    let lines = table.lines().enumerate();
+    let lines: Vec<String> = lines
+        .map(|(i, line)| format!("{line},{}", smile(i)))
+        .collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let mut study = read(folder.path());
+    study.columns.condition = Some(vec!["smile".into()]);
+    study.columns.diagnosis = Some("sex".into());
+    let out = folder.path().join("out");
+    let (report, _) = run(&study, &out);
+    assert_eq!(report.cohort.rows, 149);
+    let direction = report.direction.as_ref().unwrap();
+    assert_eq!(direction.condition, ["smile"]);
+    let held: Vec<&str> = direction
+        .leakage
+        .iter()
+        .filter(|l| l.held)
+        .map(|l| l.name.as_str())
+        .collect();
+    assert_eq!((held, direction.leakage.len()), (vec!["smile"], 3));
+    for name in ["", "_adjusted", "_conditional"] {
+        let file = out.join(format!("health_direction{name}.safetensors"));
+        latent_attribute::HealthDirection::load(file).unwrap();
+    }
+    let levels: Vec<&str> = report.diagnoses.iter().map(|d| d.level.as_str()).collect();
+    assert_eq!(levels, ["female", "male"]);
+    assert!(report.diagnoses.iter().all(|d| d.models.len() == 3));
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(page.contains("Diagnoses"));
+    let (again, resumed) = run(&study, &out);
+    assert!(again == report && resumed.contains(&"3-diagnoses".to_owned()));
+    // Nothing held fixed: what an earlier run left of it is gone.
+    study.columns.condition = Some(vec![]);
+    let (report, _) = run(&study, &out);
+    assert_eq!(report.cohort.rows, 150);
+    assert!(out.join("health_direction.safetensors").exists());
+    assert!(!out.join("health_direction_adjusted.safetensors").exists());
+}
+
+#[test]
 fn rows_without_photos_and_photos_without_rows_are_listed() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());

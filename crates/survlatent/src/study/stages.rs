@@ -296,7 +296,7 @@ fn with_networks(
     let side = training.side.unwrap_or(inverted.side.min(NETWORK_SIDE));
     // Neither the other models nor what is done with predictions makes a difference to them.
     let how = (training, v.outer_folds, v.inner_folds, side, study.seed);
-    let rows = (&cohort.inputs, &file.columns, &cohort.rows);
+    let rows = (&cohort.inputs, file.columns.of_models(), &cohort.rows);
     let run = run.with_key(key(&(rows, how))?);
     let pictures = proof::thumbnails(&cohort.data, inverted, side)?;
     networks::add(&run, &study, &cohort.data, &pictures, &mut predictions)?;

@@ -92,8 +92,8 @@ pub(super) fn flow(report: &StudyReport) -> String {
     let c = &report.cohort;
     let _ = write!(
         out,
-        "<li class=\"box last\"><b>{}</b> rows of <b>{}</b> patients studied, <b>{}</b> events</li></ol>",
-        c.rows, c.patients, c.events
+        "<li class=\"box last\"><b>{}</b> rows of <b>{}</b> patients studied, <b>{}</b> patients with the event</li></ol>",
+        c.rows, c.patients, c.patients_with_event
     );
     out
 }
@@ -105,11 +105,11 @@ pub(super) fn cohort(report: &StudyReport) -> String {
         vec!["Rows (photos)".to_owned(), c.rows.to_string()],
         vec!["Patients".to_owned(), c.patients.to_string()],
         vec![
-            "Events".to_owned(),
+            "Patients with the event".to_owned(),
             format!(
                 "{} ({:.0} %)",
-                c.events,
-                100.0 * c.events as f64 / c.rows as f64
+                c.patients_with_event,
+                100.0 * c.patients_with_event as f64 / c.patients as f64
             ),
         ],
         vec![
