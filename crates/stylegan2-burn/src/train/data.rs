@@ -12,7 +12,7 @@ use zip::ZipArchive;
 use super::labels::Labels;
 use super::picture::{Decoded, describe};
 use super::source::ImageSource;
-use super::store::{Store, list};
+use super::store::{Store, is_image, list};
 use crate::error::{Error, Result};
 
 /// How a set of images is read.
@@ -60,6 +60,7 @@ pub struct Images {
     labels: Option<Labels>,
     cache: Option<Vec<Vec<u8>>>,
     set_aside: Vec<String>,
+    converted: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl ImageFolder {
@@ -87,7 +88,8 @@ impl ImageFolder {
         self
     }
 
-    /// Opens a folder, with its subfolders, or a zip archive, and reads every image once.
+    /// Opens a folder, with its subfolders, a zip archive or a list of files (`.txt`, a path a line, from
+    /// the folder of the list), and reads every image once.
     ///
     /// PNG and JPEG files are taken, in the order of their names; other files are ignored. The
     /// orientation in a photograph's metadata is respected.
@@ -104,16 +106,51 @@ impl ImageFolder {
             list(path, "", &mut files)?;
             return self.check(Store::Files(files), path);
         }
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
+        {
+            return self.open_list(path);
+        }
         let file = File::open(path).map_err(Error::io(path))?;
         let archive = ZipArchive::new(BufReader::new(file)).map_err(|e| Error::Images {
             path: path.to_path_buf(),
-            faults: vec![format!("neither a folder nor a readable zip archive: {e}")],
+            faults: vec![format!(
+                "neither a folder nor a list (.txt) nor a readable zip archive: {e}"
+            )],
         })?;
         let store = Store::Zip {
             path: path.to_path_buf(),
             archive: Mutex::new(archive),
         };
         self.check(store, path)
+    }
+
+    fn open_list(&self, path: &Path) -> Result<Images> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        if self.labels {
+            return Err(Error::Labels {
+                path: path.to_path_buf(),
+                reason: "a list of files has no `dataset.json`".to_owned(),
+            });
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+        let files: HashMap<String, PathBuf> =
+            lines.map(|l| (l.to_owned(), folder.join(l))).collect();
+        let mut others: Vec<String> = files
+            .keys()
+            .filter(|name| !is_image(name))
+            .map(|name| format!("{name}: neither PNG nor JPEG by its name"))
+            .collect();
+        others.sort_unstable();
+        if others.is_empty() {
+            return self.check(Store::Files(files), path);
+        }
+        Err(Error::Images {
+            path: path.to_path_buf(),
+            faults: others,
+        })
     }
 
     /// Opens the images of a list, in the order of their names as given.
@@ -158,9 +195,15 @@ impl ImageFolder {
         let usual = votes.iter().find(|(_, n)| **n == most).map(|(s, _)| *s);
         let mut faults = Vec::new();
         let mut good = Vec::new();
+        let mut converted: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (name, image) in found {
             match (image, usual) {
-                (Ok(image), Some(usual)) if image.shape == usual => good.push((name, image.data)),
+                (Ok(image), Some(usual)) if image.shape == usual => {
+                    for &what in &image.conversions {
+                        converted.entry(what).or_default().push(name.clone());
+                    }
+                    good.push((name, image.data));
+                }
                 (Ok(image), Some(usual)) => faults.push(format!(
                     "{name}: {}, but most are {}",
                     describe(image.shape),
@@ -201,6 +244,7 @@ impl ImageFolder {
             labels,
             cache,
             set_aside: faults,
+            converted,
         })
     }
 
@@ -237,6 +281,14 @@ impl Images {
     /// The faulty images that were left out, each with its reason.
     pub fn set_aside(&self) -> &[String] {
         &self.set_aside
+    }
+
+    /// What was done to images of another kind than the one asked for, with the names of those
+    /// images: gray taken as colour, colour as gray, transparency dropped.
+    pub fn converted(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        self.converted
+            .iter()
+            .map(|(what, names)| (*what, &names[..]))
     }
 
     /// Whether all images are kept in memory.
@@ -412,6 +464,54 @@ mod tests {
             (images.names(), images.set_aside()),
             (&["a.png".to_owned(), "b.png".to_owned()][..], &found[..])
         );
+    }
+
+    #[test]
+    fn images_of_another_kind_are_taken_and_named() {
+        let mut files = vec![("a.png", png(8, 8, 1)), ("b.png", png(8, 8, 2))];
+        files.push(("gray.png", encode(&[9; 64], 8, 8, ExtendedColorType::L8)));
+        let clear = encode(&[9; 256], 8, 8, ExtendedColorType::Rgba8);
+        files.push(("clear.png", clear));
+        let folder = folder(&files);
+        let found = |channels| {
+            let images = ImageFolder::default().with_channels(channels);
+            let images = images.open(folder.path()).unwrap();
+            let all = images.converted();
+            all.map(|(what, names)| (what, names.to_vec()))
+                .collect::<Vec<_>>()
+        };
+        let names = |n: &[&str]| n.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            found(3),
+            [
+                ("gray, taken as colour", names(&["gray.png"])),
+                ("transparent, which is dropped", names(&["clear.png"])),
+            ]
+        );
+        let gray = found(1);
+        let colour = names(&["a.png", "b.png", "clear.png"]);
+        assert_eq!(gray[0], ("in colour, taken as gray", colour));
+    }
+
+    #[test]
+    fn a_list_names_files_from_its_own_folder() {
+        let folder = folder(&[
+            ("in/a.png", png(8, 8, 1)),
+            ("in/b.png", png(8, 8, 2)),
+            ("c.png", png(8, 8, 3)),
+            ("list.txt", b"in/b.png\n\n c.png\r\n".to_vec()),
+            ("wrong.txt", b"in/b.png\nin/missing.png\n".to_vec()),
+            ("other.txt", b"list.txt\n".to_vec()),
+        ]);
+        let open = |name: &str| ImageFolder::default().open(folder.path().join(name));
+        let images = open("list.txt").unwrap();
+        assert_eq!(images.names(), ["c.png", "in/b.png"]);
+        assert!(images.image(1).unwrap() != images.image(0).unwrap());
+        assert!(faults(open("wrong.txt"))[0].starts_with("in/missing.png: "));
+        assert!(faults(open("other.txt"))[0].starts_with("list.txt: neither PNG"));
+        let labelled = ImageFolder::default().with_labels(true);
+        let fault = labelled.open(folder.path().join("list.txt")).unwrap_err();
+        assert!(matches!(fault, Error::Labels { .. }), "{fault}");
     }
 
     #[test]

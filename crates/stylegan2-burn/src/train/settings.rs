@@ -422,10 +422,18 @@ impl Preset {
 
 impl Plan {
     /// The same plan for a training that starts from trained networks: a faster augmentation and
-    /// no ramp-up of the moving average.
+    /// a moving average without ramp-up, whose half-life is at most a twentieth of the images to be
+    /// shown: set [`TrainSettings::kimg`] before.
+    ///
+    /// With the usual half-life the average of a short training still is the old network. A
+    /// twentieth is the share that the ramp-up of [`Preset::Auto`] comes to at the end of a training from
+    /// random weights; of the old network a part of $2^{-20}$ remains.
     #[must_use]
     pub fn fine_tuning(mut self) -> Self {
-        self.settings.ema_ramp_up = None;
+        let s = &mut self.settings;
+        let kimg = s.kimg as f64 - s.start_images as f64 / 1000.0;
+        s.ema_ramp_up = None;
+        s.ema_kimg = s.ema_kimg.min(kimg.max(0.0) / 20.0);
         if let AugmentStrength::Adaptive { kimg, .. } = &mut self.settings.augment {
             *kimg = 100.0;
         }
@@ -456,6 +464,12 @@ mod tests {
         let cifar = Preset::Cifar.plan(32, 3, 10);
         assert_eq!(cifar.settings.path_interval, None);
         assert_eq!(cifar.discriminator.architecture, Architecture::Orig);
+        let mut short = Preset::Auto.plan(64, 3, 0);
+        short.settings.kimg = 3;
+        let half_life = short.fine_tuning().settings.ema_kimg;
+        assert!((half_life - 0.15).abs() < 1e-12, "{half_life}");
+        let long = auto.clone().fine_tuning().settings.ema_kimg;
+        assert!((long - auto.settings.ema_kimg).abs() < 1e-12, "{long}");
         let tuned = cifar.fine_tuning().settings;
         assert_eq!(tuned.ema_ramp_up, None);
         assert_eq!(

@@ -142,8 +142,9 @@ impl Fd {
         let lpips = lpips(self.vgg.as_deref(), &device)?;
         let path_length = match self.path_length {
             None => None,
-            Some(pairs) => Some(path::perceptual(
-                &net,
+            Some(pairs) => Some(path::perceptual::<Failure>(
+                &|seeds| Ok(Tensor::cat(net.ws_of_seeds(seeds)?, 0)),
+                &|ws, draw| net.image(ws, draw),
                 &lpips,
                 pairs,
                 self.batch,
@@ -227,7 +228,8 @@ pub(super) fn network(
     })
 }
 
-fn lpips(vgg: Option<&Path>, device: &Device) -> Result<Lpips, Failure> {
+/// The network of LPIPS.
+pub(super) fn lpips(vgg: Option<&Path>, device: &Device) -> Result<Lpips, Failure> {
     match vgg {
         None => Lpips::alexnet(device),
         Some(file) => Lpips::open(file, device),
@@ -298,11 +300,7 @@ impl fmt::Display for Distances {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.quality)?;
         if let Some(length) = self.path_length {
-            // The name without a network is that of VGG16.
-            let name = match self.lpips {
-                "VGG16" => "PPL".to_owned(),
-                other => format!("PPL-{other}"),
-            };
+            let name = path::name(self.lpips);
             writeln!(f, "{name:<10}  {length:.2}")?;
         }
         writeln!(
