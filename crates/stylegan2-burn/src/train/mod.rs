@@ -9,6 +9,8 @@
 mod ada;
 mod augment;
 mod data;
+#[cfg(test)]
+mod data_test;
 mod draws;
 mod ema;
 mod events;
@@ -23,6 +25,7 @@ mod optimizer;
 mod parameters;
 mod picture;
 mod prefetch;
+mod preset;
 mod run;
 #[cfg(test)]
 mod run_test;
@@ -45,8 +48,9 @@ pub use map::{Augmentation, DrawnAugmentation, Identity};
 pub use optimizer::{Adam, AdamState};
 pub use parameters::{trained_gradients, trained_values, with_trained_values};
 pub use prefetch::{Batch, Prefetch};
+pub use preset::{Plan, Preset};
 pub use run::{Ending, Measure, Observer, RunSettings, SavedRun, TrainRun};
-pub use settings::{AugmentStrength, Plan, Preset, TrainPrecision, TrainSettings};
+pub use settings::{AugmentStrength, TrainPrecision, TrainSettings};
 pub use source::ImageSource;
 pub use state::TrainState;
 pub use trainer::{PhaseMemory, Progress, StepReport, TrainPhase, Trainer};

@@ -19,7 +19,8 @@ use crate::train::ada::AdaController;
 use crate::train::init::Networks;
 use crate::train::optimizer::AdamState;
 use crate::train::parameters::{self, Slot};
-use crate::train::settings::{AugmentStrength, Plan, TrainSettings};
+use crate::train::preset::Plan;
+use crate::train::settings::{AugmentStrength, TrainSettings};
 use crate::train::source::ImageSource;
 use crate::train::trainer::{Progress, Trainer};
 

@@ -7,7 +7,7 @@ use burn::config::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::train::settings::Plan;
+use crate::train::preset::Plan;
 
 /// The name of the file.
 pub(super) const CONFIG: &str = "config.toml";

@@ -5,7 +5,8 @@ use burn::tensor::{DType, Device};
 use crate::config::{Architecture, DiscriminatorConfig};
 use crate::error::{Error, Result};
 use crate::train::augment::Augment;
-use crate::train::settings::{AugmentStrength, Plan, TrainPrecision, TrainSettings};
+use crate::train::preset::Plan;
+use crate::train::settings::{AugmentStrength, TrainPrecision, TrainSettings};
 use crate::train::source::ImageSource;
 
 use super::phases::group_size;
