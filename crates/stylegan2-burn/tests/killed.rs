@@ -4,6 +4,8 @@
 //! kill; `SIGKILL` leaves it no time to finish anything.
 
 #![cfg(all(unix, feature = "train", feature = "flex"))]
+// The step that was drawn, and the child's way to say where it is.
+#![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;

@@ -98,10 +98,11 @@ impl SavedRun {
 fn drop_parts(folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
+        let path = entry.path();
         let name = entry.file_name();
-        let part = |n: &str| n.starts_with(".stylegan2-") && n.ends_with(".part");
-        if name.to_str().is_some_and(part) {
-            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+        let ours = name.to_str().is_some_and(|n| n.starts_with(".stylegan2-"));
+        if ours && path.extension().is_some_and(|e| e == "part") {
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
         }
     }
     Ok(())

@@ -163,9 +163,9 @@ Files in the folder of the run:
   fakes000200.png and network-000200.safetensors (at 200 thousand pictures), state.safetensors.
   Ctrl-C, or SIGTERM as batch systems send it, finishes the iteration, saves the state and ends; the
   second ends at once. --resume goes on with the same bits as if the run had not stopped. It takes
-  resolution, channels, labels, --metrics and the times of snapshots and states from the run. After a
-  loss that is not finite give it a lower --learning-rate or another --gamma: with the same settings
-  it comes to the same.
+  resolution, channels, labels, --metrics and the times of snapshots and states from the run. After
+  a loss that is not finite give it a lower --learning-rate or another --gamma: the same settings
+  come to the same loss.
 
 Examples:
   survlatent train --data faces --out run --mirror --resolution 64 --kimg 1000
