@@ -54,21 +54,30 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     let device = Device::default();
     let trainer = match args.as_slice() {
         [network, folder, _, rest @ ..] => {
-            let networks = Networks::open(&Checkpoint::open(network)?, &device)?;
-            let config = &networks.generator_config;
+            let file = Checkpoint::open(network)?;
+            let name = file.default_generator().ok_or("no generator")?;
+            let config = file.generator_config(name)?;
             let pictures = ImageFolder::default()
                 .with_resolution(config.resolution)
                 .with_channels(config.channels)
+                .with_labels(config.c_dim > 0)
                 .open(folder)?;
-            let plan = Preset::Auto
-                .plan(config.resolution, config.channels, config.c_dim)
-                .fine_tuning();
+            let mut plan = Preset::Auto.plan(config.resolution, config.channels, config.c_dim);
+            // Before `fine_tuning`: a short training has a fast moving average.
+            plan.settings.kimg = rest.first().map_or(Ok(100), |s| s.parse())?;
+            let plan = plan.fine_tuning();
+            let known = Networks::has_discriminator(&file);
+            let networks = if known {
+                Networks::open(&file, &device)?
+            } else {
+                println!("{network} holds no discriminator: a new one");
+                Networks::open_generator(&file, &plan.discriminator, 1, &device)?
+            };
             let settings = plan
                 .settings
-                .with_kimg(rest.first().map_or(Ok(100), |s| s.parse())?)
                 .with_mirror(true)
-                // The layers nearest the picture know what pictures are made of.
-                .with_freeze_d(4);
+                // The layers nearest the picture know what pictures are made of, if they have learnt it.
+                .with_freeze_d(if known { 4 } else { 0 });
             Trainer::new(settings, networks, Arc::new(pictures))?
         }
         [] => {

@@ -131,6 +131,16 @@ pub enum Error {
         loss: &'static str,
     },
 
+    /// A network or the memory of an optimiser holds numbers that are not finite. They are not
+    /// written: the file of before stays.
+    #[error("iteration {step}: `{tensor}` is not finite; go on from the last state saved")]
+    NotFinite {
+        /// Iterations done.
+        step: u64,
+        /// The first such tensor.
+        tensor: String,
+    },
+
     /// Training images cannot be used; every faulty one is named.
     #[cfg(feature = "train")]
     #[error("{}: {} faulty: {}", path.display(), faults.len(), list(faults))]

@@ -22,6 +22,25 @@ pub(crate) struct DeviceArg {
     device: Option<Choice>,
 }
 
+/// The devices of a verb that spreads its work.
+#[derive(Args)]
+pub(crate) struct DevicesArg {
+    /// Where to compute: back ends of this build, and with :N their device N from 0; several share each
+    /// batch (default: the fastest kind of the build)
+    #[arg(long, value_name = "NAME[:N],..", value_delimiter = ',', value_parser = known)]
+    device: Vec<Choice>,
+}
+
+impl DevicesArg {
+    /// The devices asked for, or the build's own choice: one at least.
+    pub(crate) fn open(&self) -> Result<Vec<Device>, Failure> {
+        if self.device.is_empty() {
+            return Ok(vec![Device::default()]);
+        }
+        self.device.iter().map(Choice::open).collect()
+    }
+}
+
 /// A back end by name, and which of its devices.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Choice {
@@ -67,9 +86,16 @@ fn known(text: &str) -> Result<Choice, String> {
 impl DeviceArg {
     /// The device asked for, if there is one, or the build's own choice.
     pub(crate) fn open(&self) -> Result<Device, Failure> {
-        let Some(Choice { name, index }) = &self.device else {
-            return Ok(Device::default());
-        };
+        match &self.device {
+            None => Ok(Device::default()),
+            Some(choice) => choice.open(),
+        }
+    }
+}
+
+impl Choice {
+    fn open(&self) -> Result<Device, Failure> {
+        let Self { name, index } = self;
         let devices = found(name);
         let count = devices.len();
         devices.into_iter().nth(*index).ok_or_else(|| {

@@ -290,10 +290,17 @@ impl Checkpoint {
 
     /// Loads a discriminator onto a device, in single precision.
     pub fn discriminator(&self, name: &str, device: &Device) -> Result<Discriminator> {
+        self.load_discriminator(name, self.discriminator_config(name)?, device)
+    }
+
+    /// The discriminator of a file with settings of its own, which have the same parameters.
+    pub(crate) fn load_discriminator(
+        &self,
+        name: &str,
+        config: &DiscriminatorConfig,
+        device: &Device,
+    ) -> Result<Discriminator> {
         let entry = self.entry(name)?;
-        let NetworkConfig::Discriminator(config) = &entry.config else {
-            return Err(self.no_such(&format!("{name} as a discriminator")));
-        };
         let names = Names::discriminator(config.resolution);
         state::load(
             config.init(device)?,

@@ -119,6 +119,18 @@ impl AdaController {
         })
     }
 
+    /// The same probability and memory under other settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdaController::new`].
+    pub fn with_config(self, config: AdaConfig) -> Result<Self> {
+        Ok(Self {
+            config: Self::new(config)?.config,
+            ..self
+        })
+    }
+
     /// The current probability.
     pub fn p(&self) -> f64 {
         self.p

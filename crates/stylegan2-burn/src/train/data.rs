@@ -12,7 +12,7 @@ use zip::ZipArchive;
 use super::labels::Labels;
 use super::picture::{Decoded, describe};
 use super::source::ImageSource;
-use super::store::{Store, list};
+use super::store::{Store, is_image, list};
 use crate::error::{Error, Result};
 
 /// How a set of images is read.
@@ -60,6 +60,7 @@ pub struct Images {
     labels: Option<Labels>,
     cache: Option<Vec<Vec<u8>>>,
     set_aside: Vec<String>,
+    converted: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl ImageFolder {
@@ -87,7 +88,8 @@ impl ImageFolder {
         self
     }
 
-    /// Opens a folder, with its subfolders, or a zip archive, and reads every image once.
+    /// Opens a folder, with its subfolders, a zip archive or a list of files (`.txt`, a path a line, from
+    /// the folder of the list), and reads every image once.
     ///
     /// PNG and JPEG files are taken, in the order of their names; other files are ignored. The
     /// orientation in a photograph's metadata is respected.
@@ -104,16 +106,51 @@ impl ImageFolder {
             list(path, "", &mut files)?;
             return self.check(Store::Files(files), path);
         }
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
+        {
+            return self.open_list(path);
+        }
         let file = File::open(path).map_err(Error::io(path))?;
         let archive = ZipArchive::new(BufReader::new(file)).map_err(|e| Error::Images {
             path: path.to_path_buf(),
-            faults: vec![format!("neither a folder nor a readable zip archive: {e}")],
+            faults: vec![format!(
+                "neither a folder nor a list (.txt) nor a readable zip archive: {e}"
+            )],
         })?;
         let store = Store::Zip {
             path: path.to_path_buf(),
             archive: Mutex::new(archive),
         };
         self.check(store, path)
+    }
+
+    fn open_list(&self, path: &Path) -> Result<Images> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        if self.labels {
+            return Err(Error::Labels {
+                path: path.to_path_buf(),
+                reason: "a list of files has no `dataset.json`".to_owned(),
+            });
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+        let files: HashMap<String, PathBuf> =
+            lines.map(|l| (l.to_owned(), folder.join(l))).collect();
+        let mut others: Vec<String> = files
+            .keys()
+            .filter(|name| !is_image(name))
+            .map(|name| format!("{name}: neither PNG nor JPEG by its name"))
+            .collect();
+        others.sort_unstable();
+        if others.is_empty() {
+            return self.check(Store::Files(files), path);
+        }
+        Err(Error::Images {
+            path: path.to_path_buf(),
+            faults: others,
+        })
     }
 
     /// Opens the images of a list, in the order of their names as given.
@@ -158,9 +195,15 @@ impl ImageFolder {
         let usual = votes.iter().find(|(_, n)| **n == most).map(|(s, _)| *s);
         let mut faults = Vec::new();
         let mut good = Vec::new();
+        let mut converted: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for (name, image) in found {
             match (image, usual) {
-                (Ok(image), Some(usual)) if image.shape == usual => good.push((name, image.data)),
+                (Ok(image), Some(usual)) if image.shape == usual => {
+                    for &what in &image.conversions {
+                        converted.entry(what).or_default().push(name.clone());
+                    }
+                    good.push((name, image.data));
+                }
                 (Ok(image), Some(usual)) => faults.push(format!(
                     "{name}: {}, but most are {}",
                     describe(image.shape),
@@ -201,6 +244,7 @@ impl ImageFolder {
             labels,
             cache,
             set_aside: faults,
+            converted,
         })
     }
 
@@ -237,6 +281,14 @@ impl Images {
     /// The faulty images that were left out, each with its reason.
     pub fn set_aside(&self) -> &[String] {
         &self.set_aside
+    }
+
+    /// What was done to images of another kind than the one asked for, with the names of those
+    /// images: gray taken as colour, colour as gray, transparency dropped.
+    pub fn converted(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        self.converted
+            .iter()
+            .map(|(what, names)| (*what, &names[..]))
     }
 
     /// Whether all images are kept in memory.
@@ -291,214 +343,5 @@ impl ImageSource for Images {
 
     fn label(&self, index: usize) -> Option<Vec<f32>> {
         self.labels.as_ref().and_then(|l| l.get(index))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs};
-
-    use super::*;
-
-    fn png(w: u32, h: u32, seed: u32) -> Vec<u8> {
-        let picture = RgbImage::from_fn(w, h, |x, y| {
-            image::Rgb([(x * 8 + seed) as u8, (y * 8) as u8, (seed * 20) as u8])
-        });
-        encode(picture.as_raw(), w, h, ExtendedColorType::Rgb8)
-    }
-
-    fn encode(data: &[u8], w: u32, h: u32, kind: ExtendedColorType) -> Vec<u8> {
-        let mut out = Vec::new();
-        codecs::png::PngEncoder::new(&mut out)
-            .write_image(data, w, h, kind)
-            .unwrap();
-        out
-    }
-
-    fn folder(files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, bytes) in files {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        }
-        folder
-    }
-
-    fn faults(result: Result<Images>) -> Vec<String> {
-        match result.unwrap_err() {
-            Error::Images { faults, .. } => faults,
-            other => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn a_folder_and_a_zip_of_it_hold_the_same() {
-        let json = br#"{"labels": [["00000/b.png", 1], ["00000/a.png", 0], ["c.PNG", 1]]}"#;
-        let files = [
-            ("00000/b.png", png(8, 8, 2)),
-            ("00000/a.png", png(8, 8, 1)),
-            ("c.PNG", png(8, 8, 3)),
-            ("dataset.json", json.to_vec()),
-            ("notes.txt", b"nothing".to_vec()),
-        ];
-        let folder = folder(&files);
-        let archive = folder.path().join("all.zip");
-        let mut zip = zip::ZipWriter::new(File::create(&archive).unwrap());
-        for (name, bytes) in &files {
-            let options = zip::write::SimpleFileOptions::default()
-                .compression_method(zip::CompressionMethod::Stored);
-            zip.start_file(*name, options).unwrap();
-            zip.write_all(bytes).unwrap();
-        }
-        zip.finish().unwrap();
-
-        let settings = ImageFolder::default().with_labels(true);
-        let uncached = ImageFolder {
-            cache_bytes: 0,
-            ..settings.clone()
-        };
-        for images in [
-            settings.open(folder.path()).unwrap(),
-            settings.open(&archive).unwrap(),
-            uncached.open(folder.path()).unwrap(),
-            uncached.open(&archive).unwrap(),
-        ] {
-            assert_eq!(images.names(), ["00000/a.png", "00000/b.png", "c.PNG"]);
-            assert_eq!(images.shape(), [3, 8, 8]);
-            assert_eq!(images.label(1), Some(vec![0.0, 1.0]));
-            let a = images.image(0).unwrap();
-            // Channel by channel: red grows along x, green along y.
-            assert_eq!(a[..9], [1, 9, 17, 25, 33, 41, 49, 57, 1]);
-            assert_eq!(a[64..74], [0, 0, 0, 0, 0, 0, 0, 0, 8, 8]);
-            assert!(images.image(3).is_err());
-        }
-        assert!(settings.open(folder.path()).unwrap().is_cached());
-        assert!(!uncached.open(folder.path()).unwrap().is_cached());
-    }
-
-    #[test]
-    fn all_faulty_images_are_named_in_one_error() {
-        let mut cut = png(8, 8, 4);
-        cut.truncate(cut.len() / 2);
-        let folder = folder(&[
-            ("a.png", png(8, 8, 1)),
-            ("b.png", png(8, 8, 2)),
-            ("cut.png", cut),
-            ("gray.png", encode(&[0; 64], 8, 8, ExtendedColorType::L8)),
-            ("large.png", png(16, 16, 1)),
-            ("text.jpg", b"not a picture".to_vec()),
-        ]);
-        let found = faults(ImageFolder::default().open(folder.path()));
-        assert_eq!(found.len(), 4, "{found:?}");
-        for name in [
-            "cut.png: ",
-            "gray.png: 8 x 8 gray",
-            "large.png: 16 x 16",
-            "text.jpg: ",
-        ] {
-            assert!(
-                found.iter().any(|f| f.starts_with(name)),
-                "{name} in {found:?}"
-            );
-        }
-        let images = ImageFolder::default()
-            .with_set_aside(true)
-            .open(folder.path())
-            .unwrap();
-        assert_eq!(
-            (images.names(), images.set_aside()),
-            (&["a.png".to_owned(), "b.png".to_owned()][..], &found[..])
-        );
-    }
-
-    #[test]
-    fn sizes_and_numbers_that_cannot_be_trained_on() {
-        let empty = folder(&[("a.txt", Vec::new())]);
-        assert_eq!(
-            faults(ImageFolder::default().open(empty.path())),
-            ["no PNG or JPEG images"]
-        );
-        let single = folder(&[("a.png", png(8, 8, 1))]);
-        let found = faults(ImageFolder::default().open(single.path()));
-        assert!(found[0].contains("at least two"), "{found:?}");
-        let odd = folder(&[("a.png", png(12, 12, 1)), ("b.png", png(12, 12, 1))]);
-        let found = faults(ImageFolder::default().open(odd.path()));
-        assert!(found[0].contains("12 x 12 pixels"), "{found:?}");
-        let found = faults(ImageFolder::default().with_resolution(16).open(odd.path()));
-        assert!(
-            found.len() == 2 && found[1].contains("smaller than the 16"),
-            "{found:?}"
-        );
-        assert!(
-            ImageFolder::default()
-                .with_resolution(12)
-                .open(odd.path())
-                .is_err()
-        );
-        assert!(
-            ImageFolder::default()
-                .with_channels(2)
-                .open(odd.path())
-                .is_err()
-        );
-        let text = odd.path().join("a.txt");
-        std::fs::write(&text, "not a zip archive").unwrap();
-        assert!(faults(ImageFolder::default().open(&text))[0].contains("zip"));
-        assert!(matches!(
-            ImageFolder::default().open(odd.path().join("none")),
-            Err(Error::Io { .. })
-        ));
-        assert!(matches!(
-            ImageFolder::default()
-                .with_labels(true)
-                .with_resolution(8)
-                .open(odd.path()),
-            Err(Error::Labels { .. })
-        ));
-    }
-
-    #[test]
-    fn images_are_cropped_to_the_centre_and_shrunk() {
-        // Green in the middle square, red to the left and right of it.
-        let wide = RgbImage::from_fn(32, 16, |x, _| {
-            let middle = (8..24).contains(&x);
-            image::Rgb(if middle { [0, 200, 0] } else { [255, 0, 0] })
-        });
-        let bytes = encode(wide.as_raw(), 32, 16, ExtendedColorType::Rgb8);
-        let folder = folder(&[("a.png", bytes.clone()), ("b.png", bytes)]);
-        let settings = ImageFolder::default().with_resolution(8);
-        let images = settings.open(folder.path()).unwrap();
-        assert_eq!(images.shape(), [3, 8, 8]);
-        let a = images.image(0).unwrap();
-        assert!(a[..64].iter().all(|&v| v == 0) && a[64..128].iter().all(|&v| v == 200));
-        let gray = settings.with_channels(1).open(folder.path()).unwrap();
-        assert_eq!(gray.image(1).unwrap().len(), 64);
-    }
-
-    #[test]
-    fn jpegs_are_turned_as_their_metadata_say() {
-        let picture =
-            RgbImage::from_fn(16, 16, |x, _| image::Rgb([if x < 8 { 255 } else { 0 }; 3]));
-        let mut plain = Vec::new();
-        codecs::jpeg::JpegEncoder::new_with_quality(&mut plain, 95)
-            .write_image(picture.as_raw(), 16, 16, ExtendedColorType::Rgb8)
-            .unwrap();
-        // An Exif segment with a single entry: orientation 6, a quarter turn clockwise.
-        let mut tiff = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01".to_vec();
-        tiff.extend([0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]);
-        let mut turned = plain[..2].to_vec();
-        turned.extend([0xff, 0xe1]);
-        turned.extend(((tiff.len() + 2) as u16).to_be_bytes());
-        turned.extend(&tiff);
-        turned.extend(&plain[2..]);
-        let folder = folder(&[("plain.jpg", plain), ("turned.jpeg", turned)]);
-        let images = ImageFolder::default().open(folder.path()).unwrap();
-        let (plain, turned) = (images.image(0).unwrap(), images.image(1).unwrap());
-        // Bright on the left, and after the turn bright on top.
-        assert!(plain[15 * 16] > 200 && plain[15] < 50);
-        assert!(turned[15 * 16] < 50 && turned[15] > 200);
     }
 }

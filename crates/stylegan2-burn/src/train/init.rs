@@ -60,6 +60,9 @@ impl Networks {
     }
 
     /// The networks of a file: `D`, and `G` and `G_ema`, of which one may be missing.
+    ///
+    /// Layers that were not trained when the file was written are trained again: what is frozen is
+    /// a matter of [`TrainSettings`](crate::train::TrainSettings), not of the network.
     pub fn open(file: &Checkpoint, device: &Device) -> Result<Self> {
         let has = |name: &str| file.networks().any(|(n, _)| n == name);
         let pick = |first: &'static str, second: &'static str| {
@@ -74,11 +77,13 @@ impl Networks {
                 });
             }
         }
+        let discriminator_config = file.discriminator_config("D")?.clone();
+        let discriminator_config = discriminator_config.with_freeze_layers(0);
         Ok(Self {
             generator_config: file.generator_config(g)?.clone(),
-            discriminator_config: file.discriminator_config("D")?.clone(),
             generator: file.generator(g, device)?,
-            discriminator: file.discriminator("D", device)?,
+            discriminator: file.load_discriminator("D", &discriminator_config, device)?,
+            discriminator_config,
             average: file.generator(ema, device)?,
         })
     }

@@ -9,6 +9,8 @@
 mod ada;
 mod augment;
 mod data;
+#[cfg(test)]
+mod data_test;
 mod draws;
 mod ema;
 mod events;
@@ -23,7 +25,10 @@ mod optimizer;
 mod parameters;
 mod picture;
 mod prefetch;
+mod preset;
 mod run;
+#[cfg(test)]
+mod run_test;
 mod settings;
 mod source;
 mod state;
@@ -43,7 +48,9 @@ pub use map::{Augmentation, DrawnAugmentation, Identity};
 pub use optimizer::{Adam, AdamState};
 pub use parameters::{trained_gradients, trained_values, with_trained_values};
 pub use prefetch::{Batch, Prefetch};
-pub use run::{Ending, Measure, RunSettings, TrainRun};
-pub use settings::{AugmentStrength, Plan, Preset, TrainPrecision, TrainSettings};
+pub use preset::{Plan, Preset};
+pub use run::{Ending, Measure, Observer, RunSettings, SavedRun, TrainRun};
+pub use settings::{AugmentStrength, TrainPrecision, TrainSettings};
 pub use source::ImageSource;
-pub use trainer::{Progress, StepReport, Trainer};
+pub use state::TrainState;
+pub use trainer::{PhaseMemory, Progress, StepReport, TrainPhase, Trainer};

@@ -35,6 +35,17 @@ pub struct AdamState {
     pub second: Tensor<1>,
 }
 
+impl AdamState {
+    /// The moments with their names.
+    pub(crate) fn named(&self) -> Vec<(&'static str, &Tensor<1>)> {
+        let first = self.first.as_ref().map(|m| ("first", m));
+        first
+            .into_iter()
+            .chain([("second", &self.second)])
+            .collect()
+    }
+}
+
 impl Adam {
     /// The same optimiser for a network whose regulariser runs every `interval` iterations, as an
     /// update of its own.

@@ -98,6 +98,15 @@ pub(crate) fn values<M: Module>(module: &M, names: Names, filter: Filter<'_>) ->
     gather(module, names, filter, None).1
 }
 
+/// Names and shapes with the values, outside any graph.
+pub(crate) fn named<M: Module>(
+    module: &M,
+    names: Names,
+    filter: Filter<'_>,
+) -> (Vec<Slot>, Tensor<1>) {
+    gather(module, names, filter, None)
+}
+
 /// The gradients of the trained parameters, `[P]`.
 pub(crate) fn gradients<M: Module>(module: &M, names: Names, gradients: &Gradients) -> Tensor<1> {
     gather(module, names, &trained, Some(gradients)).1

@@ -35,6 +35,12 @@ impl ImageFolder {
             }
             None => usize::from(kind.channel_count()),
         };
+        let gray = !kind.has_color();
+        let conversions = [
+            (gray && channels == 3).then_some("gray, taken as colour"),
+            (!gray && channels == 1).then_some("in colour, taken as gray"),
+            kind.has_alpha().then_some("transparent, which is dropped"),
+        ];
         let (w, h) = (picture.width() as usize, picture.height() as usize);
         let interleaved = if channels == 1 {
             picture.into_luma8().into_raw()
@@ -47,6 +53,7 @@ impl ImageFolder {
         Ok(Decoded {
             shape: [channels, h, w],
             data,
+            conversions: conversions.into_iter().flatten().collect(),
         })
     }
 }
@@ -55,6 +62,8 @@ impl ImageFolder {
 pub(super) struct Decoded {
     pub(super) shape: [usize; 3],
     pub(super) data: Vec<u8>,
+    /// What was done to make it of the kind asked for.
+    pub(super) conversions: Vec<&'static str>,
 }
 
 /// Size and kind in words.

@@ -6,7 +6,7 @@
 //! computes the same bits as one that never stopped.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Extra, FloatFormat, Network, save_with};
 use crate::error::{Error, Result};
+use crate::train::ada::AdaController;
 use crate::train::init::Networks;
 use crate::train::optimizer::AdamState;
-use crate::train::parameters::Slot;
-use crate::train::settings::TrainSettings;
+use crate::train::parameters::{self, Slot};
+use crate::train::preset::Plan;
+use crate::train::settings::{AugmentStrength, TrainSettings};
 use crate::train::source::ImageSource;
 use crate::train::trainer::{Progress, Trainer};
 
@@ -26,7 +28,7 @@ use crate::train::trainer::{Progress, Trainer};
 const KEY: &str = "training";
 
 /// What the metadata hold.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Record {
     settings: TrainSettings,
     progress: Progress,
@@ -45,7 +47,13 @@ fn malformed(reason: impl Into<String>) -> Error {
 impl Trainer {
     /// Writes the state; the file appears whole or not at all, and the training is the same after
     /// a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFinite`] if a parameter or a moment is not finite: what nothing can go on from
+    /// never takes the place of a state of before.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.check_finite()?;
         let names = |slots: &[Slot]| slots.iter().map(|s| s.name.clone()).collect();
         let record = Record {
             settings: self.settings.clone(),
@@ -56,8 +64,7 @@ impl Trainer {
         let record = serde_json::to_string(&record).map_err(|e| malformed(e.to_string()))?;
         let mut extras = Vec::new();
         for (side, moments) in [("G", &self.g.moments), ("D", &self.d.moments)] {
-            let first = moments.first.as_ref().map(|m| ("first", m));
-            for (name, moment) in first.into_iter().chain([("second", &moments.second)]) {
+            for (name, moment) in moments.named() {
                 extras.push(Extra {
                     name: format!("optimizer.{side}.{name}_moment"),
                     tensor: moment.clone(),
@@ -74,7 +81,12 @@ impl Trainer {
     }
 
     /// Writes `G_ema`, `G` and `D` as a network file without the optimisers' moments.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::save`].
     pub fn save_networks(&self, path: impl AsRef<Path>, format: FloatFormat) -> Result<()> {
+        self.check_finite()?;
         crate::checkpoint::save(path.as_ref(), &self.network_list(), format)
     }
 
@@ -85,6 +97,45 @@ impl Trainer {
             ("D", Network::Discriminator(d, &self.d.module)),
             ("G_ema", Network::Generator(g, &self.average)),
         ]
+    }
+
+    /// Finds the first tensor that is not finite.
+    fn check_finite(&self) -> Result<()> {
+        let all = |_: &str, _: bool| true;
+        let (g, d) = (self.g_names(), self.d_names());
+        let networks = [
+            ("G", parameters::named(&self.g.module, g.clone(), &all)),
+            ("D", parameters::named(&self.d.module, d, &all)),
+            ("G_ema", parameters::named(&self.average, g, &all)),
+        ];
+        let moments = [("G", &self.g.moments), ("D", &self.d.moments)];
+        let moments = moments.into_iter().flat_map(|(side, moments)| {
+            let named = moments.named().into_iter();
+            named.map(move |(name, m)| (format!("optimizer.{side}.{name}_moment"), m.clone()))
+        });
+        let find = |name: String, slots: &[Slot], values: Tensor<1>| {
+            if values.clone().is_finite().all().into_scalar::<bool>() {
+                return Ok(());
+            }
+            let mut at = 0;
+            let first = slots.iter().find(|slot| {
+                let count = slot.shape.iter().product::<usize>();
+                at += count;
+                let part = values.clone().slice_dim(0, at - count..at);
+                !part.is_finite().all().into_scalar::<bool>()
+            });
+            Err(Error::NotFinite {
+                step: self.progress.iteration,
+                tensor: first.map_or(name.clone(), |slot| format!("{name}.{}", slot.name)),
+            })
+        };
+        for (name, (slots, values)) in networks {
+            find(name.to_owned(), &slots, values)?;
+        }
+        for (name, values) in moments {
+            find(name, &[], values)?;
+        }
+        Ok(())
     }
 
     /// Goes on from a state written by [`Trainer::save`].
@@ -98,14 +149,33 @@ impl Trainer {
         Self::resume_with(path, source, device, |_| {})
     }
 
-    /// As [`Trainer::resume`], with some settings changed: the number of images to train for,
-    /// say.
+    /// As [`Trainer::resume`], with some settings changed: see [`TrainState::resume`].
     pub fn resume_with(
         path: impl AsRef<Path>,
         source: Arc<dyn ImageSource>,
         device: &Device,
         change: impl FnOnce(&mut TrainSettings),
     ) -> Result<Self> {
+        TrainState::open(path)?.resume(source, device, change)
+    }
+}
+
+/// A state in a file, to look at before a training goes on from it: what pictures it needs, say.
+#[derive(Debug)]
+pub struct TrainState {
+    path: PathBuf,
+    file: Checkpoint,
+    record: Record,
+    plan: Plan,
+}
+
+impl TrainState {
+    /// Opens a file written by [`Trainer::save`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if it holds networks but no state.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = Checkpoint::open(path)?;
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
@@ -119,10 +189,73 @@ impl Trainer {
         })?;
         let mut record: Record =
             serde_json::from_str(text).map_err(|e| malformed(format!("metadata: {e}")))?;
-        change(&mut record.settings);
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let generator = file.generator_config("G")?.clone();
+        let discriminator = file.discriminator_config("D")?.clone();
+        // States of earlier versions keep the number with the network.
+        let frozen = discriminator.freeze_layers;
+        record.settings.freeze_d = record.settings.freeze_d.max(frozen);
+        Ok(Self {
+            plan: Plan {
+                generator,
+                discriminator: discriminator.with_freeze_layers(0),
+                settings: record.settings.clone(),
+            },
+            path: path.to_owned(),
+            file,
+            record,
+        })
+    }
+
+    /// Networks and settings.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Counters and running means.
+    pub fn progress(&self) -> &Progress {
+        &self.record.progress
+    }
+
+    /// Goes on with the training, with some settings changed: the number of images to train for,
+    /// say, or the weight of a penalty. Without a change the bits are those of a training that did not stop.
+    ///
+    /// An augmentation that becomes adaptive starts from the fixed probability of before, or from
+    /// [`TrainSettings::augment_start`]; one that was adaptive keeps its probability and takes the new
+    /// target and speed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the change concerns which parameters are trained.
+    pub fn resume(
+        self,
+        source: Arc<dyn ImageSource>,
+        device: &Device,
+        change: impl FnOnce(&mut TrainSettings),
+    ) -> Result<Trainer> {
+        let Self {
+            path, file, record, ..
+        } = self;
+        let Record {
+            mut settings,
+            mut progress,
+            ..
+        } = record;
+        let before = settings.augment;
+        change(&mut settings);
+        progress.ada = match (settings.adaptive(), progress.ada) {
+            (None, _) => None,
+            (Some(config), Some(ada)) => Some(ada.with_config(config)?),
+            (Some(mut config), None) => {
+                if let AugmentStrength::Fixed(p) = before {
+                    config.initial = p;
+                }
+                Some(AdaController::new(config)?)
+            }
+        };
         let networks = Networks::open(&file, device)?;
-        let mut trainer = Self::assemble(record.settings, networks, source, record.progress)?;
+        let mut trainer = Trainer::assemble(settings, networks, source, progress)?;
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
         let [g_steps, d_steps] = record.steps;
         let [g_trained, d_trained] = &record.trained;
         restore(

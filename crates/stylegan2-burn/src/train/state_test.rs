@@ -12,11 +12,11 @@ use super::{ImageSource, Networks, TrainSettings, parameters};
 use crate::checkpoint::{Names, to_dtype};
 use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, MappingConfig, Result};
 
-const SIDE: usize = 16;
+pub(super) const SIDE: usize = 16;
 
 /// Pictures made by a formula, with labels on request.
-struct Pictures {
-    labels: usize,
+pub(super) struct Pictures {
+    pub(super) labels: usize,
 }
 
 impl ImageSource for Pictures {
@@ -39,7 +39,7 @@ impl ImageSource for Pictures {
     }
 }
 
-fn settings() -> TrainSettings {
+pub(super) fn settings() -> TrainSettings {
     TrainSettings::new()
         .with_batch(4)
         .with_rounds(1)
@@ -56,7 +56,7 @@ fn settings() -> TrainSettings {
         .with_seed(5)
 }
 
-fn trainer(settings: TrainSettings, labels: usize) -> Result<Trainer> {
+pub(super) fn trainer(settings: TrainSettings, labels: usize) -> Result<Trainer> {
     let g = GeneratorConfig::new(SIDE)
         .with_c_dim(labels)
         .with_channel_base(64)
@@ -72,7 +72,7 @@ fn trainer(settings: TrainSettings, labels: usize) -> Result<Trainer> {
 }
 
 /// Every number that a training carries, as bits.
-fn bits(trainer: &Trainer) -> Vec<u32> {
+pub(super) fn bits(trainer: &Trainer) -> Vec<u32> {
     let all = |_: &str, _: bool| true;
     let n = trainer.networks();
     let (g, d) = (Names::generator(SIDE), Names::discriminator(SIDE));

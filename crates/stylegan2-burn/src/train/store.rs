@@ -76,7 +76,7 @@ impl Store {
 }
 
 /// Whether the name is that of an image file.
-fn is_image(name: &str) -> bool {
+pub(super) fn is_image(name: &str) -> bool {
     let extension = Path::new(name).extension();
     extension.is_some_and(|e| {
         ["png", "jpg", "jpeg"]

@@ -1,7 +1,10 @@
 //! The trainer: one iteration after the other.
 
 mod check;
+mod devices;
+mod memory;
 mod phases;
+mod report;
 mod side;
 
 use std::fmt;
@@ -10,7 +13,6 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Names;
 use crate::config::DiscriminatorConfig;
@@ -19,87 +21,21 @@ use crate::error::Result;
 use crate::generator::Generator;
 use crate::layers::Precision;
 use crate::train::ada::AdaController;
-use crate::train::augment::Augment;
 use crate::train::ema::{self, ema_weight};
 use crate::train::init::Networks;
 use crate::train::inputs::{Draw, RoundInputs};
 use crate::train::map::{Augmentation, Identity};
 use crate::train::parameters;
 use crate::train::prefetch::Reader;
+use crate::train::preset::Plan;
 use crate::train::settings::{AugmentStrength, TrainSettings};
 use crate::train::source::ImageSource;
 use check::{check, image_side};
+use devices::Place;
+pub use memory::{PhaseMemory, TrainPhase};
 use phases::Tally;
+pub use report::{Progress, StepReport};
 pub(crate) use side::Side;
-
-/// Everything that moves during training, apart from networks and moments.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Iterations done.
-    pub iteration: u64,
-    /// Real images shown.
-    pub images: u64,
-    /// Running mean of the path length.
-    pub path_mean: f64,
-    /// What moves the probability of augmentation, where it is adaptive.
-    pub ada: Option<AdaController>,
-}
-
-/// What one iteration did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepReport {
-    /// Iterations done.
-    pub iteration: u64,
-    /// Thousands of real images shown.
-    pub kimg: f64,
-    /// Mean loss of the generator.
-    pub generator_loss: f64,
-    /// Mean loss of the discriminator: generated and real images.
-    pub discriminator_loss: f64,
-    /// Mean path-length penalty, where it was due.
-    pub path_penalty: Option<f64>,
-    /// Mean R1 penalty, where it was due.
-    pub r1_penalty: Option<f64>,
-    /// Mean logit of real images.
-    pub real_score: f64,
-    /// Mean logit of generated images.
-    pub fake_score: f64,
-    /// Mean sign of the logits of real images.
-    pub real_sign: f64,
-    /// Mean sign of the logits of generated images.
-    pub fake_sign: f64,
-    /// Running mean of the path length.
-    pub path_mean: f64,
-    /// Probability of augmentation.
-    pub p: f64,
-    /// Real images in this iteration.
-    pub batch: usize,
-    /// Wall time in seconds.
-    pub seconds: f64,
-}
-
-impl fmt::Display for StepReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "kimg {:.2}  s/kimg {:.1}  G {:.3}  D {:.3}  p {:.3}  real {:+.2}  fake {:+.2}",
-            self.kimg,
-            self.seconds_per_kimg(),
-            self.generator_loss,
-            self.discriminator_loss,
-            self.p,
-            self.real_score,
-            self.fake_score,
-        )
-    }
-}
-
-impl StepReport {
-    /// Wall time of a thousand images at the speed of this iteration.
-    pub fn seconds_per_kimg(&self) -> f64 {
-        self.seconds * 1000.0 / self.batch as f64
-    }
-}
 
 /// Trains a generator and a discriminator.
 ///
@@ -140,6 +76,7 @@ pub struct Trainer {
     noise_shapes: Vec<(String, usize)>,
     reader: Reader,
     device: Device,
+    places: Vec<Place>,
 }
 
 /// The settings of both networks.
@@ -161,11 +98,16 @@ impl fmt::Debug for Trainer {
 
 impl Trainer {
     /// Starts a training from networks, random or trained.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Plan::check`](crate::train::Plan::check).
     pub fn new(
         settings: TrainSettings,
         networks: Networks,
         source: Arc<dyn ImageSource>,
     ) -> Result<Self> {
+        check::something_to_do(&settings)?;
         let progress = Progress {
             images: settings.start_images,
             ada: settings.adaptive().map(AdaController::new).transpose()?,
@@ -175,7 +117,7 @@ impl Trainer {
     }
 
     pub(crate) fn assemble(
-        settings: TrainSettings,
+        mut settings: TrainSettings,
         networks: Networks,
         source: Arc<dyn ImageSource>,
         progress: Progress,
@@ -193,14 +135,14 @@ impl Trainer {
             &discriminator_config,
             &*source,
         )?;
-        let augmentation: Arc<dyn Augmentation> = if settings.augment == AugmentStrength::None {
-            Arc::new(Identity)
-        } else {
-            let pipeline = Augment::new(settings.pipeline.clone(), generator_config.channels)?;
-            Arc::new(Arc::new(pipeline))
-        };
-        discriminator_config.freeze_layers =
-            discriminator_config.freeze_layers.max(settings.freeze_d);
+        let augmentation: Arc<dyn Augmentation> =
+            match check::pipeline(&settings, generator_config.channels)? {
+                None => Arc::new(Identity),
+                Some(pipeline) => Arc::new(Arc::new(pipeline)),
+            };
+        // What is frozen belongs to this training and not to the networks that it writes.
+        settings.freeze_d = settings.freeze_d.max(discriminator_config.freeze_layers);
+        discriminator_config.freeze_layers = 0;
         let resolution = generator_config.resolution;
         let (g_names, d_names) = (
             Names::generator(resolution),
@@ -209,7 +151,7 @@ impl Trainer {
         let generator = parameters::freeze(generator, g_names.clone(), &|name| {
             settings.freezes(&format!("G.{name}"))
         });
-        let near_image = image_side(&discriminator_config);
+        let near_image = image_side(&discriminator_config, settings.freeze_d);
         let discriminator = parameters::freeze(discriminator, d_names.clone(), &|name| {
             settings.freezes(&format!("D.{name}"))
                 || near_image.iter().any(|layer| {
@@ -218,6 +160,7 @@ impl Trainer {
                 })
         });
         let device = generator.mapping.layers[0].weight.val().device().inner();
+        check::precision(settings.precision, &device)?;
         let noise_shapes = generator.synthesis.noise_shapes();
         let reader = Reader::new(Arc::clone(&source), settings.seed, settings.mirror);
         Ok(Self {
@@ -239,6 +182,7 @@ impl Trainer {
             noise_shapes,
             reader,
             device,
+            places: vec![Place::default()],
         })
     }
 
@@ -281,6 +225,15 @@ impl Trainer {
         }
     }
 
+    /// Networks and settings as one plan.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            generator: self.networks.generator.clone(),
+            discriminator: self.networks.discriminator.clone(),
+            settings: self.settings.clone(),
+        }
+    }
+
     /// Whether all images of [`TrainSettings::kimg`] have been shown.
     pub fn is_finished(&self) -> bool {
         self.progress.images >= self.settings.kimg as u64 * 1000
@@ -293,6 +246,19 @@ impl Trainer {
     /// [`Error::Diverged`](crate::Error::Diverged) if a loss is not finite, errors of the image source. The trainer is
     /// then in the middle of an iteration: go on from the last state saved.
     pub fn step(&mut self) -> Result<StepReport> {
+        self.step_with_phases(&mut |_| None)
+    }
+
+    /// As [`Trainer::step`]; `phase` is called at the end of every phase and may say how many bytes of
+    /// memory are in use, which [`StepReport::memory`] then holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trainer::step`].
+    pub fn step_with_phases(
+        &mut self,
+        phase: &mut dyn FnMut(TrainPhase) -> Option<u64>,
+    ) -> Result<StepReport> {
         let started = Instant::now();
         let draw = Draw {
             settings: &self.settings,
@@ -307,7 +273,7 @@ impl Trainer {
             iteration, images, ..
         } = self.progress;
         let inputs = draw.iteration(iteration, images, p, &mut self.reader)?;
-        let mut report = self.step_with(&inputs)?;
+        let mut report = self.phases(&inputs, phase)?;
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)
     }
@@ -315,11 +281,28 @@ impl Trainer {
     /// One iteration on given inputs: one [`RoundInputs`] per round. Penalties are added where
     /// the inputs hold what they need.
     pub fn step_with(&mut self, rounds: &[RoundInputs]) -> Result<StepReport> {
+        self.phases(rounds, &mut |_| None)
+    }
+
+    fn phases(
+        &mut self,
+        rounds: &[RoundInputs],
+        phase: &mut dyn FnMut(TrainPhase) -> Option<u64>,
+    ) -> Result<StepReport> {
         let started = Instant::now();
+        let mut memory = PhaseMemory::default();
         let generator = self.generator_main(rounds)?;
+        memory.generator = phase(TrainPhase::Generator);
         let path_penalties = self.path_length(rounds)?;
+        if path_penalties.is_some() {
+            memory.path_length = phase(TrainPhase::PathLength);
+        }
         let [fake, real] = self.discriminator_main(rounds)?;
+        memory.discriminator = phase(TrainPhase::Discriminator);
         let r1 = self.r1(rounds)?;
+        if r1.is_some() {
+            memory.r1 = phase(TrainPhase::R1);
+        }
         self.conclude(&real, r1.as_ref());
         let p = self.p();
         let Progress {
@@ -342,6 +325,7 @@ impl Trainer {
             path_mean,
             p,
             batch: real.losses.len(),
+            memory,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -380,11 +364,11 @@ impl Trainer {
         }
     }
 
-    fn g_names(&self) -> Names {
+    pub(in crate::train) fn g_names(&self) -> Names {
         Names::generator(self.networks.generator.resolution)
     }
 
-    fn d_names(&self) -> Names {
+    pub(in crate::train) fn d_names(&self) -> Names {
         Names::discriminator(self.networks.discriminator.resolution)
     }
 

@@ -25,11 +25,12 @@ use crate::{report, value};
 pub(crate) struct Fd {
     #[command(flatten)]
     network: NetworkArgs,
-    /// Real pictures: a folder or zip archive of PNG or JPEG files, cropped and shrunk as needed
-    #[arg(long, value_name = "DIR|ZIP")]
+    /// Real pictures: a folder or zip archive of PNG or JPEG files, or a list of files (.txt, one a
+    /// line), cropped and shrunk as needed
+    #[arg(long, value_name = "DIR|ZIP|LIST.txt")]
     data: PathBuf,
     /// Real pictures that the network has not seen, to compare how near they come to --data
-    #[arg(long, value_name = "DIR|ZIP")]
+    #[arg(long, value_name = "DIR|ZIP|LIST.txt")]
     held_out: Option<PathBuf>,
     /// Pictures to generate, from seeds 0 on (default: as many as there are real ones)
     #[arg(long, value_name = "N", value_parser = value::count::<4>)]
@@ -63,12 +64,14 @@ Distances:
   networks of LPIPS), KD the kernel distance; they carry the network's name and are not the FID and
   KID, which are Inception's (--inception, with the weights that pytorch-fid distributes, 95 MB).
   They depend on the number of pictures: compare at equal numbers, 50,000 for published ones.
-  precision and recall have three neighbours. nearest: distance of a generated picture from the
-  nearest real one, of a real one from the nearest other, and of a picture of --held-out from the
-  nearest real one: median, and what one in twenty stays below. Generated pictures far nearer than
-  those that the network has not seen: it has learnt pictures by heart. The path length (PPL) is the
-  mean LPIPS per squared step towards another latent, in W, without its extreme percents; with AlexNet
-  unless --vgg is given, and then named so. Published ones have VGG16 and 50,000 pairs.
+  precision and recall have three neighbours, in the features of the distances (the published
+  pr50k3 has VGG16's, also where the FID is Inception's). nearest: distance of a generated picture
+  from the nearest real one, of a real one from the nearest other, and of a picture of --held-out
+  from the nearest real one: median, and what one in twenty stays below. Generated pictures far
+  nearer than those that the network has not seen: it has learnt pictures by heart. The path length
+  (PPL) is the mean LPIPS per squared step towards another latent, in W, without its extreme
+  percents; with AlexNet unless --vgg is given, and then named so. Published ones have VGG16 and
+  50,000 pairs.
 
 JSON:
   network, real, generated (numbers of pictures), frechet, kernel, precision, recall,
@@ -142,8 +145,9 @@ impl Fd {
         let lpips = lpips(self.vgg.as_deref(), &device)?;
         let path_length = match self.path_length {
             None => None,
-            Some(pairs) => Some(path::perceptual(
-                &net,
+            Some(pairs) => Some(path::perceptual::<Failure>(
+                &|seeds| Ok(Tensor::cat(net.ws_of_seeds(seeds)?, 0)),
+                &|ws, draw| net.image(ws, draw),
                 &lpips,
                 pairs,
                 self.batch,
@@ -227,7 +231,8 @@ pub(super) fn network(
     })
 }
 
-fn lpips(vgg: Option<&Path>, device: &Device) -> Result<Lpips, Failure> {
+/// The network of LPIPS.
+pub(super) fn lpips(vgg: Option<&Path>, device: &Device) -> Result<Lpips, Failure> {
     match vgg {
         None => Lpips::alexnet(device),
         Some(file) => Lpips::open(file, device),
@@ -298,11 +303,7 @@ impl fmt::Display for Distances {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.quality)?;
         if let Some(length) = self.path_length {
-            // The name without a network is that of VGG16.
-            let name = match self.lpips {
-                "VGG16" => "PPL".to_owned(),
-                other => format!("PPL-{other}"),
-            };
+            let name = path::name(self.lpips);
             writeln!(f, "{name:<10}  {length:.2}")?;
         }
         writeln!(

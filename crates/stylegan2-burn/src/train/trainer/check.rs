@@ -1,14 +1,18 @@
 //! Whether settings, networks and pictures belong together.
 
+use burn::tensor::{DType, Device};
+
 use crate::config::{Architecture, DiscriminatorConfig};
 use crate::error::{Error, Result};
-use crate::train::settings::TrainSettings;
+use crate::train::augment::Augment;
+use crate::train::preset::Plan;
+use crate::train::settings::{AugmentStrength, TrainPrecision, TrainSettings};
 use crate::train::source::ImageSource;
 
 use super::phases::group_size;
 
-/// The layers nearest the image, as [`DiscriminatorConfig::freeze_layers`] counts them.
-pub(super) fn image_side(config: &DiscriminatorConfig) -> Vec<String> {
+/// The `count` layers nearest the image, as [`DiscriminatorConfig::freeze_layers`] counts them.
+pub(super) fn image_side(config: &DiscriminatorConfig, count: usize) -> Vec<String> {
     let mut layers = Vec::new();
     let mut side = config.resolution;
     while side > 4 {
@@ -22,8 +26,61 @@ pub(super) fn image_side(config: &DiscriminatorConfig) -> Vec<String> {
         }
         side /= 2;
     }
-    layers.truncate(config.freeze_layers);
+    layers.truncate(count);
     layers
+}
+
+impl Plan {
+    /// Checks everything that can be known before a training begins: ranges, whether networks,
+    /// pictures and batch belong together, whether there is anything to do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a setting out of range, [`Error::Argument`] for parts that do not fit.
+    pub fn check(&self, source: &dyn ImageSource) -> Result<()> {
+        self.generator.validate()?;
+        self.discriminator.validate()?;
+        something_to_do(&self.settings)?;
+        check(&self.settings, &self.generator, &self.discriminator, source)?;
+        pipeline(&self.settings, self.generator.channels).map(|_| ())
+    }
+}
+
+/// A training that is over before it begins leaves no network.
+pub(super) fn something_to_do(settings: &TrainSettings) -> Result<()> {
+    let end = settings.kimg as u64 * 1000;
+    if settings.start_images < end {
+        return Ok(());
+    }
+    Err(Error::Config {
+        field: "start_images",
+        value: settings.start_images.to_string(),
+        expected: "below the images to train for (kimg, which counts those seen before)",
+    })
+}
+
+/// Half precision is a matter of the device.
+pub(super) fn precision(precision: TrainPrecision, device: &Device) -> Result<()> {
+    let dtype = match precision {
+        TrainPrecision::Full => return Ok(()),
+        TrainPrecision::Bf16 => DType::BF16,
+        TrainPrecision::F16 => DType::F16,
+    };
+    if device.supports_dtype(dtype) {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!("training in {}", dtype.name()),
+        detail: format!("{device:?} has no such numbers"),
+    })
+}
+
+/// The pipeline of the augmentation, if there is any.
+pub(super) fn pipeline(settings: &TrainSettings, channels: usize) -> Result<Option<Augment>> {
+    if settings.augment == AugmentStrength::None {
+        return Ok(None);
+    }
+    Augment::new(settings.pipeline.clone(), channels).map(Some)
 }
 
 /// Everything that can be known before the first iteration.
@@ -101,7 +158,7 @@ mod tests {
 
     #[test]
     fn frozen_layers_are_counted_from_the_image() {
-        let config = DiscriminatorConfig::new(16).with_freeze_layers(5);
+        let config = DiscriminatorConfig::new(16);
         let layers = [
             "b16.fromrgb",
             "b16.conv0",
@@ -109,10 +166,8 @@ mod tests {
             "b16.skip",
             "b8.conv0",
         ];
-        assert_eq!(image_side(&config), layers);
-        let skip = config
-            .with_architecture(Architecture::Skip)
-            .with_freeze_layers(4);
-        assert_eq!(image_side(&skip)[3], "b8.fromrgb");
+        assert_eq!(image_side(&config, 5), layers);
+        let skip = config.with_architecture(Architecture::Skip);
+        assert_eq!(image_side(&skip, 4)[3], "b8.fromrgb");
     }
 }

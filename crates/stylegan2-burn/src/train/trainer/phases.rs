@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::Trainer;
+use super::devices::spread;
 use crate::config::DiscriminatorConfig;
 use crate::error::{Error, Result};
 use crate::train::inputs::RoundInputs;
@@ -12,22 +13,38 @@ use crate::train::parameters;
 
 impl Trainer {
     pub(in crate::train) fn generator_main(&mut self, rounds: &[RoundInputs]) -> Result<Tally> {
-        let g = self.g.module.clone().train();
-        let d = self.d.module.clone().train().no_grad();
+        let places = self.at_places(|place| {
+            let g = place.module(self.g.module.clone()).train();
+            (g, place.module(self.d.module.clone()).train().no_grad())
+        });
+        let (names, precision) = (self.g_names(), self.precision());
         let mut tally = Tally::default();
         let mut sum = Sum::default();
         for round in rounds {
+            let parts = self.parts(round.generator.len());
             let mut ws = Vec::new();
-            for part in self.parts(round.generator.len()) {
-                let map = round.augment_generator.select(&part);
-                let latents = round.generator.select(&part);
-                let map = |x| map.apply(x);
-                let (scores, w) = loss::generator_main(&g, &d, latents, &map, self.precision());
-                ws.push(w);
-                let losses = tally.add(&scores);
-                let gradients = losses.sum().backward();
-                sum.add(parameters::gradients(&g, self.g_names(), &gradients));
-            }
+            spread(
+                &places,
+                parts.len(),
+                |place, (g, d), part| {
+                    let map = round.augment_generator.select(&parts[part]);
+                    let latents = place.latents(round.generator.select(&parts[part]));
+                    let map = |x| map.apply(x);
+                    let (scores, w) = loss::generator_main(g, d, latents, &map, precision);
+                    let mut tally = Tally::default();
+                    let gradients = tally.add(&scores).sum().backward();
+                    (
+                        w,
+                        tally,
+                        parameters::gradients(g, names.clone(), &gradients),
+                    )
+                },
+                |(w, part, gradients)| {
+                    ws.push(w.to_device(&self.device));
+                    tally.extend(part);
+                    sum.add(gradients.to_device(&self.device));
+                },
+            );
             self.track(ws);
         }
         tally.check(self.progress.iteration, "generator's loss")?;
@@ -51,25 +68,35 @@ impl Trainer {
         if due.is_empty() {
             return Ok(None);
         }
-        let g = self.g.module.clone().train();
-        let frozen = g.clone().no_grad();
+        let places = self.at_places(|place| {
+            let g = place.module(self.g.module.clone()).train();
+            (g.clone(), g.no_grad())
+        });
+        let names = self.g_names();
         let mut sum = Sum::default();
         let mut penalties = Vec::new();
         for (latents, noise) in due {
             let n = latents.len();
-            let size = self.settings.micro_batch.unwrap_or(n).max(1);
+            let size = self.part_size(n, 1).unwrap_or(n).max(1);
             let parts: Vec<Vec<usize>> = (0..n)
                 .step_by(size)
                 .map(|start| (start..(start + size).min(n)).collect())
                 .collect();
             let mut ws = Vec::new();
             let mut paths = Vec::new();
-            for part in &parts {
-                let noise = loss::select(noise.clone(), part);
-                let (path, w) = loss::path_lengths(&frozen, &latents.select(part), noise);
-                ws.push(w);
-                paths.push(path);
-            }
+            spread(
+                &places,
+                parts.len(),
+                |place, (_, frozen), part| {
+                    let noise = place.tensor(loss::select(noise.clone(), &parts[part]));
+                    let latents = place.latents(latents.select(&parts[part]));
+                    loss::path_lengths(frozen, &latents, noise)
+                },
+                |(path, w)| {
+                    ws.push(w.to_device(&self.device));
+                    paths.push(path);
+                },
+            );
             self.track(ws);
             let lengths: Vec<f64> = paths.iter().flat_map(|p| p.lengths.clone()).collect();
             let decay = self.settings.path_decay;
@@ -82,18 +109,23 @@ impl Trainer {
             }
             self.progress.path_mean = found.mean;
             penalties.extend(found.penalties);
-            for (part, path) in parts.iter().zip(paths) {
-                // The slopes are those of the mean; the sum over rounds is divided below.
-                let slopes: Vec<f64> = part.iter().map(|&k| found.slopes[k] * n as f64).collect();
-                let noise = loss::select(noise.clone(), part);
-                let objective =
-                    loss::path_objective(&g, latents.select(part), noise, path, &slopes);
-                sum.add(parameters::gradients(
-                    &g,
-                    self.g_names(),
-                    &objective.backward(),
-                ));
-            }
+            spread(
+                &places,
+                parts.len(),
+                |place, (g, _), part| {
+                    let (samples, path) = (&parts[part], paths[part].clone());
+                    // The slopes are those of the mean; the sum over rounds is divided below.
+                    let slopes: Vec<f64> = samples
+                        .iter()
+                        .map(|&k| found.slopes[k] * n as f64)
+                        .collect();
+                    let noise = place.tensor(loss::select(noise.clone(), samples));
+                    let latents = place.latents(latents.select(samples));
+                    let objective = loss::path_objective(g, latents, noise, path, &slopes);
+                    parameters::gradients(g, names.clone(), &objective.backward())
+                },
+                |gradients| sum.add(gradients.to_device(&self.device)),
+            );
         }
         let interval = self.settings.path_interval.unwrap_or(1) as f64;
         let gradients = sum.mean(penalties.len()) * (self.settings.path_weight * interval);
@@ -106,37 +138,49 @@ impl Trainer {
         &mut self,
         rounds: &[RoundInputs],
     ) -> Result<[Tally; 2]> {
-        let d = self.d.module.clone().train();
+        let places = self.at_places(|place| {
+            let d = place.module(self.d.module.clone()).train();
+            (place.module(self.g.module.clone()), d)
+        });
+        let (names, precision) = (self.d_names(), self.precision());
         let mut sum = Sum::default();
         let (mut fake, mut real) = (Tally::default(), Tally::default());
         for round in rounds {
+            let parts = self.parts(round.real.dims()[0]);
             let mut ws = Vec::new();
-            for part in self.parts(round.real.dims()[0]) {
-                let latents = round.discriminator.select(&part);
-                let (images, w) = loss::images(&self.g.module, &latents, self.precision());
-                ws.push(w);
-                let map = round.augment_fake.select(&part);
-                let scores = loss::discriminator_fake(
-                    &d,
-                    images,
-                    latents.c,
-                    &|x| map.apply(x),
-                    self.precision(),
-                );
-                let gradients = fake.add(&scores).sum().backward();
-                sum.add(parameters::gradients(&d, self.d_names(), &gradients));
+            spread(
+                &places,
+                parts.len(),
+                |place, (g, d), part| {
+                    let samples = &parts[part];
+                    let (mut fake, mut real) = (Tally::default(), Tally::default());
+                    let latents = place.latents(round.discriminator.select(samples));
+                    let (images, w) = loss::images(g, &latents, precision);
+                    let map = round.augment_fake.select(samples);
+                    let map = |x| map.apply(x);
+                    let scores = loss::discriminator_fake(d, images, latents.c, &map, precision);
+                    let gradients = fake.add(&scores).sum().backward();
+                    let of_fake = parameters::gradients(d, names.clone(), &gradients);
 
-                let map = round.augment_real.select(&part);
-                let scores = loss::discriminator_real(
-                    &d,
-                    loss::select(round.real.clone(), &part),
-                    round.real_labels.clone().map(|c| loss::select(c, &part)),
-                    &|x| map.apply(x),
-                    self.precision(),
-                );
-                let gradients = real.add(&scores).sum().backward();
-                sum.add(parameters::gradients(&d, self.d_names(), &gradients));
-            }
+                    let map = round.augment_real.select(samples);
+                    let images = place.tensor(loss::select(round.real.clone(), samples));
+                    let labels = round.real_labels.clone();
+                    let labels = labels.map(|c| place.tensor(loss::select(c, samples)));
+                    let map = |x| map.apply(x);
+                    let scores = loss::discriminator_real(d, images, labels, &map, precision);
+                    let gradients = real.add(&scores).sum().backward();
+                    let of_real = parameters::gradients(d, names.clone(), &gradients);
+                    (w, [fake, real], [of_fake, of_real])
+                },
+                |(w, [part_fake, part_real], gradients)| {
+                    ws.push(w.to_device(&self.device));
+                    fake.extend(part_fake);
+                    real.extend(part_real);
+                    for gradients in gradients {
+                        sum.add(gradients.to_device(&self.device));
+                    }
+                },
+            );
             self.track(ws);
         }
         let step = self.progress.iteration;
@@ -153,24 +197,40 @@ impl Trainer {
         if rounds.iter().all(|r| r.augment_r1.is_none()) {
             return Ok(None);
         }
-        let d = self.d.module.clone().train();
-        let frozen = d.clone().no_grad();
+        let places = self.at_places(|place| {
+            let d = place.module(self.d.module.clone()).train();
+            (d.clone(), d.no_grad())
+        });
+        let names = self.d_names();
         let mut sum = Sum::default();
         let mut tally = Tally::default();
         for round in rounds {
             let Some(map) = &round.augment_r1 else {
                 continue;
             };
-            for part in self.parts(round.real.dims()[0]) {
-                let map = map.select(&part);
-                let real = loss::select(round.real.clone(), &part);
-                let labels = round.real_labels.clone().map(|c| loss::select(c, &part));
-                let r1 = loss::r1(&d, &frozen, real, labels, &|x| map.apply(x));
-                tally.losses.extend(numbers(r1.penalties));
-                tally.logits.extend(numbers(r1.logits));
-                let gradients = r1.objective.backward();
-                sum.add(parameters::gradients(&d, self.d_names(), &gradients));
-            }
+            let parts = self.parts(round.real.dims()[0]);
+            spread(
+                &places,
+                parts.len(),
+                |place, (d, frozen), part| {
+                    let samples = &parts[part];
+                    let map = map.select(samples);
+                    let real = place.tensor(loss::select(round.real.clone(), samples));
+                    let labels = round.real_labels.clone();
+                    let labels = labels.map(|c| place.tensor(loss::select(c, samples)));
+                    let r1 = loss::r1(d, frozen, real, labels, &|x| map.apply(x));
+                    let tally = Tally {
+                        losses: numbers(r1.penalties),
+                        logits: numbers(r1.logits),
+                    };
+                    let gradients = r1.objective.backward();
+                    (tally, parameters::gradients(d, names.clone(), &gradients))
+                },
+                |(part, gradients)| {
+                    tally.extend(part);
+                    sum.add(gradients.to_device(&self.device));
+                },
+            );
         }
         tally.check(self.progress.iteration, "R1 penalty")?;
         let interval = self.settings.r1_interval.unwrap_or(1) as f64;
@@ -184,7 +244,7 @@ impl Trainer {
     /// in the order in which the discriminator groups them.
     fn parts(&self, n: usize) -> Vec<Vec<usize>> {
         let group = group_size(&self.networks.discriminator, n);
-        parts(n, group, self.settings.micro_batch)
+        parts(n, group, self.part_size(n, group))
     }
 }
 
@@ -244,6 +304,11 @@ impl Tally {
             .extend(numbers(scores.losses.clone().detach().inner()));
         self.logits.extend(numbers(scores.logits.clone()));
         scores.losses.clone()
+    }
+
+    fn extend(&mut self, part: Self) {
+        self.losses.extend(part.losses);
+        self.logits.extend(part.logits);
     }
 
     fn check(&self, step: u64, loss: &'static str) -> Result<()> {

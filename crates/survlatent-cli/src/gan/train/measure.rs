@@ -1,0 +1,100 @@
+//! What `--metrics` measures at every snapshot.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use stylegan2_burn::image::{Rounding, from_pixels, to_pixels};
+use stylegan2_burn::metrics::{Features, Quality, distance_name};
+use stylegan2_burn::train::{ImageSource, Measure, Trainer};
+use stylegan2_burn::{Error, Generator, GeneratorConfig, SynthesisOptions, Truncation, seed};
+
+use super::super::{fd, path};
+use super::Notes;
+use crate::failure::Failure;
+
+/// Pictures whose features are computed at once.
+const AT_ONCE: usize = 16;
+
+/// Labels of generated pictures: those of the pictures trained on, evenly taken.
+struct Labels(Option<Vec<Vec<f32>>>);
+
+impl Labels {
+    fn new(config: &GeneratorConfig, source: &dyn ImageSource, count: usize) -> Self {
+        let all = source.len();
+        let label = |k: usize| source.label(k * all / count % all).unwrap_or_default();
+        Self((config.c_dim > 0).then(|| (0..count).map(label).collect()))
+    }
+
+    fn of(&self, pictures: impl Iterator<Item = usize>, device: &Device) -> Option<Tensor<2>> {
+        let labels = self.0.as_ref()?;
+        let rows: Vec<&[f32]> = pictures.map(|k| &labels[k % labels.len()][..]).collect();
+        let shape = [rows.len(), rows[0].len()];
+        let data = TensorData::new(rows.concat(), shape);
+        Some(Tensor::from_data(data, device))
+    }
+}
+
+/// What is measured, if anything is.
+pub(super) fn measure(notes: &Notes, trainer: &Trainer) -> Result<Option<Measure>, Failure> {
+    let Some(data) = &notes.metrics else {
+        return Ok(None);
+    };
+    let config = trainer.plan().generator;
+    let device = trainer.device().clone();
+    let network = fd::network(notes.inception.as_deref(), None, &device)?;
+    if !matches!(config.channels, 1 | 3) {
+        return Err(Failure::usage(
+            "--metrics: for networks of gray or colour pictures",
+        ));
+    }
+    if config.resolution < network.least {
+        return Err(Failure::usage(format!(
+            "--metrics: pictures have {} pixels; features need {}",
+            config.resolution, network.least
+        )));
+    }
+    let images = notes.measured(&config, data)?;
+    let real = fd::real(&network, &images, &device, AT_ONCE, &mut |_| ())?;
+    let lpips = match notes.pairs {
+        None => None,
+        Some(pairs) => Some((fd::lpips(None, &device)?, pairs)),
+    };
+    let pairs = notes.pairs.unwrap_or(0);
+    let labels = Labels::new(&config, trainer.source(), notes.images.max(pairs));
+    let count = u32::try_from(notes.images).unwrap_or(u32::MAX);
+    let seeds: Vec<u32> = (0..count).collect();
+    Ok(Some(Box::new(move |generator: &Generator| {
+        let options = SynthesisOptions::default();
+        let ws = |seeds: &[u32], label: &dyn Fn(u32) -> usize| {
+            let z = seed::latents(seeds, config.z_dim, &device);
+            let c = labels.of(seeds.iter().map(|&s| label(s)), &device);
+            generator.mapping.forward(z, c, Truncation::default())
+        };
+        let batches = seeds.chunks(AT_ONCE).map(|seeds| {
+            let ws = ws(seeds, &|s| s as usize);
+            let images = generator.synthesis.forward(ws, &options);
+            // Through bytes, as real pictures come.
+            Ok(from_pixels(&to_pixels(images, Rounding::Generate), &device))
+        });
+        let fake = Features::extract(network.features.as_ref(), batches)?;
+        let name = network.name();
+        let quality = Quality::measure(name, &real, &fake, 0)?;
+        let mut figures = vec![
+            (distance_name("FD", name), quality.frechet),
+            (distance_name("KD", name), quality.kernel),
+            ("precision".to_owned(), quality.precision_recall.precision),
+            ("recall".to_owned(), quality.precision_recall.recall),
+        ];
+        if let Some((lpips, pairs)) = &lpips {
+            let length = path::perceptual::<Error>(
+                // Both ends of a way have one label.
+                &|seeds| Ok(ws(seeds, &|s| s as usize / 2)),
+                &|ws, _| generator.synthesis.forward(ws, &options),
+                lpips,
+                *pairs,
+                AT_ONCE,
+                &mut |_| (),
+            )?;
+            figures.push((path::name(lpips.trunk().name()), length));
+        }
+        Ok(figures)
+    })))
+}
