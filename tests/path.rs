@@ -369,3 +369,67 @@ fn groups_agree_with_adelie() {
         assert!(fit.kkt().iter().all(|&kkt| kkt <= 1e-9));
     }
 }
+
+/// The paths of `make_wide.R`: 100 columns of 60 rows.
+#[test]
+fn more_columns_than_rows_agree_with_glmnet() {
+    let golden = json("penalised/wide.json");
+    let numbers_of = |key: &str| numbers(&golden[key]);
+    let (time, weights) = (numbers_of("time"), numbers_of("weights"));
+    let event: Vec<bool> = numbers_of("status").iter().map(|&e| e > 0.5).collect();
+    let columns = golden["x"].as_array().unwrap();
+    let values: Vec<f64> = columns.iter().flat_map(numbers).collect();
+    let (n, p) = (time.len(), columns.len());
+    assert!(p > n);
+    let x = Covariates::from_columns(&values, n, p).unwrap();
+    for (key, alpha, weighted) in [
+        ("lasso", 1.0, false),
+        ("elastic", 0.5, false),
+        ("ridge", 0.0, false),
+        ("weighted", 0.9, true),
+    ] {
+        let w = if weighted { &weights[..] } else { &[1.0; 60] };
+        let surv = Surv::builder(&time, &event).weights(w).build().unwrap();
+        let path = CoxPath::new()
+            .alpha(alpha)
+            .n_lambda(20)
+            .lambda_min_ratio(0.05);
+        let path = path.tolerance(1e-9);
+        compare(key, &path.fit(&surv, &x).unwrap(), &golden);
+        // At its very lambdas no solution is worse than glmnet's.
+        let lambda = numbers(&golden[key]["lambda"]);
+        let fit = path.lambdas(lambda.clone()).fit(&surv, &x).unwrap();
+        let objectives = numbers(&golden[key]["objective"]);
+        for (k, (lambda, theirs)) in lambda.iter().zip(objectives).enumerate() {
+            let ours = objective(&surv, &x, &fit.beta(k).dense(p), *lambda, alpha);
+            assert!(
+                ours <= theirs + 1e-12 * theirs.abs(),
+                "{key}, lambda {k}: {ours} against glmnet's {theirs}"
+            );
+        }
+    }
+}
+
+/// What a path minimises, by its formula: Breslow ties, standardised columns, weights that sum to 1.
+fn objective(surv: &Surv, x: &Covariates<'_>, beta: &[f64], lambda: f64, alpha: f64) -> f64 {
+    let n = surv.n();
+    let total: f64 = (0..n).map(|i| surv.weight(i)).sum();
+    let w: Vec<f64> = (0..n).map(|i| surv.weight(i) / total).collect();
+    let eta = x.times(beta).unwrap();
+    let time = surv.time();
+    let mut loglik = 0.0;
+    for k in (0..n).filter(|&k| surv.event()[k]) {
+        let at_risk = (0..n).filter(|&i| time[i] >= time[k]);
+        let sum: f64 = at_risk.map(|i| w[i] * eta[i].exp()).sum();
+        loglik += w[k] * (eta[k] - sum.ln());
+    }
+    let mut penalty = 0.0;
+    for (j, b) in beta.iter().enumerate() {
+        let column = x.column(j);
+        let mean: f64 = w.iter().zip(&column).map(|(w, v)| w * v).sum();
+        let square = w.iter().zip(&column).map(|(w, v)| w * (v - mean).powi(2));
+        let b = b * square.sum::<f64>().sqrt();
+        penalty += alpha * b.abs() + (1.0 - alpha) / 2.0 * b * b;
+    }
+    lambda * penalty - loglik
+}

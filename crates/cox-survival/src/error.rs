@@ -136,10 +136,17 @@ pub enum Error {
         with: Vec<String>,
     },
     /// Values so large that their mean or variance overflows.
-    #[error("column `{column}`: values are too large, their variance overflows; rescale it")]
+    #[error(
+        "column `{column}`, row {}: {value:e} is too large, the column's variance overflows; rescale it",
+        row + 1
+    )]
     Overflow {
         /// Column name.
         column: String,
+        /// Row of the largest value, from 0.
+        row: usize,
+        /// That value.
+        value: f64,
     },
     /// At least as many columns as an unpenalised fit can carry.
     #[error(
@@ -179,6 +186,14 @@ pub enum Error {
         fold: usize,
         /// Why.
         reason: &'static str,
+    },
+    /// What a fit to the rows outside a fold was refused for.
+    #[error("the fit without fold {fold}: {error}")]
+    WithoutFold {
+        /// The fold's label.
+        fold: usize,
+        /// What was wrong.
+        error: Box<Error>,
     },
     /// Newton's method or the path did not reach its tolerance.
     #[error("no convergence after {iterations} iterations ({what})")]
@@ -271,6 +286,31 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl Error {
+    /// Says in which fold's training rows it was met, `rows` of the data; an interruption stays one.
+    pub(crate) fn without_fold(mut self, fold: usize, rows: &[usize]) -> Self {
+        if self == Self::Interrupted {
+            return self;
+        }
+        self.place(rows);
+        Self::WithoutFold {
+            fold,
+            error: Box::new(self),
+        }
+    }
+
+    /// Counts its row among the rows of which `rows` were chosen.
+    fn place(&mut self, rows: &[usize]) {
+        match self {
+            Self::Overflow { row, .. } | Self::NotFinite { row, .. } => {
+                *row = rows.get(*row).copied().unwrap_or(*row);
+            }
+            Self::WithoutFold { error, .. } => error.place(rows),
+            _ => {}
+        }
+    }
 }
 
 /// Shorthand for results of this crate.

@@ -52,6 +52,7 @@ mod logrank;
 mod metrics;
 mod nelson_aalen;
 mod number;
+mod overflow;
 #[cfg(feature = "plot")]
 mod plot;
 mod progress;
@@ -78,7 +79,7 @@ pub use cox::contrast::Contrast;
 pub use cox::curves::{CoxCurve, CoxCurves};
 pub use cox::diagnostics::CoxDiagnostics;
 pub use cox::fit::CoxFit;
-pub use cox::path::{AdaptiveWeights, CoxPath, PathFit, RelaxedFit, SparseColumn};
+pub use cox::path::{AdaptiveWeights, CoxPath, PathFit, PathSurvival, RelaxedFit, SparseColumn};
 pub use cox::residuals::{Schoenfeld, collapse};
 pub use cox::settings::CoxPh;
 pub use cox::spline::RestrictedCubicSpline;

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Result, check_length};
 use crate::text_table;
 
 /// The printed table of a result, as plain text ([`Display`](fmt::Display)), Markdown, HTML, LaTeX or
@@ -30,6 +31,26 @@ impl Table {
             header: header.iter().map(|&h| h.to_owned()).collect(),
             rows,
         }
+    }
+
+    /// The same from rows of which the first is the header.
+    pub(crate) fn headed(rows: Vec<Vec<String>>) -> Self {
+        let mut rows = rows.into_iter();
+        Self {
+            header: rows.next().unwrap_or_default(),
+            rows: rows.collect(),
+        }
+    }
+
+    /// A table of one's own, its cells as they are to be printed.
+    ///
+    /// # Errors
+    /// [`Error::Length`](crate::Error::Length) for a row without as many cells as the header.
+    pub fn from_cells(header: Vec<String>, rows: Vec<Vec<String>>) -> Result<Self> {
+        for row in &rows {
+            check_length("row of a table", row.len(), header.len())?;
+        }
+        Ok(Self { header, rows })
     }
 
     /// Names of the columns.
@@ -177,5 +198,10 @@ mod tests {
              x$<$5, y & 22 \\\\\n\\bottomrule\n\\end{tabular}\n"
         );
         assert_eq!((t.header().len(), t.rows().len()), (2, 2));
+        let (header, mut rows) = (t.header().to_vec(), t.rows().to_vec());
+        assert_eq!(Table::from_cells(header.clone(), rows.clone()), Ok(t));
+        rows[1].pop();
+        let short = Table::from_cells(header, rows);
+        assert!(matches!(short, Err(crate::Error::Length { found: 1, .. })));
     }
 }

@@ -5,10 +5,11 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 use survlatent::Cohort;
-use survlatent::cox_survival::{self, Harrell, Uno};
+use survlatent::cox_survival::{self, Harrell, Table, Uno};
 
 use crate::data::Outcome;
 use crate::failure::Failure;
+use crate::table_format::TableFormat;
 use crate::{report, value};
 
 /// Harrell's and Uno's concordance of a score with survival
@@ -17,6 +18,8 @@ use crate::{report, value};
 pub(crate) struct Concordance {
     #[command(flatten)]
     outcome: Outcome,
+    #[command(flatten)]
+    format: TableFormat,
     /// Column of scores; a higher score means a higher risk
     #[arg(long, value_name = "COL")]
     score: String,
@@ -58,6 +61,22 @@ struct Both {
 struct UnoFit {
     known: cox_survival::Concordance,
     full: cox_survival::Concordance,
+}
+
+impl Both {
+    /// One row for each, Uno's standard error that which counts the censoring curve.
+    fn table(&self) -> Result<Table, Failure> {
+        let rows = [("Harrell", Some(&self.harrell))]
+            .into_iter()
+            .chain([("Uno", self.uno.as_ref().map(|uno| &uno.full))]);
+        let table = self.harrell.table();
+        let rows = rows.filter_map(|(name, fit)| {
+            let mut row = fit?.table().rows()[0].clone();
+            name.clone_into(&mut row[0]);
+            Some(row)
+        });
+        Ok(Table::from_cells(table.header().to_vec(), rows.collect())?)
+    }
 }
 
 impl fmt::Display for Both {
@@ -124,7 +143,9 @@ impl Concordance {
                 uno_std_error_full: uno.full.std_error(),
             }),
         });
-        report::result(json.as_ref(), &fit)
+        let table = fit.table()?;
+        let text = self.format.of(|| table);
+        report::result(json.as_ref(), &text.unwrap_or_else(|| fit.to_string()))
     }
 
     fn fit(&self, cohort: &Cohort, score: &[f64]) -> Result<Both, Failure> {

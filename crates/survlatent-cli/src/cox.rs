@@ -9,6 +9,7 @@ use crate::cox_diagnostics::{DiagnosticFlags, Diagnostics};
 use crate::cox_path::PathFlags;
 use crate::data::{FeatureFlags, Outcome};
 use crate::failure::Failure;
+use crate::table_format::TableFormat;
 use crate::{report, value};
 
 /// Fit a Cox model, or a penalised path of them
@@ -24,8 +25,8 @@ pub(crate) struct Cox {
     /// Columns whose combinations are the strata, each with a baseline hazard of its own
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     strata: Vec<String>,
-    /// Column telling which rows belong together: robust standard errors, and with --cv folds
-    /// that never separate them
+    /// Column telling which rows belong together: robust standard errors; with --path folds (of --cv,
+    /// --foldid and --adaptive) that never separate them
     #[arg(long, value_name = "COL")]
     cluster: Option<String>,
     #[command(flatten)]
@@ -42,9 +43,12 @@ pub(crate) struct Cox {
     /// Column of offsets: a known part of the linear predictor
     #[arg(long, value_name = "COL")]
     offset: Option<String>,
-    /// Print the coefficients alone, as text, markdown, html, latex or csv
-    #[arg(long, value_name = "F", value_parser = ["text", "markdown", "html", "latex", "csv"], hide_possible_values = true, conflicts_with_all = ["path", "json"])]
-    format: Option<String>,
+    #[command(flatten)]
+    format: TableFormat,
+    /// Layout of the coefficients: r, or lifelines with both limits of coefficient and hazard ratio and
+    /// the p-value in bits
+    #[arg(long, value_name = "S", default_value = "r", value_parser = ["r", "lifelines"], hide_possible_values = true, conflicts_with_all = ["path", "json"])]
+    style: String,
     #[command(flatten)]
     diagnostics: DiagnosticFlags,
     #[command(flatten)]
@@ -69,8 +73,10 @@ JSON with --path:
   from 0, original units), ties, n, nevent, kkt[] (the certificate of each solution),
   dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[];
   with --relax: relaxed {dev_ratio[], beta[]} for the lambdas that have a refit (the first ones),
-  and with --cv there, instead of above: gamma[], cvm[][], cvsd[][] (by gamma), lambda_min,
-  gamma_min, lambda_1se, gamma_1se, beside foldid[];
+  and with --cv there, beside those of the path itself above: gamma[], cvm[][], cvsd[][] (by gamma),
+  lambda_min, gamma_min, lambda_1se, gamma_1se, foldid[];
+  with --baseline: baseline {lambda, gamma (with --relax), time[], hazard[], strata[]} at covariates and
+  offset zero;
   with --group: group[] (a name per column), active_groups[] (their number per lambda)
 
 z, p, lower, upper and wald use the robust standard errors when these are present.
@@ -83,11 +89,11 @@ Examples:
   survlatent cox lung.csv --time time --event status --features age,sex --zph rank \\
       --residuals martingale,schoenfeld --baseline --json
   survlatent cox cohort.csv --time days --event died --features-file latents.npz \\
-      --path --alpha 0.5 --cv 10 --seed 1 --json";
+      --path --alpha 0.5 --cv 10 --seed 1 --json
+  survlatent cox cohort.csv --time days --event died --path --cv 10 --baseline";
 
 impl Cox {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        self.path.check(self.cluster.is_some())?;
         let mut roles = self.outcome.roles().strata(&self.strata);
         if let Some(column) = &self.cluster {
             roles = roles.cluster(column);
@@ -107,7 +113,13 @@ impl Cox {
             ));
         }
         if self.path.wanted() {
-            return self.path.run(&cohort, ties, self.outcome.json);
+            return self.path.run(
+                &cohort,
+                ties,
+                self.diagnostics.baseline(),
+                &self.format,
+                self.outcome.json,
+            );
         }
         self.plain(&cohort, ties.unwrap_or_default())
     }
@@ -130,16 +142,23 @@ impl Cox {
             Some(cluster) => settings.fit_clustered(cohort.surv(), &x, cluster.codes())?,
         };
         let diagnostics = self.diagnostics.of(&fit, cohort)?;
-        let coefficients = fit.table();
-        let table = match self.format.as_deref() {
-            None => format!("{fit}{diagnostics}"),
-            Some("markdown") => coefficients.markdown(),
-            Some("html") => coefficients.html(),
-            Some("latex") => coefficients.latex(),
-            Some("csv") => coefficients.csv(),
-            Some(_) => coefficients.to_string(),
+        let lifelines = self.style == "lifelines";
+        let coefficients = || {
+            if lifelines {
+                fit.lifelines_table()
+            } else {
+                fit.table()
+            }
         };
-        if self.format.is_some() {
+        let whole = || {
+            if lifelines {
+                format!("{}{diagnostics}", fit.lifelines_summary())
+            } else {
+                format!("{fit}{diagnostics}")
+            }
+        };
+        let table = self.format.of(coefficients).unwrap_or_else(whole);
+        if self.format.wanted() {
             for warning in fit.warnings() {
                 report::note(warning);
             }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use clap::Args;
 use serde::Serialize;
 use survlatent::Cohort;
-use survlatent::cox_survival::{CoxDiagnostics, CoxFit, Zph, ZphTransform};
+use survlatent::cox_survival::{BaselineHazard, CoxDiagnostics, CoxFit, Zph, ZphTransform};
 
 use crate::failure::Failure;
 
@@ -21,8 +21,9 @@ pub(crate) struct DiagnosticFlags {
     #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = Kind::NAMES,
           hide_possible_values = true, conflicts_with = "path")]
     residuals: Vec<String>,
-    /// Cumulative baseline hazard at covariates zero, at every distinct time of each stratum
-    #[arg(long, conflicts_with = "path")]
+    /// Cumulative baseline hazard at covariates zero, at every distinct time of each stratum; with --path
+    /// at --at, or else at the lambda (with --relax, and the blend) that --cv chooses
+    #[arg(long)]
     baseline: bool,
 }
 
@@ -74,20 +75,28 @@ struct Residuals {
     row: Option<Vec<usize>>,
 }
 
+/// A cumulative baseline hazard at the times of the table.
 #[derive(Serialize)]
-struct Baseline {
+pub(crate) struct Baseline {
     time: Vec<f64>,
     hazard: Vec<f64>,
     strata: Vec<String>,
 }
 
 impl DiagnosticFlags {
+    /// Whether the baseline hazard is asked for.
+    pub(crate) fn baseline(&self) -> bool {
+        self.baseline
+    }
+
     /// Computes what was asked for.
     pub(crate) fn of(&self, fit: &CoxFit, cohort: &Cohort) -> Result<Diagnostics, Failure> {
         let mut out = Diagnostics {
             zph: None,
             residuals: None,
-            baseline: self.baseline.then(|| Baseline::new(fit, cohort)),
+            baseline: self
+                .baseline
+                .then(|| Baseline::new(fit.baseline_hazard(), cohort)),
             names: fit.names().to_vec(),
         };
         if self.zph.is_none() && self.residuals.is_empty() {
@@ -131,14 +140,14 @@ impl DiagnosticFlags {
 
 impl Baseline {
     /// At every distinct time of a stratum, as R's `basehaz` has it.
-    fn new(fit: &CoxFit, cohort: &Cohort) -> Self {
+    pub(crate) fn new(curves: &[BaselineHazard], cohort: &Cohort) -> Self {
         let surv = cohort.surv();
         let mut out = Self {
             time: Vec::new(),
             hazard: Vec::new(),
             strata: Vec::new(),
         };
-        for (s, curve) in (0u32..).zip(fit.baseline_hazard()) {
+        for (s, curve) in (0u32..).zip(curves) {
             let mut times: Vec<f64> = (0..surv.n())
                 .filter(|&i| surv.stratum()[i] == s && surv.weight(i) > 0.0)
                 .map(|i| surv.time()[i])
@@ -163,11 +172,18 @@ impl fmt::Display for Diagnostics {
         if let Some(residuals) = &self.residuals {
             residuals.write(f, &self.names)?;
         }
-        if let Some(baseline) = &self.baseline {
-            writeln!(f, "\nBaseline hazard\nstrata,time,hazard")?;
-            for (k, name) in baseline.strata.iter().enumerate() {
-                writeln!(f, "{name},{},{}", baseline.time[k], baseline.hazard[k])?;
-            }
+        match &self.baseline {
+            Some(baseline) => write!(f, "\n{baseline}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Baseline hazard\nstrata,time,hazard")?;
+        for (k, name) in self.strata.iter().enumerate() {
+            writeln!(f, "{name},{},{}", self.time[k], self.hazard[k])?;
         }
         Ok(())
     }

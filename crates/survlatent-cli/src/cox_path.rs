@@ -11,8 +11,10 @@ use survlatent::cox_survival::{
 };
 use survlatent::{Cohort, Error, Groups};
 
+use crate::cox_baseline::{PathBaseline, with_baseline};
 use crate::cox_columns::{ActiveGroups, Given, GroupNames};
 use crate::failure::Failure;
+use crate::table_format::TableFormat;
 use crate::{report, value};
 
 /// Flags that only a path has.
@@ -131,6 +133,16 @@ pub(crate) struct PathFlags {
         conflicts_with_all = ["lower_limits", "upper_limits", "adaptive"]
     )]
     group: Option<Vec<String>>,
+    /// Lambda of the --baseline hazard (default: the one that --cv chooses)
+    #[arg(
+        long,
+        value_name = "LAMBDA",
+        value_parser = value::not_negative,
+        requires = "path",
+        requires = "baseline",
+        conflicts_with = "relax"
+    )]
+    at: Option<f64>,
 }
 
 impl PathFlags {
@@ -143,11 +155,13 @@ impl PathFlags {
         self.foldid.as_ref()
     }
 
-    /// Refuses combinations of flags that mean nothing.
-    pub(crate) fn check(&self, cluster: bool) -> Result<(), Failure> {
-        if self.path && cluster && self.cv.is_none() {
+    /// Refuses a cluster, be it from the flag or from the formula, that has nothing to keep together.
+    fn check(&self, cohort: &Cohort) -> Result<(), Failure> {
+        let folds = self.cv.is_some() || self.foldid.is_some() || self.adaptive.is_some();
+        if cohort.cluster().is_some() && !folds {
             return Err(Failure::usage(
-                "--cluster with --path keeps rows together in folds, and so needs --cv K",
+                "a cluster with --path keeps rows together in folds, and so needs --cv K, --foldid COL or \
+                 --adaptive",
             ));
         }
         Ok(())
@@ -157,8 +171,16 @@ impl PathFlags {
         &self,
         cohort: &Cohort,
         ties: Option<Ties>,
+        baseline: bool,
+        format: &TableFormat,
         json: bool,
     ) -> Result<(), Failure> {
+        self.check(cohort)?;
+        if baseline && self.at.is_none() && self.cv.is_none() && self.foldid.is_none() {
+            return Err(Failure::usage(
+                "--baseline with --path needs a lambda: --at LAMBDA, or --cv K to choose one",
+            ));
+        }
         let warnings = constant(cohort)?;
         for warning in &warnings {
             report::note(warning);
@@ -178,6 +200,9 @@ impl PathFlags {
         if let Some(offset) = cohort.offset() {
             settings = settings.offset(offset.to_vec());
         }
+        if let Some(cluster) = cohort.cluster() {
+            settings = settings.clusters(cluster.codes().to_vec());
+        }
         let groups = match &self.group {
             None => None,
             Some(map) => Some(GroupNames::new(map, &x.names())?),
@@ -188,21 +213,33 @@ impl PathFlags {
         if let Some(ties) = ties {
             settings = settings.ties(ties);
         }
-        let build = |path, cv, relaxed| Json {
+        let (surv, offset) = (cohort.surv(), cohort.offset().unwrap_or_default());
+        let build = |path, cv, relaxed, baseline| Json {
             cv,
             relaxed,
+            baseline,
             groups: groups.as_ref().map(|groups| groups.of(path)),
             ..Json::new(path, cohort, warnings.clone())
         };
         let Some(folds) = self.make_folds(cohort)? else {
             if self.relax {
-                let fit = settings.fit_relaxed(cohort.surv(), &x)?;
-                let json = json.then(|| build(fit.path(), None, Some(Relaxed::new(&fit))));
-                return report::result(json.as_ref(), &fit);
+                let fit = settings.fit_relaxed(surv, &x)?;
+                let text = format.of(|| fit.table()).unwrap_or_else(|| fit.to_string());
+                let json = json.then(|| build(fit.path(), None, Some(Relaxed::new(&fit)), None));
+                return report::result(json.as_ref(), &text);
             }
-            let fit = settings.fit(cohort.surv(), &x)?;
-            let json = json.then(|| build(&fit, None, None));
-            return report::result(json.as_ref(), &fit);
+            let fit = settings.fit(surv, &x)?;
+            let baseline = match self.at.filter(|_| baseline) {
+                None => None,
+                Some(lambda) => {
+                    let model = fit.survival(surv, &x, lambda, offset)?;
+                    Some(PathBaseline::new(lambda, None, &model, cohort))
+                }
+            };
+            let text = format.of(|| fit.table());
+            let text = text.unwrap_or_else(|| with_baseline(&fit, baseline.as_ref()));
+            let json = json.then(|| build(&fit, None, None, baseline));
+            return report::result(json.as_ref(), &text);
         };
         let measure = match self.measure.as_str() {
             "c" => CvMeasure::Concordance,
@@ -217,17 +254,41 @@ impl PathFlags {
             ControlFlow::Continue(())
         };
         if self.relax {
-            let fit = cv.fit_relaxed_with(cohort.surv(), &x, &folds, &self.gamma, &observer);
+            let fit = cv.fit_relaxed_with(surv, &x, &folds, &self.gamma, &observer);
             bar.finish_and_clear();
             let fit = fit?;
-            let json = json.then(|| build(fit.fit().path(), None, Some(Relaxed::judged(&fit))));
-            return report::result(json.as_ref(), &fit);
+            let plain = fit.penalised();
+            let (lambda, gamma) = (fit.lambda_min(), fit.gamma_min());
+            let baseline = if baseline {
+                let model = fit
+                    .fit()
+                    .survival(surv, &x, fit.index_min()[1], gamma, offset)?;
+                Some(PathBaseline::new(lambda, Some(gamma), &model, cohort))
+            } else {
+                None
+            };
+            let text = format.of(|| fit.table());
+            let text = text.unwrap_or_else(|| with_baseline(&fit, baseline.as_ref()));
+            let json = json.then(|| {
+                let (cv, relaxed) = (Cv::new(&plain), Relaxed::judged(&fit));
+                build(fit.fit().path(), Some(cv), Some(relaxed), baseline)
+            });
+            return report::result(json.as_ref(), &text);
         }
-        let fit = cv.fit_with(cohort.surv(), &x, &folds, &observer);
+        let fit = cv.fit_with(surv, &x, &folds, &observer);
         bar.finish_and_clear();
         let fit = fit?;
-        let json = json.then(|| build(fit.path(), Some(Cv::new(&fit)), None));
-        report::result(json.as_ref(), &fit)
+        let baseline = if baseline {
+            let lambda = self.at.unwrap_or(fit.lambda_min());
+            let model = fit.path().survival(surv, &x, lambda, offset)?;
+            Some(PathBaseline::new(lambda, None, &model, cohort))
+        } else {
+            None
+        };
+        let text = format.of(|| fit.table());
+        let text = text.unwrap_or_else(|| with_baseline(&fit, baseline.as_ref()));
+        let json = json.then(|| build(fit.path(), Some(Cv::new(&fit)), None, baseline));
+        report::result(json.as_ref(), &text)
     }
 
     /// Settings that name feature columns.
@@ -263,7 +324,11 @@ impl PathFlags {
                         "--cv {asked} with --foldid, whose column holds {found} folds"
                     )));
                 }
-                Folds::given(&fold_labels(given))?
+                let folds = Folds::given(&fold_labels(given))?;
+                if let Some(cluster) = cohort.cluster() {
+                    folds.check_groups(cluster.codes())?;
+                }
+                folds
             }
             (None, Some(k)) => match cohort.cluster() {
                 Some(cluster) => Folds::grouped(cohort.surv(), cluster.codes(), k, self.seed)?,
@@ -321,6 +386,8 @@ struct Json<'a> {
     cv: Option<Cv<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relaxed: Option<Relaxed<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<PathBaseline>,
     #[serde(flatten)]
     groups: Option<ActiveGroups<'a>>,
     ties: &'static str,
@@ -418,6 +485,7 @@ impl<'a> Json<'a> {
             beta: sparse(fit),
             cv: None,
             relaxed: None,
+            baseline: None,
             groups: None,
             ties: fit.ties().name(),
             n: cohort.surv().n(),

@@ -10,6 +10,7 @@ use crate::value;
 /// Train a DeepSurv network
 #[derive(Args)]
 #[command(after_long_help = AFTER)]
+#[command(mut_arg("formula", |formula| formula.long_help(FORMULA)))]
 pub(crate) struct DeepSurv {
     #[command(flatten)]
     outcome: Outcome,
@@ -18,6 +19,10 @@ pub(crate) struct DeepSurv {
     /// Columns whose combinations are the strata, each with a baseline hazard of its own
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     strata: Vec<String>,
+    /// Column telling which rows belong together: with --cv folds, and with --early-stopping a held-out
+    /// share, that never separate them
+    #[arg(long, value_name = "COL")]
+    cluster: Option<String>,
     /// Widths of the hidden layers; 0 alone leaves a linear head, which is the Cox model
     #[arg(
         long,
@@ -74,7 +79,16 @@ pub(crate) struct DeepSurv {
     /// Keep the state of the training in this file, and go on from it if it is there
     #[arg(long, value_name = "FILE")]
     state: Option<std::path::PathBuf>,
+    #[cfg(feature = "deep")]
+    #[command(flatten)]
+    device: crate::device::DeviceArg,
 }
+
+const FORMULA: &str = "\
+Features in R's notation, such as \"age + rcs(bili, 4) + log(protime) + sex:stage + strata(site)\"
+
+Terms are those of `survlatent cox`; strata(a, b) and cluster(a) are as the flags. A network takes no \
+offset(a).";
 
 const AFTER: &str = "\
 JSON:
@@ -105,9 +119,9 @@ mod with_networks {
 
     use indicatif::{ProgressBar, ProgressStyle};
     use serde::Serialize;
-    use survlatent::Cohort;
     use survlatent::cox_survival::deep::{self, Activation, Batches, DeepSurvFit, Norm};
-    use survlatent::cox_survival::{Folds, Progress, concordance};
+    use survlatent::cox_survival::{Error, Folds, Progress, concordance};
+    use survlatent::{Cohort, Groups};
 
     use super::DeepSurv;
     use crate::failure::Failure;
@@ -115,13 +129,16 @@ mod with_networks {
 
     impl DeepSurv {
         pub(crate) fn run(&self) -> Result<(), Failure> {
-            let roles = self.outcome.roles().strata(&self.strata);
+            let mut roles = self.outcome.roles().strata(&self.strata);
+            if let Some(column) = &self.cluster {
+                roles = roles.cluster(column);
+            }
             let cohort = self.features.cohort(&self.outcome, roles)?;
             report::notices(&cohort);
+            self.check(&cohort)?;
             let (surv, x) = (cohort.surv(), cohort.covariates()?);
             let settings = self.settings()?;
-            // The best device that was built in.
-            let device = burn::tensor::Device::default();
+            let device = self.device.open()?;
             let bar = ProgressBar::new((self.epochs * (1 + self.cv.unwrap_or(0))) as u64);
             if let Ok(style) =
                 ProgressStyle::with_template("{bar:40} {pos}/{len} epochs, {elapsed}")
@@ -132,17 +149,16 @@ mod with_networks {
                 bar.inc(1);
                 ControlFlow::Continue(())
             };
-            let fit = match &self.state {
-                None => settings.fit_with(surv, &x, &device, &watch)?,
-                Some(path) => {
-                    let state = deep::TrainingState::new(path);
-                    settings.fit_resumable(surv, &x, &device, &watch, &state)?
-                }
-            };
+            // Without clusters every row is one by itself.
+            let own: Vec<u32> = (0..surv.n() as u32).collect();
+            let cluster = cohort.cluster().map_or(own.as_slice(), Groups::codes);
+            let state = self.state.as_ref().map(deep::TrainingState::new);
+            let state = state.as_ref();
+            let fit = settings.fit_grouped(surv, &x, cluster, &device, &watch, state)?;
             let cv = match self.cv {
                 None => None,
                 Some(k) => {
-                    let folds = Folds::stratified(surv, k, self.seed)?;
+                    let folds = Folds::grouped(surv, cluster, k, self.seed)?;
                     let mut cv = Cv {
                         foldid: folds.ids(),
                         log_risk: vec![0.0; surv.n()],
@@ -151,10 +167,14 @@ mod with_networks {
                     };
                     for fold in 0..k {
                         let (train, test) = (folds.training(fold), folds.held_out(fold));
-                        let part = surv.subset(&train)?;
-                        let part = settings.fit_with(&part, &x.select(&train)?, &device, &watch)?;
-                        let risk = part.predict(&x.select(&test)?)?;
-                        let judged = concordance(&surv.subset(&test)?, &risk)?;
+                        let of = |error| in_fold(folds.label(fold), &error);
+                        let part = surv.subset(&train).map_err(of)?;
+                        let own: Vec<u32> = train.iter().map(|&row| cluster[row]).collect();
+                        let rows = x.select(&train)?;
+                        let part = settings.fit_grouped(&part, &rows, &own, &device, &watch, None);
+                        let risk = part.map_err(of)?.predict(&x.select(&test)?)?;
+                        let judged = concordance(&surv.subset(&test).map_err(of)?, &risk);
+                        let judged = judged.map_err(of)?;
                         cv.concordance.push(judged.concordance());
                         for (row, risk) in test.into_iter().zip(risk) {
                             cv.log_risk[row] = risk;
@@ -183,13 +203,30 @@ mod with_networks {
             report::result(json.as_ref(), &table)
         }
 
-        fn settings(&self) -> Result<deep::DeepSurv, Failure> {
-            let hidden = match self.hidden.as_slice() {
+        /// Of the hidden layers.
+        fn widths(&self) -> &[usize] {
+            match self.hidden.as_slice() {
                 [0] => &[],
                 widths => widths,
-            };
+            }
+        }
+
+        /// Refuses what a network cannot use, from flags or from the formula.
+        fn check(&self, cohort: &Cohort) -> Result<(), Failure> {
+            if cohort.offset().is_some() {
+                return Err(Failure::usage("--formula: a network takes no offset()"));
+            }
+            if cohort.cluster().is_some() && self.cv.is_none() && self.early_stopping.is_none() {
+                return Err(Failure::usage(
+                    "a cluster keeps rows together in folds, and so needs --cv K or --early-stopping",
+                ));
+            }
+            Ok(())
+        }
+
+        fn settings(&self) -> Result<deep::DeepSurv, Failure> {
             let mut settings = deep::DeepSurv::new()
-                .hidden(hidden)
+                .hidden(self.widths())
                 .activation(match self.activation.as_str() {
                     "relu" => Activation::Relu,
                     _ => Activation::Selu,
@@ -218,6 +255,11 @@ mod with_networks {
             }
             Ok(settings)
         }
+    }
+
+    /// An error met in a fold of the cross-validation.
+    fn in_fold(fold: usize, error: &Error) -> Failure {
+        Failure::run(format!("fold {fold}: {error}"))
     }
 
     #[derive(Serialize)]
@@ -250,7 +292,7 @@ mod with_networks {
             let history = fit.history();
             Self {
                 names: fit.names(),
-                hidden: &verb.hidden,
+                hidden: verb.widths(),
                 n: cohort.surv().n(),
                 nevent: cohort.surv().n_events(),
                 ties: &verb.ties,

@@ -12,6 +12,7 @@ use survlatent::cox_survival::{
 
 use crate::data::Outcome;
 use crate::failure::Failure;
+use crate::table_format::TableFormat;
 use crate::{report, value};
 
 /// Kaplan-Meier curves, medians and the log-rank test
@@ -20,6 +21,8 @@ use crate::{report, value};
 pub(crate) struct Km {
     #[command(flatten)]
     outcome: Outcome,
+    #[command(flatten)]
+    format: TableFormat,
     /// Columns whose combinations are the groups: one curve each, and the log-rank test
     #[arg(long, value_name = "COL,..", value_delimiter = ',')]
     by: Vec<String>,
@@ -138,7 +141,8 @@ impl Km {
             }),
             dropped_rows: cohort.dropped_rows(),
         });
-        report::result(json.as_ref(), &curves)
+        let text = self.format.of(|| curves.fit.table());
+        report::result(json.as_ref(), &text.unwrap_or_else(|| curves.to_string()))
     }
 
     fn draw(&self, curves: &Curves, png: bool) -> Result<Vec<u8>, Failure> {

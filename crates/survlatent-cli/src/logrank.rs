@@ -6,6 +6,7 @@ use survlatent::cox_survival::{LogRank, LogRankTest};
 
 use crate::data::Outcome;
 use crate::failure::Failure;
+use crate::table_format::TableFormat;
 use crate::{report, value};
 
 /// Log-rank test and its G-rho relatives, stratified where asked for
@@ -14,6 +15,8 @@ use crate::{report, value};
 pub(crate) struct Logrank {
     #[command(flatten)]
     outcome: Outcome,
+    #[command(flatten)]
+    format: TableFormat,
     /// Columns whose combinations are the groups
     #[arg(long, value_name = "COL,..", value_delimiter = ',', required = true)]
     by: Vec<String>,
@@ -70,7 +73,8 @@ impl Logrank {
             .outcome
             .json
             .then(|| json(&test, cohort.dropped_rows()));
-        report::result(json.as_ref(), &test)
+        let text = self.format.of(|| test.table());
+        report::result(json.as_ref(), &text.unwrap_or_else(|| test.to_string()))
     }
 }
 

@@ -10,6 +10,7 @@
 mod align;
 mod concordance;
 mod cox;
+mod cox_baseline;
 mod cox_columns;
 mod cox_diagnostics;
 mod cox_path;
@@ -25,6 +26,7 @@ mod logrank;
 mod metrics;
 mod report;
 mod study;
+mod table_format;
 mod value;
 
 use std::process::ExitCode;

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use survlatent::cox_survival::{
-    AucOverTime, Brier, CensoringModel, Concordance, DCalibration, DCalibrationFit, DynamicAuc,
-    Error, Harrell, PredictedSurvival, ScoreOverTime, Surv, Uno,
+    self, AucOverTime, Brier, CensoringModel, Concordance, DCalibration, DCalibrationFit,
+    DynamicAuc, Error, Harrell, PredictedSurvival, ScoreOverTime, Surv, Uno,
 };
 use survlatent::{Cohort, LatentsReader, Table};
 
 use crate::data::Outcome;
 use crate::failure::Failure;
+use crate::table_format::TableFormat;
 use crate::{report, value};
 
 /// Discrimination, error and calibration of a risk score and of predicted survival
@@ -21,6 +22,8 @@ use crate::{report, value};
 pub(crate) struct Metrics {
     #[command(flatten)]
     outcome: Outcome,
+    #[command(flatten)]
+    format: TableFormat,
     /// Column of scores; a higher score means a higher risk
     #[arg(long, value_name = "COL")]
     score: String,
@@ -49,7 +52,7 @@ pub(crate) struct Metrics {
 
 const JSON: &str = "\
 JSON:
-  harrell, harrell_std_error, uno, uno_std_error, auc {times[], auc[], mean}, dropped_rows; with
+  harrell, harrell_std_error, uno, uno_std_error (the estimation of the censoring curve counted), auc {times[], auc[], mean}, dropped_rows; with
   --survival: brier {times[], brier[]}, ibs (null for one time), d_calibration {statistic, df, p,
   counts[], expected}, else null
   d_calibration takes the survival predicted for each patient's own time as that at the last of the
@@ -66,6 +69,42 @@ struct All {
     uno: Concordance,
     auc: AucOverTime,
     curves: Option<(ScoreOverTime, DCalibrationFit)>,
+}
+
+impl All {
+    /// One row per figure.
+    fn table(&self) -> Result<cox_survival::Table, Failure> {
+        let time = |t: &f64| t.to_string();
+        let number = |v: f64| format!("{v:.4}");
+        let error = |c: &Concordance| c.std_error().map_or_else(String::new, number);
+        let mut rows = Vec::new();
+        let mut row = |name: &str, time: String, value: f64, se: String| {
+            rows.push(vec![name.to_owned(), time, number(value), se]);
+        };
+        for (name, c) in [("Harrell", &self.harrell), ("Uno", &self.uno)] {
+            row(name, String::new(), c.concordance(), error(c));
+        }
+        for (t, v) in self.auc.times.iter().zip(&self.auc.auc) {
+            row("AUC", time(t), *v, String::new());
+        }
+        row("AUC, mean", String::new(), self.auc.mean, String::new());
+        if let Some((brier, d)) = &self.curves {
+            for (t, v) in brier.times.iter().zip(&brier.values) {
+                row("Brier", time(t), *v, String::new());
+            }
+            if let Some(integrated) = brier.integrated {
+                row(
+                    "Brier, integrated",
+                    String::new(),
+                    integrated,
+                    String::new(),
+                );
+            }
+            row("D-calibration, p", String::new(), d.p_value, String::new());
+        }
+        let header = ["", "time", "estimate", "se"].map(str::to_owned).to_vec();
+        Ok(cox_survival::Table::from_cells(header, rows)?)
+    }
 }
 
 impl fmt::Display for All {
@@ -140,7 +179,9 @@ impl Metrics {
         let training = training.as_ref().map_or(cohort.surv(), Cohort::surv);
         let all = self.fit(&cohort, training, table.n())?;
         let json = self.outcome.json.then(|| all.json(cohort.dropped_rows()));
-        report::result(json.as_ref(), &all)
+        let table = all.table()?;
+        let text = self.format.of(|| table);
+        report::result(json.as_ref(), &text.unwrap_or_else(|| all.to_string()))
     }
 
     fn fit(&self, cohort: &Cohort, training: &Surv, rows: usize) -> Result<All, Failure> {

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::fit::CoxFit;
-use super::summary::{chi_square_tail, p_text, write_table};
+use super::summary::{chi_square_tail, p_text};
 use crate::error::{Error, Result};
+use crate::table::Table;
 
 /// Likelihood ratio tests of each fit against the one before, from the smallest model on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,8 +83,9 @@ pub fn anova(fits: &[&CoxFit]) -> Result<Anova> {
     Ok(out)
 }
 
-impl fmt::Display for Anova {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Anova {
+    /// The comparisons as they are printed, one row per fit.
+    pub fn table(&self) -> Table {
         let header = ["", "loglik", "chisq", "df", "p"];
         let mut rows = vec![header.map(str::to_owned).to_vec()];
         for (k, loglik) in self.loglik.iter().enumerate() {
@@ -101,6 +103,12 @@ impl fmt::Display for Anova {
             }
             rows.push(row);
         }
-        write_table(f, &rows)
+        Table::headed(rows)
+    }
+}
+
+impl fmt::Display for Anova {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)
     }
 }

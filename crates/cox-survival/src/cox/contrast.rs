@@ -8,9 +8,10 @@ use statrs::function::erf::erfc;
 
 use super::fit::CoxFit;
 use super::newton::Factor;
-use super::summary::{chi_square_tail, p_text, write_table};
+use super::summary::{chi_square_tail, p_text};
 use crate::confidence::normal_quantile;
 use crate::error::{Error, Result};
+use crate::table::Table;
 use crate::text_table::significant;
 
 /// Estimates of `L beta` with their errors, and the Wald test that all are 0.
@@ -122,8 +123,9 @@ impl CoxFit {
     }
 }
 
-impl fmt::Display for Contrast {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Contrast {
+    /// The estimates as they are printed, one row per row of `L`.
+    pub fn table(&self) -> Table {
         let header = ["", "estimate", "exp(est)", "se", "z", "p", "lower", "upper"];
         let mut rows = vec![header.map(str::to_owned).to_vec()];
         for k in 0..self.estimate.len() {
@@ -139,11 +141,16 @@ impl fmt::Display for Contrast {
             row.extend([self.lower[k], self.upper[k]].map(|v| significant(v, 5)));
             rows.push(row);
         }
-        write_table(f, &rows)?;
-        let (chisq, df) = (self.chisq, self.df);
+        Table::headed(rows)
+    }
+}
+
+impl fmt::Display for Contrast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (chisq, df, table) = (self.chisq, self.df, self.table());
         writeln!(
             f,
-            "\nWald test = {chisq:.2} on {df} df, p = {}",
+            "{table}\nWald test = {chisq:.2} on {df} df, p = {}",
             p_text(self.chisq_p)
         )
     }

@@ -42,7 +42,7 @@ impl Design {
                 return Err(Error::ConstantColumn { column: x.name(j) });
             }
             if !s.is_finite() || !mean[j].is_finite() {
-                return Err(Error::Overflow { column: x.name(j) });
+                return Err(crate::overflow::overflow(x, j));
             }
         }
         let rows = standardised(surv, x, &mean, &scale);

@@ -116,7 +116,7 @@ fn values_that_are_no_numbers_are_located() {
     huge[3] = -1e308;
     let found = fit(&surv, &[column(10, 2), huge]);
     assert!(
-        matches!(&found, Err(Error::Overflow { column }) if column == "b"),
+        matches!(&found, Err(Error::Overflow { column, row: 2, .. }) if column == "b"),
         "{found:?}"
     );
 }
@@ -498,5 +498,7 @@ fn degenerate_outcomes_are_named_or_fitted() {
     let mut huge = a;
     huge[3] = 1e308;
     let found = CoxPh::new().fit(&plain, &Covariates::from_columns(&huge, n, 1).unwrap());
-    assert!(matches!(found, Err(Error::Overflow { column }) if column == "x1"));
+    assert!(matches!(&found, Err(Error::Overflow { column, row: 3, .. }) if column == "x1"));
+    let text = found.unwrap_err().to_string();
+    assert!(text.contains("`x1`, row 4: 1e308"), "{text}");
 }

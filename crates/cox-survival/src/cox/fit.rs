@@ -276,11 +276,17 @@ impl CoxFit {
     }
 
     fn limits(&self, sign: f64) -> Vec<f64> {
+        let limits = self.coef_limits(sign).into_iter();
+        limits.map(f64::exp).collect()
+    }
+
+    /// Limits of the coefficients themselves: the lower ones for a `sign` of -1, the upper ones for 1.
+    pub(super) fn coef_limits(&self, sign: f64) -> Vec<f64> {
         let width = sign * std::f64::consts::SQRT_2 * erfc_inv(1.0 - self.level);
         self.coef
             .iter()
             .zip(self.used_se())
-            .map(|(b, s)| (b + width * s).exp())
+            .map(|(b, s)| b + width * s)
             .collect()
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod exact;
 pub(crate) mod exponential;
 pub(crate) mod fit;
 pub(crate) mod information;
+pub(crate) mod lifelines;
 pub(crate) mod likelihood;
 pub(crate) mod newton;
 pub(crate) mod pairs;

@@ -154,7 +154,7 @@ impl fmt::Display for CoxFit {
 }
 
 /// Five significant digits without a tail of zeros or an exponent where none is needed.
-fn number(x: f64) -> String {
+pub(super) fn number(x: f64) -> String {
     let size = x.abs();
     if !x.is_finite() {
         format!("{x}")
@@ -167,15 +167,6 @@ fn number(x: f64) -> String {
     } else {
         format!("{x:.5}")
     }
-}
-
-/// Prints rows of which the first is the header.
-pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let Some((header, rows)) = rows.split_first() else {
-        return Ok(());
-    };
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    crate::text_table::write(f, &header, rows)
 }
 
 #[cfg(test)]

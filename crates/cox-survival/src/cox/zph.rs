@@ -25,6 +25,7 @@ use super::summary::{chi_square_tail, p_text};
 use crate::error::{Error, Result};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;
+use crate::table::Table;
 
 /// The function `g` of time that effects might change with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,13 +94,9 @@ pub struct Zph {
     pub p: Vec<f64>,
 }
 
-impl fmt::Display for Zph {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "Test of proportional hazards, transform {}\n",
-            self.transform
-        )?;
+impl Zph {
+    /// The tests as they are printed.
+    pub fn table(&self) -> Table {
         let mut rows = vec![vec![String::new(), "chisq".into(), "df".into(), "p".into()]];
         for k in 0..self.rows.len() {
             rows.push(vec![
@@ -109,7 +106,17 @@ impl fmt::Display for Zph {
                 p_text(self.p[k]),
             ]);
         }
-        super::summary::write_table(f, &rows)
+        Table::headed(rows)
+    }
+}
+
+impl fmt::Display for Zph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (transform, table) = (self.transform, self.table());
+        write!(
+            f,
+            "Test of proportional hazards, transform {transform}\n\n{table}"
+        )
     }
 }
 

@@ -49,7 +49,7 @@ impl Inputs {
             let centre = weighted(&|v| v);
             let sd = weighted(&|v| (v - centre).powi(2)).sqrt();
             if !centre.is_finite() || !sd.is_finite() {
-                return Err(Error::Overflow { column: x.name(j) });
+                return Err(crate::overflow::overflow(x, j));
             }
             let varies = sd > 1e-14 * centre.abs();
             mean.push(if standardize { centre } else { 0.0 });

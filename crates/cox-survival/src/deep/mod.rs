@@ -5,6 +5,7 @@
 mod adamw;
 #[cfg(test)]
 mod behaviour;
+mod cases;
 mod fit;
 mod io;
 mod loss;

@@ -1,8 +1,8 @@
 //! Settings, and the loop over batches and epochs.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::network::{Activation, Network, Norm, Shape, Training, Weights};
 use super::state::{self, Standing, TrainingState};
 use crate::covariates::Covariates;
 use crate::cox::Ties;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_length};
 use crate::progress::{Counter, Observer, silent};
 use crate::surv::Surv;
 use crate::validation::folds::Folds;
@@ -31,7 +31,8 @@ pub enum Batches {
         size: usize,
     },
     /// So many events, each against controls drawn from its true risk set (Kvamme, Borgan &
-    /// Scheel 2019, JMLR 20:129).
+    /// Scheel 2019, JMLR 20:129); with case weights controls are drawn in proportion to theirs, and
+    /// events count with theirs.
     CaseControl {
         /// Events per batch.
         size: usize,
@@ -218,7 +219,7 @@ impl DeepSurv {
         device: &Device,
         observer: &Observer<'_>,
     ) -> Result<DeepSurvFit> {
-        self.train(surv, x, device, observer, None)
+        self.train(surv, x, None, device, observer, None)
     }
 
     /// [`DeepSurv::fit_with`] that can be interrupted: goes on from the state if its file is there, and keeps
@@ -260,20 +261,55 @@ impl DeepSurv {
         observer: &Observer<'_>,
         state: &TrainingState,
     ) -> Result<DeepSurvFit> {
-        self.train(surv, x, device, observer, Some(state))
+        self.train(surv, x, None, device, observer, Some(state))
+    }
+
+    /// Trains with `groups`, a label per row of which rows belong together (several photographs of one
+    /// patient): early stopping holds out all rows of a group or none. With a state it can be interrupted, as
+    /// [`DeepSurv::fit_resumable`].
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use cox_survival::deep::DeepSurv;
+    /// use cox_survival::{Covariates, Error, Progress, Surv};
+    /// let x: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 11)).collect();
+    /// let time: Vec<f64> = (0..40).map(|i| f64::from(1 + i * 5 % 17)).collect();
+    /// let (surv, x) = (Surv::new(&time, &[true; 40])?, Covariates::from_rows(&x, 40, 1)?);
+    /// let patient: Vec<u32> = (0..40).map(|row| row / 2).collect();
+    /// let settings = DeepSurv::new().hidden(&[4]).epochs(5).early_stopping(0.25, 2);
+    /// let go = |_: Progress| std::ops::ControlFlow::Continue(());
+    /// let fit = settings.fit_grouped(&surv, &x, &patient, &Device::flex(), &go, None)?;
+    /// assert!(fit.history()[0].validation.is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`DeepSurv::fit_resumable`], and [`Error::Length`] unless every row has a label.
+    pub fn fit_grouped(
+        &self,
+        surv: &Surv,
+        x: &Covariates<'_>,
+        groups: &[u32],
+        device: &Device,
+        observer: &Observer<'_>,
+        state: Option<&TrainingState>,
+    ) -> Result<DeepSurvFit> {
+        check_length("groups", groups.len(), surv.n())?;
+        self.train(surv, x, Some(groups), device, observer, state)
     }
 
     fn train(
         &self,
         surv: &Surv,
         x: &Covariates<'_>,
+        groups: Option<&[u32]>,
         device: &Device,
         observer: &Observer<'_>,
         file: Option<&TrainingState>,
     ) -> Result<DeepSurvFit> {
         self.check(surv, x)?;
         let inputs = Inputs::new(surv, x, self.standardize)?;
-        let (train, held) = self.split(surv)?;
+        let (train, held) = self.split(surv, groups)?;
         let train_surv = surv.subset(&train)?;
         let device = device.clone().autodiff();
         let values = inputs.rows(x, &train);
@@ -373,7 +409,11 @@ impl DeepSurv {
     }
 
     /// Rows to train on, and rows to judge by.
-    fn split(&self, surv: &Surv) -> Result<(Vec<usize>, Option<Vec<usize>>)> {
+    fn split(
+        &self,
+        surv: &Surv,
+        groups: Option<&[u32]>,
+    ) -> Result<(Vec<usize>, Option<Vec<usize>>)> {
         let Some((share, _)) = self.early_stopping else {
             return Ok(((0..surv.n()).collect(), None));
         };
@@ -381,7 +421,10 @@ impl DeepSurv {
         let most = surv.n().max(2);
         let nearest = (2..=most).find(|&k| 1.0 / (k as f64 + 0.5) < share);
         let folds = nearest.unwrap_or(most);
-        let folds = Folds::stratified(surv, folds, self.seed)?;
+        let folds = match groups {
+            None => Folds::stratified(surv, folds, self.seed)?,
+            Some(groups) => Folds::grouped(surv, groups, folds, self.seed)?,
+        };
         Ok((folds.training(0), Some(folds.held_out(0))))
     }
 
@@ -479,50 +522,18 @@ impl Run<'_> {
                 losses.iter().sum::<f64>() / losses.len() as f64
             }
             Batches::CaseControl { size, controls } => {
-                let mut cases = self.cases();
+                let mut cases = super::cases::Cases::new(self.surv);
                 cases.shuffle(&mut self.training.rng);
                 let mut losses = Vec::new();
-                for cases in cases.chunks(size) {
-                    let loss = self.against_controls(cases, controls);
+                for batch in cases.batches(size) {
+                    let rows = cases.rows(batch, controls, &mut self.training.rng);
+                    let risk = self.risk(&rows).reshape([batch.len(), controls + 1]);
+                    let loss = cases.loss(batch, risk);
                     losses.push(self.step(Some(loss), rate, optimiser));
                 }
                 losses.iter().sum::<f64>() / losses.len() as f64
             }
         }
-    }
-
-    /// Every event position with the positions of its risk set.
-    fn cases(&self) -> Vec<(usize, std::ops::Range<usize>)> {
-        let sorted = &self.surv.sorted;
-        let mut cases = Vec::with_capacity(self.surv.n_events());
-        for stratum in &sorted.strata {
-            for group in &sorted.groups[stratum.groups.clone()] {
-                let at_risk = stratum.positions.start..group.upto;
-                cases.extend(group.events.clone().map(|i| (i, at_risk.clone())));
-            }
-        }
-        cases
-    }
-
-    /// Mean of `log sum_k exp(risk_k - risk_case)` over cases, `k` the case and its controls.
-    fn against_controls(
-        &mut self,
-        cases: &[(usize, std::ops::Range<usize>)],
-        controls: usize,
-    ) -> Tensor<1> {
-        let mut rows = Vec::with_capacity(cases.len() * (controls + 1));
-        for (case, at_risk) in cases {
-            let row = |position: usize| self.surv.sorted.order[position] as usize;
-            rows.push(row(*case));
-            for _ in 0..controls {
-                rows.push(row(self.training.rng.random_range(at_risk.clone())));
-            }
-        }
-        let risk = self.risk(&rows).reshape([cases.len(), controls + 1]);
-        let own = risk.clone().slice([0..cases.len(), 0..1]);
-        let top = risk.clone().max_dim(1).detach();
-        let sum = (risk - top.clone()).exp().sum_dim(1).log() + top;
-        (sum - own).mean()
     }
 
     fn risk(&mut self, rows: &[usize]) -> Tensor<1> {

@@ -12,6 +12,7 @@ use crate::covariates::Covariates;
 use crate::error::{Error, Result, check_length};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 use crate::{CoxPh, RestrictedCubicSpline};
 
@@ -282,8 +283,9 @@ pub struct CalibrationGroup {
     pub upper: Option<f64>,
 }
 
-impl fmt::Display for CalibrationFit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CalibrationFit {
+    /// The groups as they are printed, and all patients last.
+    pub fn table(&self) -> Table {
         let row = |name: String, g: &CalibrationGroup| {
             vec![
                 name,
@@ -297,11 +299,14 @@ impl fmt::Display for CalibrationFit {
         let named = |(k, g): (usize, &CalibrationGroup)| row((k + 1).to_string(), g);
         let mut rows: Vec<Vec<String>> = self.groups.iter().enumerate().map(named).collect();
         rows.push(row("all".to_owned(), &self.whole));
-        text_table::write(
-            f,
-            &["group", "n", "predicted", "observed", "lower", "upper"],
-            &rows,
-        )?;
+        let header = ["group", "n", "predicted", "observed", "lower", "upper"];
+        Table::new(&header, rows)
+    }
+}
+
+impl fmt::Display for CalibrationFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)?;
         writeln!(
             f,
             "at {}: ICI {}  E50 {}  E90 {}  Emax {}",

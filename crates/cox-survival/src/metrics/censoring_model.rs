@@ -254,6 +254,11 @@ impl Bound<'_> {
         self.inverse(row, t, self.model.at_event)
     }
 
+    /// `1 / G` of any row at the time of another's event, at the same side of it as for the event itself.
+    pub(super) fn weight_at_event(&self, row: usize, t: f64) -> Result<f64> {
+        self.inverse(row, t, self.model.at_event)
+    }
+
     /// `1 / G(t)` for a row still at risk at `t`.
     pub(super) fn at_risk_weight(&self, row: usize, t: f64) -> Result<f64> {
         self.inverse(row, t, true)

@@ -7,6 +7,8 @@ use statrs::function::erf::{erf_inv, erfc};
 
 use super::pairs::Totals;
 use crate::error::{Error, Result, check_length};
+use crate::table::Table;
+use crate::text_table;
 
 /// A concordance index with its pair counts and variance.
 ///
@@ -26,6 +28,7 @@ pub struct Concordance {
     tied_both: f64,
     n: usize,
     variance: Option<f64>,
+    #[serde(with = "crate::number")]
     score_variance: f64,
     dfbeta: Option<Vec<f64>>,
     /// Influences of the rows from which the censoring curve was estimated, if they are others.
@@ -107,7 +110,7 @@ impl Concordance {
 
     /// The variance formula of the Cox score test for the ranks (R's `cvar`): valid when score
     /// and outcome are unrelated. With time weights other than [`TimeWeight::N`](crate::TimeWeight::N) it is R's figure
-    /// and not a variance.
+    /// and not a variance; NaN after [`Uno::fit_with_censoring`](crate::Uno::fit_with_censoring).
     pub fn score_variance(&self) -> f64 {
         self.score_variance
     }
@@ -286,6 +289,35 @@ pub(crate) fn codes<L: Ord>(labels: &[L]) -> Vec<u32> {
         .iter()
         .map(|label| levels.binary_search(&label).unwrap_or_default() as u32)
         .collect()
+}
+
+impl Concordance {
+    /// The index, its standard error and the counts, in one row.
+    pub fn table(&self) -> Table {
+        let header = [
+            "",
+            "n",
+            "concordance",
+            "se",
+            "concordant",
+            "discordant",
+            "tied score",
+            "tied time",
+            "tied both",
+        ];
+        let se = text_table::optional(self.std_error(), 4);
+        let mut row = vec![String::new(), self.n.to_string()];
+        row.extend([text_table::significant(self.concordance, 4), se]);
+        let counts = [
+            self.concordant,
+            self.discordant,
+            self.tied_score,
+            self.tied_time,
+            self.tied_both,
+        ];
+        row.extend(counts.map(|count| text_table::significant(count, 6)));
+        Table::new(&header, vec![row])
+    }
 }
 
 impl fmt::Display for Concordance {

@@ -9,6 +9,7 @@ use crate::compensated::Sum;
 use crate::error::{Error, Result, check_length};
 use crate::logrank::chi_squared_tail;
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 
 /// Settings of D-calibration.
@@ -152,8 +153,9 @@ pub struct DCalibrationFit {
     pub p_value: f64,
 }
 
-impl fmt::Display for DCalibrationFit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DCalibrationFit {
+    /// The intervals as they are printed.
+    pub fn table(&self) -> Table {
         let k = self.counts.len() as f64;
         let row = |(b, &c): (usize, &f64)| {
             let edge = |b: usize| text_table::significant(b as f64 / k, 3);
@@ -164,7 +166,13 @@ impl fmt::Display for DCalibrationFit {
             ]
         };
         let rows: Vec<Vec<String>> = self.counts.iter().enumerate().map(row).collect();
-        text_table::write(f, &["survival", "found", "expected"], &rows)?;
+        Table::new(&["survival", "found", "expected"], rows)
+    }
+}
+
+impl fmt::Display for DCalibrationFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)?;
         writeln!(
             f,
             "Chisq= {} on {} degrees of freedom, p= {}",

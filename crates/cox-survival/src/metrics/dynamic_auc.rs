@@ -12,6 +12,7 @@ use crate::compensated::Sum;
 use crate::error::{Result, check_length};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 
 /// Settings of the cumulative/dynamic area under the ROC curve.
@@ -178,14 +179,21 @@ pub struct AucOverTime {
     pub mean: f64,
 }
 
-impl fmt::Display for AucOverTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AucOverTime {
+    /// Times and areas as they are printed.
+    pub fn table(&self) -> Table {
         let pairs = self.times.iter().zip(&self.auc);
         let rows: Vec<Vec<String>> = pairs
             .map(|(&t, &v)| vec![text_table::significant(t, 6), text_table::significant(v, 4)])
             .collect();
-        text_table::write(f, &["time", "AUC"], &rows)?;
-        writeln!(f, "mean {}", text_table::significant(self.mean, 4))
+        Table::new(&["time", "AUC"], rows)
+    }
+}
+
+impl fmt::Display for AucOverTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mean = text_table::significant(self.mean, 4);
+        writeln!(f, "{}mean {mean}", self.table())
     }
 }
 

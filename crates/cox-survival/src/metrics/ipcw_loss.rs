@@ -9,6 +9,7 @@ use super::predicted::{PredictedSurvival, check_times};
 use crate::compensated::Sum;
 use crate::error::{Error, Result, check_length};
 use crate::surv::Surv;
+use crate::table::Table;
 use crate::text_table;
 
 /// The Brier score of predicted survival curves at each of their times, and its integral.
@@ -142,13 +143,20 @@ pub struct ScoreOverTime {
     pub integrated: Option<f64>,
 }
 
-impl fmt::Display for ScoreOverTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ScoreOverTime {
+    /// Times and scores as they are printed.
+    pub fn table(&self) -> Table {
         let pairs = self.times.iter().zip(&self.values);
         let rows: Vec<Vec<String>> = pairs
             .map(|(&t, &v)| vec![text_table::significant(t, 6), text_table::significant(v, 4)])
             .collect();
-        text_table::write(f, &["time", &self.name], &rows)?;
+        Table::new(&["time", &self.name], rows)
+    }
+}
+
+impl fmt::Display for ScoreOverTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table().fmt(f)?;
         match self.integrated {
             None => Ok(()),
             Some(mean) => writeln!(f, "integrated {}", text_table::significant(mean, 4)),

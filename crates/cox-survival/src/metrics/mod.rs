@@ -20,6 +20,7 @@ mod prefix_tree;
 mod test_curves;
 mod time_weight;
 mod uno;
+mod uno_conditional;
 mod weighted_quantile;
 
 pub use antolini::Antolini;

@@ -157,6 +157,26 @@ impl Uno {
         ))
     }
 
+    /// The last time at which events are used.
+    pub(super) fn limit(&self) -> Result<f64> {
+        match self.tau {
+            Some(tau) if tau.is_nan() => Err(Error::Setting {
+                name: "tau",
+                value: tau.to_string(),
+                expected: "a time",
+            }),
+            tau => Ok(tau.unwrap_or(f64::INFINITY)),
+        }
+    }
+
+    pub(super) fn is_protective(&self) -> bool {
+        self.protective
+    }
+
+    pub(super) fn wants_variance(&self) -> bool {
+        !self.point_only
+    }
+
     /// Checks the input; the censoring curve of each stratum of `training`.
     fn curves(&self, surv: &Surv, score: &[f64], training: &Surv) -> Result<Vec<CensoringCurve>> {
         check_score(surv, score)?;
@@ -166,15 +186,7 @@ impl Uno {
                 reason: "its weights do not account for left truncation",
             });
         }
-        if let Some(tau) = self.tau
-            && tau.is_nan()
-        {
-            return Err(Error::Setting {
-                name: "tau",
-                value: tau.to_string(),
-                expected: "a time",
-            });
-        }
+        self.limit()?;
         let weight = |p: usize| training.weight(training.sorted.order[p] as usize);
         let strata = training.sorted.strata.iter();
         Ok(strata

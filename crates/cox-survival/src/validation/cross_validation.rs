@@ -15,6 +15,7 @@ use crate::error::{Error, Result, check_length};
 use crate::metrics::Harrell;
 use crate::progress::{Counter, Observer, silent};
 use crate::surv::Surv;
+use crate::table::Table;
 
 /// What is averaged over the folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +110,11 @@ impl CrossValidation {
     }
 
     /// Fits the path to all rows and to every fold's training rows.
+    ///
+    /// # Errors
+    /// Those of [`CoxPath::fit`] for all rows; [`Error::WithoutFold`] for a fold's training rows;
+    /// [`Error::Fold`] for a fold without an event, without two rows (where they are judged among
+    /// themselves), or outside of which there is no event.
     pub fn fit(&self, surv: &Surv, x: &Covariates<'_>, folds: &Folds) -> Result<CvFit> {
         self.fit_with(surv, x, folds, &silent)
     }
@@ -185,7 +191,8 @@ impl CrossValidation {
             },
             other => other,
         })?;
-        let mut eta = predict(&along.for_rows(&train), &train_surv, &x.select(&train)?)?;
+        let fitted = predict(&along.for_rows(&train), &train_surv, &x.select(&train)?);
+        let mut eta = fitted.map_err(|error| error.without_fold(label, &train))?;
         for eta in &mut eta {
             along.add_offset(eta);
         }
@@ -197,6 +204,10 @@ impl CrossValidation {
                     .filter(|&&i| surv.event()[i])
                     .map(|&i| surv.weight(i))
                     .sum();
+                // A single patient can be judged here, if it had the event.
+                if weight <= 0.0 {
+                    return Err(no_event(label));
+                }
                 let mut whole = Likelihood::new(surv, ties);
                 let mut part = Likelihood::new(&train_surv, ties);
                 let values = eta
@@ -282,12 +293,16 @@ pub(super) struct Held {
     weight: f64,
 }
 
+fn no_event(fold: usize) -> Error {
+    Error::Fold {
+        fold,
+        reason: "it holds no event, by which a model could be judged",
+    }
+}
+
 fn held_out(surv: &Surv, rows: &[usize], label: usize) -> Result<Surv> {
     surv.subset(rows).map_err(|error| match error {
-        Error::NoEvents => Error::Fold {
-            fold: label,
-            reason: "it holds no event",
-        },
+        Error::NoEvents => no_event(label),
         Error::TooFewRows { .. } => Error::Fold {
             fold: label,
             reason: "it holds fewer than 2 rows",
@@ -340,6 +355,24 @@ curve_accessors!(
     "Standard error of [`CvFit::cvm`]."
 );
 
+impl CvFit {
+    /// The two choices as they are printed.
+    pub fn table(&self) -> Table {
+        let row = |(name, k): (&str, usize)| {
+            vec![
+                name.to_owned(),
+                format!("{:.6}", self.lambda()[k]),
+                format!("{:.4}", self.cvm()[k]),
+                format!("{:.4}", self.cvsd()[k]),
+                self.path.beta(k).index.len().to_string(),
+            ]
+        };
+        let header = ["", "lambda", "measure", "se", "nonzero"];
+        let chosen = [("min", self.index_min()), ("1se", self.index_1se())];
+        Table::new(&header, chosen.into_iter().map(row).collect())
+    }
+}
+
 impl fmt::Display for CvFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -349,22 +382,6 @@ impl fmt::Display for CvFit {
             self.folds.count(),
             self.measure.name()
         )?;
-        let mut rows = vec![vec![
-            String::new(),
-            "lambda".into(),
-            "measure".into(),
-            "se".into(),
-            "nonzero".into(),
-        ]];
-        for (name, k) in [("min", self.index_min()), ("1se", self.index_1se())] {
-            rows.push(vec![
-                name.to_owned(),
-                format!("{:.6}", self.lambda()[k]),
-                format!("{:.4}", self.cvm()[k]),
-                format!("{:.4}", self.cvsd()[k]),
-                self.path.beta(k).index.len().to_string(),
-            ]);
-        }
-        crate::cox::summary::write_table(f, &rows)
+        self.table().fmt(f)
     }
 }

@@ -138,6 +138,24 @@ impl Folds {
         })
     }
 
+    /// Checks that no group of rows is parted between folds.
+    ///
+    /// # Errors
+    /// [`Error::Fold`], naming the fold of a row whose group has rows in an earlier one.
+    pub fn check_groups(&self, groups: &[u32]) -> Result<()> {
+        check_length("groups", groups.len(), self.n())?;
+        let mut fold_of = std::collections::HashMap::new();
+        for (&group, &fold) in groups.iter().zip(&self.fold) {
+            if *fold_of.entry(group).or_insert(fold) != fold {
+                return Err(Error::Fold {
+                    fold: self.label(fold as usize),
+                    reason: "it parts rows that belong together from one another",
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Number of folds.
     pub fn count(&self) -> usize {
         self.labels.len()
@@ -229,6 +247,18 @@ mod tests {
             prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
             prop_assert!(events.iter().max().unwrap() - events.iter().min().unwrap() <= 1);
         }
+    }
+
+    #[test]
+    fn groups_are_checked_against_given_folds() {
+        let folds = Folds::given(&[5, 5, 7, 7, 5]).unwrap();
+        assert_eq!(folds.check_groups(&[0, 0, 1, 2, 3]), Ok(()));
+        let parted = folds.check_groups(&[0, 0, 1, 0, 3]);
+        assert!(matches!(parted, Err(Error::Fold { fold: 7, .. })));
+        assert!(matches!(
+            folds.check_groups(&[0]),
+            Err(Error::Length { .. })
+        ));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 pub(crate) mod bootstrap;
 pub(crate) mod cross_validation;
 mod curve;
+#[cfg(test)]
+mod faults;
 pub(crate) mod folds;
 #[cfg(test)]
 mod honesty;

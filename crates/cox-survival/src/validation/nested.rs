@@ -156,13 +156,18 @@ impl NestedCv {
             .seed
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .wrapping_add(fold as u64 + 1);
+        let without = |error: Error| error.without_fold(label, &train);
+        let mut path = self.path.for_rows(&train);
         let inner = match groups {
-            None => Folds::stratified(&train_surv, self.inner, seed)?,
+            None => Folds::stratified(&train_surv, self.inner, seed),
             Some(groups) => {
                 let groups: Vec<u32> = train.iter().map(|&i| groups[i]).collect();
-                Folds::grouped(&train_surv, &groups, self.inner, seed)?
+                let inner = Folds::grouped(&train_surv, &groups, self.inner, seed);
+                path = path.clusters(groups);
+                inner
             }
         };
+        let inner = inner.map_err(without)?;
         let alphas = if self.alphas.is_empty() {
             vec![self.path.mixing()]
         } else {
@@ -170,9 +175,10 @@ impl NestedCv {
         };
         let mut best: Option<(f64, Chosen, Vec<f64>)> = None;
         for alpha in alphas {
-            let cv = CrossValidation::new(self.path.for_rows(&train).alpha(alpha))
+            let cv = CrossValidation::new(path.clone().alpha(alpha))
                 .measure(self.measure)
-                .fit(&train_surv, &train_x, &inner)?;
+                .fit(&train_surv, &train_x, &inner)
+                .map_err(without)?;
             let k = match self.rule {
                 LambdaRule::Min => cv.index_min(),
                 LambdaRule::OneSe => cv.index_1se(),
@@ -196,7 +202,7 @@ impl NestedCv {
             });
         };
         let mut training = train_x.times(&beta)?;
-        self.path.for_rows(&train).add_offset(&mut training);
+        path.add_offset(&mut training);
         training.sort_unstable_by(f64::total_cmp);
         let mut risk = x.select(&rows)?.times(&beta)?;
         self.path.for_rows(&rows).add_offset(&mut risk);

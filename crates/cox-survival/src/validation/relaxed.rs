@@ -5,7 +5,7 @@ use std::fmt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::cross_validation::{CrossValidation, CvMeasure, Held};
+use super::cross_validation::{CrossValidation, CvFit, CvMeasure, Held};
 use super::curve::Curve;
 use super::folds::Folds;
 use crate::covariates::Covariates;
@@ -13,6 +13,7 @@ use crate::cox::path::{RelaxedFit, check_gamma};
 use crate::error::{Error, Result, check_length};
 use crate::progress::{Counter, Observer, silent};
 use crate::surv::Surv;
+use crate::table::Table;
 
 impl CrossValidation {
     /// Cross-validates the relaxed path ([`CoxPath::fit_relaxed`](crate::CoxPath::fit_relaxed))
@@ -64,12 +65,15 @@ impl CrossValidation {
         let fit = self.path().fit_relaxed(surv, x)?;
         counter.step()?;
         let along = self.along(fit.lambda());
+        let whole = fit.path().lambda();
         let held: Vec<Held> = (0..folds.count())
             .into_par_iter()
             .map(|fold| {
                 let held = self.fold(surv, x, folds, fold, &along, |along, surv, train| {
                     let part = along.fit_relaxed(surv, train)?;
-                    part.predict_along(x, fit.lambda(), gamma)
+                    let mut eta = part.predict_along(x, fit.lambda(), gamma)?;
+                    eta.extend(part.path().predict_along(x, whole)?);
+                    Ok(eta)
                 })?;
                 counter.step()?;
                 Ok(held)
@@ -79,6 +83,8 @@ impl CrossValidation {
         let curves: Vec<Curve> = (0..gamma.len())
             .map(|g| self.average(&held, g * points..(g + 1) * points))
             .collect();
+        let blended = gamma.len() * points;
+        let penalised = self.average(&held, blended..blended + whole.len());
         let (best, one_se) = choose(&curves, gamma, self.judged_by().sign());
         Ok(RelaxedCvFit {
             fit,
@@ -86,6 +92,7 @@ impl CrossValidation {
             measure: self.judged_by(),
             gamma: gamma.to_vec(),
             curves,
+            penalised,
             best,
             one_se,
         })
@@ -125,6 +132,8 @@ pub struct RelaxedCvFit {
     measure: CvMeasure,
     gamma: Vec<f64>,
     curves: Vec<Curve>,
+    /// Of the path itself, at all its lambdas.
+    penalised: Curve,
     best: [usize; 2],
     one_se: [usize; 2],
 }
@@ -133,6 +142,17 @@ impl RelaxedCvFit {
     /// The relaxed path fitted to all rows.
     pub fn fit(&self) -> &RelaxedFit {
         &self.fit
+    }
+
+    /// The cross-validation of the path itself, at all its lambdas, as [`CrossValidation::fit`] makes it in
+    /// the same folds.
+    pub fn penalised(&self) -> CvFit {
+        CvFit {
+            path: self.fit.path().clone(),
+            folds: self.folds.clone(),
+            measure: self.measure,
+            curve: self.penalised.clone(),
+        }
     }
 
     /// The folds.
@@ -203,6 +223,25 @@ impl RelaxedCvFit {
     }
 }
 
+impl RelaxedCvFit {
+    /// The two choices as they are printed.
+    pub fn table(&self) -> Table {
+        let row = |(name, [g, k]): (&str, [usize; 2])| {
+            vec![
+                name.to_owned(),
+                format!("{:.6}", self.lambda()[k]),
+                self.gamma[g].to_string(),
+                format!("{:.4}", self.cvm(g)[k]),
+                format!("{:.4}", self.cvsd(g)[k]),
+                self.fit.path().beta(k).index.len().to_string(),
+            ]
+        };
+        let header = ["", "lambda", "gamma", "measure", "se", "nonzero"];
+        let chosen = [("min", self.best), ("1se", self.one_se)];
+        Table::new(&header, chosen.into_iter().map(row).collect())
+    }
+}
+
 impl fmt::Display for RelaxedCvFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -212,18 +251,23 @@ impl fmt::Display for RelaxedCvFit {
             self.folds.count(),
             self.measure.name()
         )?;
-        let head = ["", "lambda", "gamma", "measure", "se", "nonzero"];
-        let mut rows = vec![head.map(str::to_owned).to_vec()];
-        for (name, [g, k]) in [("min", self.best), ("1se", self.one_se)] {
-            rows.push(vec![
-                name.to_owned(),
-                format!("{:.6}", self.lambda()[k]),
-                self.gamma[g].to_string(),
-                format!("{:.4}", self.cvm(g)[k]),
-                format!("{:.4}", self.cvsd(g)[k]),
-                self.fit.path().beta(k).index.len().to_string(),
-            ]);
-        }
-        crate::cox::summary::write_table(f, &rows)
+        self.table().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cox::twins::cohort;
+    use crate::{CoxPath, CrossValidation, Folds};
+
+    #[test]
+    fn the_path_itself_is_judged_as_without_refits() {
+        let data = cohort(90, 8, 5, false, false);
+        let (surv, x) = (data.surv().unwrap(), data.covariates());
+        let folds = Folds::stratified(&surv, 4, 2).unwrap();
+        let settings = CrossValidation::new(CoxPath::new().n_lambda(12));
+        let relaxed = settings.fit_relaxed(&surv, &x, &folds, &[0.0, 0.5]);
+        let plain = settings.fit(&surv, &x, &folds).unwrap();
+        assert_eq!(relaxed.unwrap().penalised(), plain);
     }
 }

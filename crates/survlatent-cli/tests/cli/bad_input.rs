@@ -236,6 +236,9 @@ fn bad_usage_is_exit_code_2() {
         ("--path --cluster age", "--cv"),
         ("--path --penalty-factor 1,2", "2 factors for 8"),
         ("--path --penalty-factor agee=1", "did you mean `age`"),
+        ("--path --baseline", "needs a lambda"),
+        ("--path --at 0.1", "--baseline"),
+        ("--path --baseline --at 0.1 --relax", "cannot be used with"),
         ("--path --standardize maybe", "maybe"),
         ("--path --exclude agee", "did you mean `age`"),
         ("--path --lower-limits 0.1", "lower limit 0.1"),
@@ -272,6 +275,55 @@ fn bad_usage_is_exit_code_2() {
         "concordance {veteran} --time time --event status --score age --tau 0"
     ))
     .fails(2, &["above 0"]);
+}
+
+#[test]
+fn folds_without_an_event_and_clusters_in_two_folds() {
+    let mut csv = String::from("t,e,x,z,f,id\n");
+    for i in 0..30 {
+        // Fold 3 holds no event; patients come twice.
+        let (fold, event) = (i % 3 + 1, u8::from(i % 3 < 2));
+        let (x, z) = (i * 7 % 11, i * i % 13);
+        csv += &format!("{},{event},{x},{z},{fold},{}\n", 1 + i * 11 % 30, i / 6);
+    }
+    let line = "cox {} --time t --event e --features x,z --path";
+    for measure in ["deviance", "deviance-ungrouped", "c"] {
+        let line = format!("{line} --foldid f --measure {measure}");
+        run_on(&csv, &line).fails(1, &["fold 3", "no event"]);
+    }
+    let parted = "it parts rows that belong together";
+    run_on(&csv, &format!("{line} --foldid f --cluster id")).fails(1, &["fold 2", parted]);
+    let formula = "cox {} --time t --event e --path --formula x+z+cluster(id)";
+    run_on(&csv, &format!("{formula} --foldid f")).fails(1, &["fold 2", parted]);
+    run_on(&csv, formula).fails(2, &["a cluster", "--cv", "--foldid"]);
+    // Folds that keep them together are used, and named by the flag or by the formula they are the same.
+    let flagged = run_on(&csv, &format!("{line} --foldid id --cluster id --json")).json();
+    let written = run_on(&csv, &format!("{formula} --foldid id --json")).json();
+    assert_eq!(flagged, written);
+    assert_eq!(flagged["foldid"].as_array().unwrap().len(), 30);
+    let seeded = run_on(&csv, &format!("{formula} --cv 3 --json")).json();
+    let fold = seeded["foldid"].as_array().unwrap();
+    assert!(fold.chunks(6).all(|six| six.iter().all(|f| f == &six[0])));
+}
+
+#[test]
+fn a_fold_whose_training_rows_cannot_be_fitted_is_named() {
+    let mut csv = String::from("t,e,x,f\n");
+    for i in 0..20 {
+        // All that varies is in the second fold.
+        let (fold, x) = (i % 2 + 1, if i % 2 == 0 { 3 } else { i });
+        csv += &format!("{},1,{x},{fold}\n", 1 + i * 7 % 20);
+    }
+    let line = "cox {} --time t --event e --features x --path --foldid f";
+    run_on(&csv, line).fails(1, &["without fold 2", "column `x` is constant"]);
+}
+
+#[test]
+fn a_number_that_is_too_large_is_named_by_column_and_row() {
+    let huge = GOOD.replacen(",44,", ",1e308,", 1);
+    let place = ["column `age`", "row", "1e308"];
+    cox(&huge, 1, &place);
+    run_on(&huge, "cox {} --time time --event status --path").fails(1, &place);
 }
 
 #[test]

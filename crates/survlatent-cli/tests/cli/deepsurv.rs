@@ -67,6 +67,33 @@ fn a_training_goes_on_from_its_state() {
 
 #[cfg(feature = "deep")]
 #[test]
+fn a_formula_counts_in_full() {
+    // Three rows to a patient.
+    let mut csv = String::new();
+    for (row, line) in cohort().lines().enumerate() {
+        let id = if row == 0 {
+            "id".to_owned()
+        } else {
+            ((row - 1) / 3).to_string()
+        };
+        writeln!(csv, "{line},{id}").unwrap();
+    }
+    let line = "deepsurv {} --time t --event e --hidden 0 --epochs 3 --device cpu --json";
+    let written = format!("{line} --formula x+z+cluster(id) --cv 4");
+    let json = run_on(&csv, &written).json();
+    let flagged = format!("{line} --features x,z --cluster id --cv 4");
+    assert_eq!(json, run_on(&csv, &flagged).json());
+    assert_eq!(json["hidden"], serde_json::json!([]));
+    let fold = json["cv"]["foldid"].as_array().unwrap();
+    assert!(fold.chunks(3).all(|of| of.iter().all(|f| f == &of[0])));
+    let plain = format!("{line} --formula x+cluster(id)");
+    run_on(&csv, &plain).fails(2, &["a cluster", "--cv"]);
+    run_on(&csv, &format!("{line} --formula x+offset(z)")).fails(2, &["offset"]);
+    run_on(&csv, &format!("{line} --device abacus")).fails(2, &["--device", "flex (the CPU)"]);
+}
+
+#[cfg(feature = "deep")]
+#[test]
 fn faults_are_told() {
     let csv = cohort();
     run_on(&csv, "deepsurv {} --time t --event e --dropout 2").fails(2, &["--dropout"]);

@@ -304,6 +304,13 @@ fn offset_limits_relaxed_fits_and_groups() {
         agrees(&relaxed["cvsd"][g], &want["cvsd"][gamma], 2e-5, gamma);
     }
     assert_eq!(relaxed["foldid"].as_array().unwrap().len(), 300);
+    // At the top stands what the path itself is worth.
+    let unrelaxed = on(&format!(
+        "--offset off --alpha 0.9 --lambda {lambda} --foldid foldid"
+    ));
+    for name in ["cvm", "cvsd", "lambda_min", "lambda_1se", "foldid"] {
+        assert_eq!(got[name], unrelaxed[name], "{name}");
+    }
     let plain = on(&rest);
     assert_eq!(plain["relaxed"]["beta"], relaxed["beta"]);
     assert!(plain["relaxed"].get("cvm").is_none());
@@ -340,5 +347,32 @@ fn offset_limits_relaxed_fits_and_groups() {
     assert_eq!(
         (&alone["group"][0], &alone["group"][2]),
         (&"a".into(), &"x3".into())
+    );
+}
+
+#[test]
+fn a_baseline_hazard_anywhere_on_the_path() {
+    let table = data("veteran");
+    let on = |rest: &str| {
+        let line = format!("cox {table} --time time --event status --features trt,karno {rest}");
+        run(&line)
+    };
+    let cv = on("--path --cv 5 --baseline --json").json();
+    assert_eq!(cv["baseline"]["lambda"], cv["lambda_min"]);
+    // Where the penalty is as good as none, it is that of the model without one.
+    let path = on("--path --lambda 1e-3,1e-12 --baseline --at 1e-12 --json").json();
+    let plain = on("--ties breslow --baseline --json").json();
+    for key in ["time", "hazard"] {
+        agrees(&path["baseline"][key], &plain["baseline"][key], 1e-6, key);
+    }
+    assert_eq!(path["baseline"]["strata"], plain["baseline"]["strata"]);
+    let relaxed = on("--path --nlambda 20 --cv 5 --relax --baseline --json").json();
+    let (found, chosen) = (&relaxed["baseline"], &relaxed["relaxed"]);
+    assert_eq!(found["lambda"], chosen["lambda_min"]);
+    assert_eq!(found["gamma"], chosen["gamma_min"]);
+    let text = on("--path --baseline --at 0.01").stdout;
+    assert!(
+        text.contains("\nAt lambda 0.01\nBaseline hazard\nstrata,time,hazard\n"),
+        "{text}"
     );
 }

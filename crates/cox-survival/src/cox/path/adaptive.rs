@@ -53,7 +53,8 @@ enum Pilot {
 }
 
 impl AdaptiveWeights {
-    /// From a ridge, its lambda chosen by ten folds (grouped deviance); `gamma` is 1.
+    /// From a ridge, its lambda chosen by ten folds (grouped deviance) that keep
+    /// [`CoxPath::clusters`] together; `gamma` is 1.
     pub fn ridge() -> Self {
         Self {
             gamma: 1.0,
@@ -77,7 +78,8 @@ impl AdaptiveWeights {
         }
     }
 
-    /// From a ridge, its lambda chosen by `folds` folds drawn from `seed`.
+    /// From a ridge, its lambda chosen by `folds` folds drawn from `seed` (fewer where fewer patients or
+    /// clusters have an event).
     pub fn ridge_cv(folds: usize, seed: u64) -> Self {
         Self {
             gamma: 1.0,
@@ -166,10 +168,76 @@ impl AdaptiveWeights {
                 folds,
                 seed,
             } => {
-                let folds = Folds::stratified(surv, *folds, *seed)?;
+                let own: Vec<u32> = (0..surv.n() as u32).collect();
+                let clusters = match path.clusters.as_slice() {
+                    [] => &own,
+                    clusters => clusters,
+                };
+                // Every fold needs an event.
+                let mut eventful: Vec<u32> = (0..surv.n())
+                    .filter(|&i| surv.event()[i] && surv.weight(i) > 0.0)
+                    .map(|i| clusters[i])
+                    .collect();
+                eventful.sort_unstable();
+                eventful.dedup();
+                let folds = (*folds).min(eventful.len().max(2));
+                let folds = Folds::grouped(surv, clusters, folds, *seed)?;
                 let cv = CrossValidation::new(path.pilot()).fit(surv, x, &folds)?;
                 Ok(cv.path().beta(cv.index_min()).dense(x.p()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cox::twins::cohort;
+
+    #[test]
+    fn the_ridge_is_chosen_in_folds_that_keep_clusters_together() {
+        let data = cohort(80, 6, 4, false, false);
+        let (surv, x) = (data.surv().unwrap(), data.covariates());
+        let clusters: Vec<u32> = (0..80).map(|i| i / 4).collect();
+        let path = CoxPath::new().n_lambda(10).clusters(clusters.clone());
+        let found = path
+            .clone()
+            .adaptive(AdaptiveWeights::ridge_cv(5, 3))
+            .fit(&surv, &x)
+            .unwrap();
+        // The same by hand: its lambda, and then the ridge at it.
+        let chosen = |folds: &Folds| {
+            let cv = CrossValidation::new(path.pilot())
+                .fit(&surv, &x, folds)
+                .unwrap();
+            let coef = cv.path().beta(cv.index_min()).dense(6);
+            let weights = AdaptiveWeights::from_coefficients(coef);
+            path.clone().adaptive(weights).fit(&surv, &x).unwrap()
+        };
+        assert_eq!(
+            found,
+            chosen(&Folds::grouped(&surv, &clusters, 5, 3).unwrap())
+        );
+        assert_ne!(found, chosen(&Folds::stratified(&surv, 5, 3).unwrap()));
+        let short = path.clusters(vec![1, 2]).fit(&surv, &x);
+        assert!(matches!(short, Err(Error::Length { .. })));
+    }
+
+    #[test]
+    fn with_few_events_there_are_as_many_folds() {
+        let data = cohort(30, 2, 9, false, false);
+        let event: Vec<bool> = (0..30).map(|i| i % 8 == 1).collect();
+        let surv = Surv::new(data.surv().unwrap().time(), &event).unwrap();
+        let path = CoxPath::new().n_lambda(6).lambda_min_ratio(0.1);
+        let fit = |weights| {
+            path.clone()
+                .adaptive(weights)
+                .fit(&surv, &data.covariates())
+        };
+        assert_eq!(
+            fit(AdaptiveWeights::ridge()),
+            fit(AdaptiveWeights::ridge_cv(4, 0))
+        );
+        assert!(fit(AdaptiveWeights::ridge()).is_ok());
     }
 }

@@ -20,6 +20,7 @@ mod single;
 mod solver;
 mod sparse;
 mod stale;
+mod survival;
 mod wide;
 
 pub use self::adaptive::AdaptiveWeights;
@@ -31,6 +32,7 @@ pub(crate) use self::relaxed::check_gamma;
 pub use self::result::{PathFit, SparseColumn};
 pub use self::settings::CoxPath;
 use self::solver::{Solved, Solver};
+pub use self::survival::PathSurvival;
 use super::likelihood::Likelihood;
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
@@ -63,7 +65,7 @@ impl CoxPath {
         if let Some(j) =
             (0..x.p()).find(|&j| !problem.scale[j].is_finite() || !problem.mean[j].is_finite())
         {
-            return Err(Error::Overflow { column: x.name(j) });
+            return Err(crate::overflow::overflow(x, j));
         }
         let mut likelihood = Likelihood::new(surv, self.ties);
         let saturated = likelihood.saturated();

@@ -13,6 +13,7 @@ use super::settings::{CoxPath, setting};
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
 use crate::surv::Surv;
+use crate::table::Table;
 
 impl CoxPath {
     /// Fits the path, and at each lambda its chosen columns once more without penalty (with the
@@ -193,6 +194,28 @@ pub(crate) fn check_gamma(gamma: f64) -> Result<()> {
     }
 }
 
+impl RelaxedFit {
+    /// The refits as they are printed, with a row for every lambda that has one.
+    pub fn table(&self) -> Table {
+        self.rows(0..self.lambda().len())
+    }
+
+    fn rows(&self, places: impl Iterator<Item = usize>) -> Table {
+        let row = |k: usize| {
+            vec![
+                (k + 1).to_string(),
+                format!("{:.6}", self.lambda()[k]),
+                self.path.beta[k].index.len().to_string(),
+                format!("{:.2}", 100.0 * self.path.dev_ratio[k]),
+                format!("{:.2}", 100.0 * self.refits.dev_ratio[k]),
+            ]
+        };
+        let refitted = "%dev refitted (in-sample)";
+        let header = ["", "lambda", "df", "%dev (in-sample)", refitted];
+        Table::new(&header, places.map(row).collect())
+    }
+}
+
 impl fmt::Display for RelaxedFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -203,28 +226,9 @@ impl fmt::Display for RelaxedFit {
             self.lambda().len(),
             self.path.lambda.len()
         )?;
-        let mut rows = vec![
-            [
-                "",
-                "lambda",
-                "df",
-                "%dev (in-sample)",
-                "%dev refitted (in-sample)",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-        ];
         let last = self.lambda().len() - 1;
         let every = self.lambda().len().div_ceil(20);
-        for k in (0..=last).filter(|k| k % every == 0 || *k == last) {
-            rows.push(vec![
-                (k + 1).to_string(),
-                format!("{:.6}", self.lambda()[k]),
-                self.path.beta[k].index.len().to_string(),
-                format!("{:.2}", 100.0 * self.path.dev_ratio[k]),
-                format!("{:.2}", 100.0 * self.refits.dev_ratio[k]),
-            ]);
-        }
-        crate::cox::summary::write_table(f, &rows)
+        let shown = (0..=last).filter(|k| k % every == 0 || *k == last);
+        self.rows(shown).fmt(f)
     }
 }

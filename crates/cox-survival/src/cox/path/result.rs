@@ -8,6 +8,7 @@ use crate::covariates::Covariates;
 use crate::cox::Ties;
 use crate::error::{Error, Result, check_length};
 use crate::format_version::FormatVersion;
+use crate::table::Table;
 
 /// Nonzero coefficients of one lambda, in original units.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -220,6 +221,27 @@ impl PathFit {
     }
 }
 
+impl PathFit {
+    /// The path as it is printed, with a row for every lambda.
+    pub fn table(&self) -> Table {
+        self.rows(0..self.lambda.len())
+    }
+
+    fn rows(&self, places: impl Iterator<Item = usize>) -> Table {
+        let row = |k: usize| {
+            vec![
+                (k + 1).to_string(),
+                format!("{:.6}", self.lambda[k]),
+                self.beta[k].index.len().to_string(),
+                format!("{:.2}", 100.0 * self.dev_ratio[k]),
+                format!("{:.0e}", self.kkt[k]),
+            ]
+        };
+        let header = ["", "lambda", "df", "%dev (in-sample)", "KKT"];
+        Table::new(&header, places.map(row).collect())
+    }
+}
+
 impl fmt::Display for PathFit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -235,24 +257,9 @@ impl fmt::Display for PathFit {
             self.n_events,
             self.names.len()
         )?;
-        let mut rows = vec![vec![
-            String::new(),
-            "lambda".into(),
-            "df".into(),
-            "%dev (in-sample)".into(),
-            "KKT".into(),
-        ]];
         let last = self.lambda.len() - 1;
         let every = self.lambda.len().div_ceil(20);
-        for k in (0..=last).filter(|k| k % every == 0 || *k == last) {
-            rows.push(vec![
-                (k + 1).to_string(),
-                format!("{:.6}", self.lambda[k]),
-                self.beta[k].index.len().to_string(),
-                format!("{:.2}", 100.0 * self.dev_ratio[k]),
-                format!("{:.0e}", self.kkt[k]),
-            ]);
-        }
-        crate::cox::summary::write_table(f, &rows)
+        let shown = (0..=last).filter(|k| k % every == 0 || *k == last);
+        self.rows(shown).fmt(f)
     }
 }

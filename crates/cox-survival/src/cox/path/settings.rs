@@ -47,6 +47,7 @@ pub struct CoxPath {
     pub(super) exclude: Vec<usize>,
     pub(super) groups: Option<Vec<usize>>,
     pub(super) offset: Vec<f64>,
+    pub(super) clusters: Vec<u32>,
     pub(super) ties: Ties,
     pub(super) tolerance: f64,
 }
@@ -66,6 +67,7 @@ impl Default for CoxPath {
             exclude: Vec::new(),
             groups: None,
             offset: Vec::new(),
+            clusters: Vec::new(),
             ties: Ties::Breslow,
             tolerance: 1e-7,
         }
@@ -163,6 +165,16 @@ impl CoxPath {
         self
     }
 
+    /// Which rows belong together, one label per row in input order: the folds in which
+    /// [`AdaptiveWeights`] choose their ridge never separate them.
+    ///
+    /// The folds of a [`CrossValidation`](crate::CrossValidation) are those it is given:
+    /// [`Folds::grouped`](crate::Folds::grouped) makes them.
+    pub fn clusters(mut self, labels: Vec<u32>) -> Self {
+        self.clusters = labels;
+        self
+    }
+
     /// How ties are treated (default Breslow, as in glmnet 4).
     pub fn ties(mut self, ties: Ties) -> Self {
         self.ties = ties;
@@ -208,6 +220,10 @@ impl CoxPath {
         some.offset = rows
             .iter()
             .filter_map(|&i| self.offset.get(i).copied())
+            .collect();
+        some.clusters = rows
+            .iter()
+            .filter_map(|&i| self.clusters.get(i).copied())
             .collect();
         some
     }
@@ -272,6 +288,9 @@ impl CoxPath {
         if !self.offset.is_empty() {
             check_length("offset", self.offset.len(), surv.n())?;
             check_finite("offset", &self.offset)?;
+        }
+        if !self.clusters.is_empty() {
+            check_length("clusters", self.clusters.len(), surv.n())?;
         }
         let excluded = self.excluded(x.p())?;
         let factor = self.factors(x, &excluded)?;
