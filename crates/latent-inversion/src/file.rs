@@ -28,6 +28,8 @@ pub(crate) fn write_whole(
     let mut out = BufWriter::new(builder.tempfile_in(folder).map_err(io)?);
     content(&mut out).map_err(io)?;
     let file = out.into_inner().map_err(|e| io(e.into_error()))?;
+    // Otherwise the name may reach the disk before the content does, and a power cut leaves it empty.
+    file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     Ok(())
 }

@@ -50,6 +50,23 @@ impl PhotoLimits {
         self
     }
 
+    /// The bytes of a file that is not beyond the limit.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let io = |source| Error::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        let bytes = std::fs::metadata(path).map_err(io)?.len();
+        let limit = self.file_bytes;
+        if bytes > limit {
+            return Err(Error::Photo {
+                path: path.to_path_buf(),
+                fault: PhotoFault::FileSize { bytes, limit },
+            });
+        }
+        std::fs::read(path).map_err(io)
+    }
+
     fn check(&self, width: u32, height: u32) -> Result<(), PhotoFault> {
         let pixels = u64::from(width) * u64::from(height);
         if width == 0 || height == 0 {
@@ -180,21 +197,11 @@ impl Photo {
     /// beyond the limits, animated, cut short or corrupt.
     pub fn open(path: impl AsRef<Path>, limits: &PhotoLimits) -> Result<Self> {
         let path = path.as_ref();
-        let io = |source| Error::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let fault = |fault| Error::Photo {
+        let bytes = limits.read(path)?;
+        Self::decode(&bytes, limits).map_err(|fault| Error::Photo {
             path: path.to_path_buf(),
             fault,
-        };
-        let bytes = std::fs::metadata(path).map_err(io)?.len();
-        let limit = limits.file_bytes;
-        if bytes > limit {
-            return Err(fault(PhotoFault::FileSize { bytes, limit }));
-        }
-        let bytes = std::fs::read(path).map_err(io)?;
-        Self::decode(&bytes, limits).map_err(fault)
+        })
     }
 
     /// Reads a picture from the bytes of its file; as [`Photo::open`].
@@ -222,7 +229,9 @@ impl Photo {
                 }
             }
             // The decoder fills what is missing with gray.
-            Some(ImageFormat::Jpeg) if !is_whole_jpeg(bytes) => return Err(PhotoFault::CutShort),
+            Some(ImageFormat::Jpeg) if !crate::jpeg::is_whole(bytes) => {
+                return Err(PhotoFault::CutShort);
+            }
             Some(ImageFormat::Jpeg | ImageFormat::Tiff | ImageFormat::Bmp | ImageFormat::Pnm) => {}
             _ => return Err(PhotoFault::Format),
         }
@@ -354,12 +363,6 @@ fn still_gif(bytes: &[u8], limits: &PhotoLimits) -> Result<(), PhotoFault> {
         Some(Ok(_)) => Err(PhotoFault::Animated),
         Some(Err(error)) => Err(corrupt(error)),
     }
-}
-
-/// Whether an end marker follows the last scan's start.
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
-    last(0xD9) > last(0xDA)
 }
 
 fn over_white(rgba: Vec<u8>) -> Vec<u8> {

@@ -24,7 +24,11 @@ fn distances_layers_maps_and_gradients_of_formula_weights() {
     let bytes = golden("lpips/lpips.safetensors");
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let device = Device::default();
-    for (trunk, name) in [(Trunk::AlexNet, "alex"), (Trunk::Vgg16, "vgg")] {
+    for (trunk, name) in [
+        (Trunk::AlexNet, "alex"),
+        (Trunk::Vgg16, "vgg"),
+        (Trunk::SqueezeNet, "squeeze"),
+    ] {
         let lpips = with_formula(trunk, &file, &device);
         let of = |part: &str| numbers(&file, &format!("{name}.{part}"));
         let (x, y) = (image(&file, "img0", &device), image(&file, "img1", &device));
@@ -32,7 +36,8 @@ fn distances_layers_maps_and_gradients_of_formula_weights() {
         let distance = floats(lpips.distance(&a, &b));
         close(name, &distance, &of("v0.1.dist"), 1e-5);
         let layers = floats(lpips.per_layer(&a, &b).transpose());
-        let expected: Vec<f32> = (0..5).flat_map(|i| of(&format!("layer{i}"))).collect();
+        let count = trunk.widths().len();
+        let expected: Vec<f32> = (0..count).flat_map(|i| of(&format!("layer{i}"))).collect();
         close(&format!("{name} layers"), &layers, &expected, 1e-5);
 
         let map: Vec<f32> = floats(lpips.spatial(&a, &b))

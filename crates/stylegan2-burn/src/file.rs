@@ -27,6 +27,8 @@ pub(crate) fn write_whole(
     let file = out
         .into_inner()
         .map_err(|e| Error::io(path)(e.into_error()))?;
+    // Otherwise the name may reach the disk before the content does, and a power cut leaves it empty.
+    file.as_file().sync_all().map_err(Error::io(path))?;
     file.persist(path).map_err(|e| Error::io(path)(e.error))?;
     Ok(())
 }

@@ -12,7 +12,7 @@ src, real, out = sys.argv[1:]
 full = load_file(f"{src}/lpips.safetensors")
 kept = {}
 for name, value in full.items():
-    if name.startswith("squeeze") or ".v0.0." in name:
+    if ".v0.0." in name:
         continue
     if name in ("img0", "rect0", "rect1"):
         byte = np.rint((value + 1) * 127.5).astype(np.uint8)

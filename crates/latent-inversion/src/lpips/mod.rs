@@ -8,6 +8,8 @@ mod features;
 mod kernel;
 #[cfg(feature = "stylegan2")]
 mod network;
+#[cfg(feature = "stylegan2")]
+mod torch;
 mod trunk;
 pub(crate) mod weights;
 
@@ -72,7 +74,7 @@ impl Lpips {
         }
     }
 
-    /// The activations of the five tapped layers, as they are.
+    /// The activations of the tapped layers, as they are.
     ///
     /// # Shapes
     ///
@@ -135,7 +137,7 @@ impl Lpips {
     /// # Shapes
     ///
     /// - a, b: as for [`Lpips::distance`]
-    /// - output: `[N, 5]`
+    /// - output: `[N, L]` with `L` layers, see [`Trunk::widths`]
     ///
     /// # Panics
     ///
@@ -188,7 +190,7 @@ impl Lpips {
         let maps = self.maps(a, b).into_iter();
         maps.map(|map| features::enlarge(map, a.size))
             .reduce(|sum, map| sum + map)
-            .expect("five layers")
+            .expect("a layer at least")
     }
 
     /// What the squares of sum up to the distance: `[N, C H' W']` per layer.

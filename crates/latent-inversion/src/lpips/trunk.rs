@@ -16,6 +16,8 @@ pub enum Trunk {
     AlexNet,
     /// Simonyan and Zisserman 2015; thirteen convolutions.
     Vgg16,
+    /// Iandola et al. 2016, version 1.1; a convolution and eight modules of three.
+    SqueezeNet,
 }
 
 /// A convolution's weight `[O, I, k, k]` and bias `[O]`.
@@ -40,6 +42,48 @@ pub(super) enum Step {
     },
     /// Maximum over squares of this side, every second position.
     Pool(usize),
+    /// Maximum over squares of 3, every second position, the last one cut off by the border where the
+    /// side is even.
+    PoolToBorder,
+    /// A convolution of 1 to `squeeze` channels, and of 1 and of 3 of its result to `expand` channels
+    /// each, all with ReLU: place in torchvision's `features`, and whether the result is one of the
+    /// features.
+    Fire {
+        index: usize,
+        input: usize,
+        squeeze: usize,
+        expand: usize,
+        tap: bool,
+    },
+}
+
+impl Step {
+    /// Names and shapes `[O, I, k, k]` of its convolutions, in the order they are computed.
+    pub(super) fn convolutions(self) -> Vec<(String, [usize; 4])> {
+        match self {
+            Self::Pool(_) | Self::PoolToBorder => Vec::new(),
+            Self::Conv {
+                index,
+                channels: [input, output],
+                kernel,
+                ..
+            } => vec![(format!("features.{index}"), [output, input, kernel, kernel])],
+            Self::Fire {
+                index,
+                input,
+                squeeze,
+                expand,
+                ..
+            } => {
+                let name = |part: &str| format!("features.{index}.{part}");
+                vec![
+                    (name("squeeze"), [squeeze, input, 1, 1]),
+                    (name("expand1x1"), [expand, squeeze, 1, 1]),
+                    (name("expand3x3"), [expand, squeeze, 3, 3]),
+                ]
+            }
+        }
+    }
 }
 
 const fn conv(index: usize, channels: [usize; 2], geometry: [usize; 3], tap: bool) -> Step {
@@ -50,6 +94,17 @@ const fn conv(index: usize, channels: [usize; 2], geometry: [usize; 3], tap: boo
         kernel,
         stride,
         padding,
+        tap,
+    }
+}
+
+const fn fire(index: usize, channels: [usize; 3], tap: bool) -> Step {
+    let [input, squeeze, expand] = channels;
+    Step::Fire {
+        index,
+        input,
+        squeeze,
+        expand,
         tap,
     }
 }
@@ -86,12 +141,28 @@ const VGG16: [Step; 17] = [
     conv(28, [512, 512], SAME, true),
 ];
 
+const SQUEEZENET: [Step; 12] = [
+    conv(0, [3, 64], [3, 2, 0], true),
+    Step::PoolToBorder,
+    fire(3, [64, 16, 64], false),
+    fire(4, [128, 16, 64], true),
+    Step::PoolToBorder,
+    fire(6, [128, 32, 128], false),
+    fire(7, [256, 32, 128], true),
+    Step::PoolToBorder,
+    fire(9, [256, 48, 192], true),
+    fire(10, [384, 48, 192], true),
+    fire(11, [384, 64, 256], true),
+    fire(12, [512, 64, 256], true),
+];
+
 impl Trunk {
     /// Its name, as distances carry it.
     pub fn name(self) -> &'static str {
         match self {
             Self::AlexNet => "AlexNet",
             Self::Vgg16 => "VGG16",
+            Self::SqueezeNet => "SqueezeNet",
         }
     }
 
@@ -100,14 +171,16 @@ impl Trunk {
         match self {
             Self::AlexNet => 31,
             Self::Vgg16 => 16,
+            Self::SqueezeNet => 17,
         }
     }
 
-    /// The channels of the five tapped layers.
-    pub fn widths(self) -> [usize; 5] {
+    /// The channels of the tapped layers: five, of SqueezeNet seven.
+    pub fn widths(self) -> &'static [usize] {
         match self {
-            Self::AlexNet => [64, 192, 384, 256, 256],
-            Self::Vgg16 => [64, 128, 256, 512, 512],
+            Self::AlexNet => &[64, 192, 384, 256, 256],
+            Self::Vgg16 => &[64, 128, 256, 512, 512],
+            Self::SqueezeNet => &[64, 128, 256, 384, 384, 512, 512],
         }
     }
 
@@ -115,36 +188,47 @@ impl Trunk {
         match self {
             Self::AlexNet => &ALEXNET,
             Self::Vgg16 => &VGG16,
+            Self::SqueezeNet => &SQUEEZENET,
         }
     }
 
     /// The tapped activations of prepared images.
     pub(super) fn run(self, convolutions: &[Convolution], images: Tensor<4>) -> Vec<Tensor<4>> {
-        let mut convolutions = convolutions.iter();
-        let mut taps = Vec::with_capacity(5);
+        let mut weights = convolutions.iter();
+        let mut next = |x: Tensor<4>, stride, padding| {
+            let Convolution { weight, bias } = weights.next().expect("a weight per convolution");
+            let weight = weight.clone().cast(x.dtype());
+            let bias = bias.clone().cast(x.dtype());
+            convolve(x, weight, bias, stride, padding)
+        };
+        let mut taps = Vec::with_capacity(self.widths().len());
         let mut x = images;
         for step in self.steps() {
-            x = match *step {
+            let tapped;
+            (x, tapped) = match *step {
                 Step::Pool(side) => {
-                    max_pool2d(x, MaxPoolOptions::new([side, side]).with_stride([2, 2]))
+                    let options = MaxPoolOptions::new([side, side]).with_stride([2, 2]);
+                    (max_pool2d(x, options), false)
+                }
+                Step::PoolToBorder => {
+                    let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]);
+                    (max_pool2d(x, options.with_ceil_mode(true)), false)
                 }
                 Step::Conv {
                     stride,
                     padding,
                     tap,
                     ..
-                } => {
-                    let Convolution { weight, bias } =
-                        convolutions.next().expect("a weight per convolution");
-                    let weight = weight.clone().cast(x.dtype());
-                    let bias = bias.clone().cast(x.dtype());
-                    let y = convolve(x, weight, bias, stride, padding);
-                    if tap {
-                        taps.push(y.clone());
-                    }
-                    y
+                } => (next(x, stride, padding), tap),
+                Step::Fire { tap, .. } => {
+                    let x = next(x, 1, 0);
+                    let ones = next(x.clone(), 1, 0);
+                    (Tensor::cat(vec![ones, next(x, 1, 1)], 1), tap)
                 }
             };
+            if tapped {
+                taps.push(x.clone());
+            }
         }
         taps
     }
@@ -178,10 +262,11 @@ fn convolve(
     } else {
         (weight, bias)
     };
-    let y = if (stride, padding) == (1, 1) {
+    let kernel = weight.dims()[2];
+    let y = if matches!((kernel, stride, padding), (3, 1, 1) | (1, 1, 0)) {
         // The filter is that of resampling, of which there is none.
         let filter = Tensor::ones([1, 1], &x.device());
-        conv2d_resample(x, weight, &filter, &ConvResample::same(3))
+        conv2d_resample(x, weight, &filter, &ConvResample::same(kernel))
     } else {
         let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
         conv2d(x, weight, None, options)
@@ -196,9 +281,11 @@ fn convolve(
 mod tests {
     use super::*;
 
+    const ALL: [Trunk; 3] = [Trunk::AlexNet, Trunk::Vgg16, Trunk::SqueezeNet];
+
     #[test]
-    fn widths_are_those_of_the_tapped_convolutions() {
-        for trunk in [Trunk::AlexNet, Trunk::Vgg16] {
+    fn widths_are_those_of_the_tapped_steps() {
+        for trunk in ALL {
             let taps: Vec<usize> = trunk
                 .steps()
                 .iter()
@@ -208,6 +295,9 @@ mod tests {
                         tap: true,
                         ..
                     } => Some(channels[1]),
+                    Step::Fire {
+                        expand, tap: true, ..
+                    } => Some(2 * expand),
                     _ => None,
                 })
                 .collect();
@@ -222,6 +312,9 @@ mod tests {
             trunk.steps().iter().try_fold(side, |side, step| {
                 let (kernel, stride, padding) = match *step {
                     Step::Pool(k) => (k, 2, 0),
+                    // As a square of 2, which the border does not cut.
+                    Step::PoolToBorder => (2, 2, 0),
+                    Step::Fire { .. } => (1, 1, 0),
                     Step::Conv {
                         kernel,
                         stride,
@@ -232,7 +325,7 @@ mod tests {
                 Some((side + 2 * padding).checked_sub(kernel)? / stride + 1)
             })
         };
-        for trunk in [Trunk::AlexNet, Trunk::Vgg16] {
+        for trunk in ALL {
             let side = trunk.smallest_side();
             assert_eq!(last(trunk, side), Some(1), "{trunk:?}");
             assert_eq!(last(trunk, side - 1), None, "{trunk:?}");

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::trunk::{Convolution, Step, Trunk};
+use super::trunk::{Convolution, Trunk};
 use super::{Lpips, upload};
 use crate::error::{Error, Result};
 use crate::hex;
@@ -40,7 +40,7 @@ impl Lpips {
 
     /// With a network from a safetensors file in single precision whose SHA-256 is known: VGG16
     /// with its heads (59 MB; torchvision's `features.*` and PyPI lpips' `lin*.model.1.weight`), or
-    /// AlexNet.
+    /// AlexNet. What PyTorch's users have instead is opened by `Lpips::open_torch`.
     ///
     /// # Errors
     ///
@@ -76,28 +76,28 @@ impl Lpips {
         let file = SafeTensors::deserialize(bytes).map_err(|e| Error::Weights {
             reason: e.to_string(),
         })?;
+        Self::from_reader(trunk, device, |name, shape| read(&file, name, shape))
+    }
+
+    /// From tensors by name.
+    pub(super) fn from_reader(
+        trunk: Trunk,
+        device: &Device,
+        mut read: impl FnMut(&str, &[usize]) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
         let mut convolutions = Vec::new();
-        for step in trunk.steps() {
-            if let Step::Conv {
-                index,
-                channels: [input, output],
-                kernel,
-                ..
-            } = *step
-            {
-                let shape = [output, input, kernel, kernel];
-                let weight = read(&file, &format!("features.{index}.weight"), &shape)?;
-                let bias = read(&file, &format!("features.{index}.bias"), &[output])?;
-                convolutions.push(Convolution {
-                    weight: upload(weight, shape, device),
-                    bias: upload(bias, [output], device),
-                });
-            }
+        for (name, shape) in trunk.steps().iter().flat_map(|step| step.convolutions()) {
+            let weight = read(&format!("{name}.weight"), &shape)?;
+            let bias = read(&format!("{name}.bias"), &shape[..1])?;
+            convolutions.push(Convolution {
+                weight: upload(weight, shape, device),
+                bias: upload(bias, [shape[0]], device),
+            });
         }
         let mut heads = Vec::new();
-        for (i, width) in trunk.widths().into_iter().enumerate() {
+        for (i, &width) in trunk.widths().iter().enumerate() {
             let shape = [1, width, 1, 1];
-            let head = read(&file, &format!("lin{i}.model.1.weight"), &shape)?;
+            let head = read(&format!("lin{i}.model.1.weight"), &shape)?;
             heads.push(upload(head, shape, device));
         }
         Ok(Self {
@@ -106,6 +106,28 @@ impl Lpips {
             heads,
             normalize: false,
         })
+    }
+
+    /// A name that two distances share only if they have the same weights.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.trunk.name());
+        hash.update([u8::from(self.normalize)]);
+        let mut add = |values: Vec<f32>| {
+            for value in values {
+                hash.update(value.to_le_bytes());
+            }
+        };
+        for Convolution { weight, bias } in &self.convolutions {
+            add(crate::floats(weight.clone()));
+            add(crate::floats(bias.clone()));
+        }
+        for head in &self.heads {
+            add(crate::floats(head.clone()));
+        }
+        let mut text = hex(&hash.finalize());
+        text.truncate(16);
+        text
     }
 }
 
@@ -162,5 +184,18 @@ mod tests {
         );
         assert!(Lpips::from_bytes(Trunk::AlexNet, &ALEXNET[..100], &device).is_err());
         assert!(Lpips::from_bytes(Trunk::AlexNet, b"", &device).is_err());
+    }
+
+    #[test]
+    fn fingerprints_tell_weights_and_ranges_apart() {
+        let device = Device::default();
+        let lpips = Lpips::alexnet(&device).unwrap();
+        let name = lpips.fingerprint();
+        assert_eq!(name, Lpips::alexnet(&device).unwrap().fingerprint());
+        assert_eq!(name.len(), 16);
+        let mut other = lpips.clone();
+        other.heads[3] = other.heads[3].clone() * 1.01;
+        assert_ne!(name, other.fingerprint());
+        assert_ne!(name, lpips.with_normalize(true).fingerprint());
     }
 }

@@ -57,52 +57,80 @@ fn formula(seed: u64, n: usize, scale: f64) -> Vec<f32> {
         .collect()
 }
 
-/// A network with formula weights in its trunk and the golden file's heads.
-pub(crate) fn with_formula(trunk: Trunk, file: &SafeTensors<'_>, device: &Device) -> Lpips {
-    let (prefix, base, layers): (_, _, &[(usize, usize, usize, usize)]) = match trunk {
+/// The trunk's name in the golden files, the formula's base, and for each convolution its name in
+/// torchvision's `features`, channels in and out, and its kernel's side.
+fn convolutions(trunk: Trunk) -> (&'static str, u64, Vec<(String, [usize; 3])>) {
+    let numbered = |layers: &[(usize, [usize; 3])]| {
+        let layers = layers.iter();
+        layers.map(|(k, shape)| (k.to_string(), *shape)).collect()
+    };
+    match trunk {
         Trunk::AlexNet => (
             "alex",
             1000,
-            &[
-                (0, 3, 64, 11),
-                (3, 64, 192, 5),
-                (6, 192, 384, 3),
-                (8, 384, 256, 3),
-                (10, 256, 256, 3),
-            ],
+            numbered(&[
+                (0, [3, 64, 11]),
+                (3, [64, 192, 5]),
+                (6, [192, 384, 3]),
+                (8, [384, 256, 3]),
+                (10, [256, 256, 3]),
+            ]),
         ),
-        _ => (
+        Trunk::Vgg16 => (
             "vgg",
             2000,
-            &[
-                (0, 3, 64, 3),
-                (2, 64, 64, 3),
-                (5, 64, 128, 3),
-                (7, 128, 128, 3),
-                (10, 128, 256, 3),
-                (12, 256, 256, 3),
-                (14, 256, 256, 3),
-                (17, 256, 512, 3),
-                (19, 512, 512, 3),
-                (21, 512, 512, 3),
-                (24, 512, 512, 3),
-                (26, 512, 512, 3),
-                (28, 512, 512, 3),
-            ],
+            numbered(&[
+                (0, [3, 64, 3]),
+                (2, [64, 64, 3]),
+                (5, [64, 128, 3]),
+                (7, [128, 128, 3]),
+                (10, [128, 256, 3]),
+                (12, [256, 256, 3]),
+                (14, [256, 256, 3]),
+                (17, [256, 512, 3]),
+                (19, [512, 512, 3]),
+                (21, [512, 512, 3]),
+                (24, [512, 512, 3]),
+                (26, [512, 512, 3]),
+                (28, [512, 512, 3]),
+            ]),
         ),
-    };
+        _ => {
+            let mut layers = numbered(&[(0, [3, 64, 3])]);
+            for (k, input, squeeze, expand) in [
+                (3, 64, 16, 64),
+                (4, 128, 16, 64),
+                (6, 128, 32, 128),
+                (7, 256, 32, 128),
+                (9, 256, 48, 192),
+                (10, 384, 48, 192),
+                (11, 384, 64, 256),
+                (12, 512, 64, 256),
+            ] {
+                layers.push((format!("{k}.squeeze"), [input, squeeze, 1]));
+                layers.push((format!("{k}.expand1x1"), [squeeze, expand, 1]));
+                layers.push((format!("{k}.expand3x3"), [squeeze, expand, 3]));
+            }
+            ("squeeze", 3000, layers)
+        }
+    }
+}
+
+/// A network with formula weights in its trunk and the golden file's heads.
+pub(crate) fn with_formula(trunk: Trunk, file: &SafeTensors<'_>, device: &Device) -> Lpips {
+    let (prefix, base, layers) = convolutions(trunk);
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let bytes = |values: Vec<f32>| values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    for (k, &(index, input, output, side)) in layers.iter().enumerate() {
+    for (k, (name, [input, output, side])) in layers.into_iter().enumerate() {
         let seed = base + 2 * k as u64;
         let fan_in = input * side * side;
         let weight = formula(seed, output * fan_in, (6.0 / fan_in as f64).sqrt());
         let shape = vec![output, input, side, side];
-        tensors.push((format!("features.{index}.weight"), shape, bytes(weight)));
+        tensors.push((format!("features.{name}.weight"), shape, bytes(weight)));
         let bias = formula(seed + 1, output, 0.2);
-        tensors.push((format!("features.{index}.bias"), vec![output], bytes(bias)));
+        tensors.push((format!("features.{name}.bias"), vec![output], bytes(bias)));
     }
-    for (i, width) in trunk.widths().into_iter().enumerate() {
+    for (i, &width) in trunk.widths().iter().enumerate() {
         let head = numbers(file, &format!("{prefix}.lin{i}.weight"));
         tensors.push((
             format!("lin{i}.model.1.weight"),

@@ -38,7 +38,7 @@ use pickle::Pickle;
 use source::Source;
 pub(crate) use state::Names;
 #[cfg(feature = "train")]
-pub(crate) use state_dict::StateDict;
+pub use state_dict::StateDict;
 use tensor::RawTensor;
 
 /// The kinds of files that are read.

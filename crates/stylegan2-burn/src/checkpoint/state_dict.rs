@@ -35,14 +35,20 @@ pub(super) fn state_dict(pickle: &Pickle<'_>, dict: Value, storages: &Storages) 
 
 /// A file of nothing but tensors: a state dict in either of PyTorch's formats, or safetensors.
 #[cfg(feature = "train")]
-pub(crate) struct StateDict {
+#[derive(Debug)]
+pub struct StateDict {
     source: Source,
     tensors: Tensors,
 }
 
 #[cfg(feature = "train")]
 impl StateDict {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    /// Opens a file; tensors are read as they are asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::UnknownFormat`], and those of a damaged file.
+    pub fn open(path: &Path) -> Result<Self> {
         let source = Source::open(path)?;
         let head = source.read(0, source.len().min(16))?.into_owned();
         if head.starts_with(b"PK\x03\x04") {
@@ -68,7 +74,11 @@ impl StateDict {
     }
 
     /// The values of a tensor that has this shape.
-    pub(crate) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tensor`] if there is no such tensor or it has another shape; [`Error::Io`].
+    pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let fault = |reason| Error::Tensor {
             tensor: name.to_owned(),
             reason,
