@@ -172,7 +172,6 @@ impl Study {
                     self.seed,
                     step,
                 )
-                .map(Some)
             }
             _ => Ok(None),
         }
