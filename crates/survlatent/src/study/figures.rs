@@ -70,12 +70,19 @@ fn covariate(name: &str, values: &[f64]) -> CovariateFigures {
 pub(super) type Groups = (RiskGroupFigures, Vec<KmCurve>, Option<LogRankTest>);
 
 /// Thirds by the risk's place among each model's own training rows, with curves and test.
-pub(super) fn risk_groups(data: &StudyData, predictions: &Predictions) -> Result<Groups> {
+pub(super) fn risk_groups(
+    data: &StudyData,
+    predictions: &Predictions,
+    level: f64,
+) -> Result<Groups> {
     const NAMES: [&str; 3] = ["low risk", "middle risk", "high risk"];
     let third = |p: &f64| u32::from(*p > 1.0 / 3.0) + u32::from(*p > 2.0 / 3.0);
     let group: Vec<u32> = predictions.percentile.iter().map(third).collect();
     let surv = unstratified(&data.surv)?;
-    let mut curves = KaplanMeier::new().fit_by(&surv, &group)?.curves;
+    let mut curves = KaplanMeier::new()
+        .level(level)
+        .fit_by(&surv, &group)?
+        .curves;
     for curve in &mut curves {
         let name = curve.name.parse().ok().and_then(|k: usize| NAMES.get(k));
         if let Some(name) = name {
@@ -209,7 +216,7 @@ mod tests {
             noise: 0.0,
             coef: vec![],
         };
-        let (figures, _, _) = risk_groups(&data, &predictions).unwrap();
+        let (figures, _, _) = risk_groups(&data, &predictions, 0.95).unwrap();
         assert_eq!(figures.df, Some(2));
         let (statistic, p) = (figures.chi_squared.unwrap(), figures.p.unwrap());
         (figures.by_patient, statistic, p)

@@ -57,7 +57,7 @@ impl Scores<'_> {
         of: &dyn Fn(&Scored) -> Option<f64>,
     ) -> Option<Interval> {
         let apart = |s: &[Scored]| Some(of(&s[b])? - of(&s[a])?);
-        let estimate = apart(self.estimates)?;
+        let estimate = apart(self.estimates).filter(|d| d.is_finite())?;
         let draws: Vec<Option<f64>> = self.replicates.iter().map(|r| apart(r)).collect();
         let wider = widening(self.models[b].noise);
         Some(Interval::new(estimate, &draws, self.level, wider))

@@ -286,7 +286,8 @@ impl Figures<'_> {
             let risk: Vec<f64> = (0..n)
                 .map(|i| 1.0 - self.candidate.survival[i * m + k])
                 .collect();
-            let Ok(fit) = Calibration::new(time).fit(self.judge.surv, &risk) else {
+            let fit = Calibration::new(time).fit(self.judge.surv, &risk);
+            let Some(fit) = fit.ok().filter(|f| f.ici.is_finite() && f.emax.is_finite()) else {
                 continue;
             };
             let draws: Vec<Option<f64>> = self.replicates[..refits]

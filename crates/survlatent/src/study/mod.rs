@@ -183,7 +183,6 @@ impl Study {
                     self.seed,
                     step,
                 )
-                .map(Some)
             }
             _ => Ok(None),
         }

@@ -60,13 +60,16 @@ pub(super) fn null(
     times: &[f64],
     seed: u64,
     step: &Step<'_>,
-) -> Result<NullFigures> {
+) -> Result<Option<NullFigures>> {
     let model = own.model;
     let level = validation.level;
     let everybody: Vec<usize> = (0..data.n()).collect();
     // A mean over repeats varies less than one of them: like is compared with like.
     let first = &folds[..folds.len().min(1)];
     let observed = quick_harrell(&data.surv, first, own, &everybody, &data.patient, level)?;
+    if !observed.estimate.is_finite() {
+        return Ok(None);
+    }
     let (mut harrell, mut intervals_with_half, mut failed) = (Vec::new(), 0, 0);
     for k in 0..validation.permutations as u64 {
         let surv = data.dealt(&order(data, seed, k))?;
@@ -74,21 +77,22 @@ pub(super) fn null(
         let found = once(data, &surv, models, validation, model, times, seed);
         step()?;
         match found {
-            Ok(Some(found)) => {
+            Ok(Some(found)) if found.estimate.is_finite() => {
                 intervals_with_half += usize::from(found.contains(0.5));
                 harrell.push(found.estimate);
             }
             // As in the study, what cannot be fitted stops nothing else.
-            Ok(None) | Err(_) => failed += 1,
+            Ok(_) | Err(_) => failed += 1,
         }
     }
-    Ok(summary(
+    let observed = observed.estimate;
+    Ok(Some(summary(
         model,
-        observed.estimate,
+        observed,
         harrell,
         intervals_with_half,
         failed,
-    ))
+    )))
 }
 
 /// One repeat on one outcome; none where the model could not be fitted.

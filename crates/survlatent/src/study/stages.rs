@@ -216,7 +216,7 @@ fn of_everybody(
 ) -> (Option<Groups>, Vec<HazardRatio>) {
     let mut or_note = |what: &str, error: Error| notes.push(format!("{what}: {error}"));
     let groups = front.and_then(|p| {
-        let found = figures::risk_groups(data, p);
+        let found = figures::risk_groups(data, p, level);
         found
             .map_err(|e| or_note("there are no risk groups", e))
             .ok()

@@ -204,6 +204,7 @@ mod plot {
     ) -> Option<Figure> {
         let (time, risk) = middle(report, predictions, p)?;
         let fit = Calibration::new(time)
+            .level(report.validation.level)
             .fit(&unstratified(&data.surv).ok()?, &risk)
             .ok()?;
         let picture = Chart::new().size(SIZE.0, SIZE.1).calibration(&fit).ok()?;
@@ -211,9 +212,10 @@ mod plot {
             svg: picture.svg().to_owned(),
             caption: format!(
                 "{}: predicted against observed risk at {time} {}, out of fold; tenths of the risk \
-                 with 95 % limits, and the smoothed curve. The diagonal is a calibrated model.",
+                 with {:.0} % limits, and the smoothed curve. The diagonal is a calibrated model.",
                 p.model.title(),
-                report.time_unit
+                report.time_unit,
+                100.0 * report.validation.level
             ),
         })
     }
