@@ -62,15 +62,12 @@ fn a_whole_run_from_photos_makes_no_network_connection() {
     photo_study(folder.path());
     let file = network("official_uncond32.pkl");
     let line = format!("run study.toml --out out --set photos.network={file}");
-    let (code, said) = match crate::tools::without_network(folder.path(), &line) {
-        Some(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            (output.status.code(), said)
-        }
-        None => {
-            let found = run_in(folder.path(), &line);
-            (found.code, found.stderr)
-        }
+    let (code, said) = if let Some(output) = crate::tools::without_network(folder.path(), &line) {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    } else {
+        let found = run_in(folder.path(), &line);
+        (found.code, found.stderr)
     };
     assert_eq!(code, Some(0), "{said}");
     let json = std::fs::read_to_string(folder.path().join("out/report.json")).expect("a report");

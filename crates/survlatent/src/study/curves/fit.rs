@@ -69,7 +69,7 @@ pub(in super::super) fn risks(
 }
 
 /// Thresholds of a decision curve: up to nearly the largest risk.
-pub(in super::super) fn thresholds(risk: &[f64]) -> Vec<f64> {
+fn thresholds(risk: &[f64]) -> Vec<f64> {
     let mut sorted = risk.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let last = sorted[sorted.len() * 98 / 100].min(0.95);

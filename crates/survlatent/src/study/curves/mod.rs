@@ -8,7 +8,7 @@ use super::ModelKind;
 
 pub(super) use fit::curves;
 #[cfg(feature = "plot")]
-pub(super) use fit::{drawn, fronts, risks, thresholds};
+pub(super) use fit::{drawn, fronts, risks};
 
 /// Curves of the report; the AUC and the Brier score over time are with the models.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

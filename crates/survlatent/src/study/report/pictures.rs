@@ -52,12 +52,12 @@ pub(super) fn draw(
 
 #[cfg(feature = "plot")]
 mod plot {
-    use cox_survival::{Calibration, Chart, ChartLine, ForestPlot, ForestRow, KmPlot, NetBenefit};
+    use cox_survival::{Calibration, Chart, ChartLine, ForestPlot, ForestRow, KmPlot};
 
-    use super::super::super::Predictions;
-    use super::super::super::curves::{drawn, fronts, risks, thresholds};
+    use super::super::super::curves::{drawn, fronts, risks};
     use super::super::super::judge::unstratified;
     use super::super::super::results::{ModelFigures, TimeFigure};
+    use super::super::super::{DecisionFigure, ModelKind, Predictions};
     use super::{Figure, Groups, OutOfFoldPredictions, Pictures, StudyData, StudyReport};
 
     const SIZE: (f64, f64) = (640.0, 420.0);
@@ -109,7 +109,7 @@ mod plot {
                 .iter()
                 .filter_map(|p| calibration(report, data, predictions, p))
                 .collect(),
-            decision: fronts.last().and_then(|p| decision(report, data, predictions, p)),
+            decision: decision(report),
             forest: forest(report),
         }
     }
@@ -152,16 +152,12 @@ mod plot {
 
     /// One picture for each horizon, its models told apart by dashes.
     fn roc(report: &StudyReport) -> Vec<Figure> {
-        let title = |name| {
-            let own = report.models.iter().find(|m| m.name == name);
-            own.map_or_else(String::new, |m| m.title.clone())
-        };
         let all = &report.curves.roc;
         all.chunk_by(|a, b| a.time.total_cmp(&b.time).is_eq())
             .filter_map(|some| {
                 let time = some.first()?.time;
                 let curves = some.iter().map(|curve| ChartLine {
-                    name: title(curve.model),
+                    name: title(report, curve.model),
                     points: curve.points.iter().map(|p| (p[0], p[1])).collect(),
                 });
                 let chance = ChartLine {
@@ -220,27 +216,44 @@ mod plot {
         })
     }
 
-    fn decision(
-        report: &StudyReport,
-        data: &StudyData,
-        predictions: &OutOfFoldPredictions,
-        p: &Predictions,
-    ) -> Option<Figure> {
-        let (time, risk) = middle(report, predictions, p)?;
-        let surv = unstratified(&data.surv).ok()?;
-        let curve = NetBenefit::new(time)
-            .fit(&surv, &risk, &thresholds(&risk))
-            .ok()?;
-        let picture = Chart::new().size(SIZE.0, SIZE.1).decision(&curve).ok()?;
+    /// At the middle horizon, its lines told apart by dashes.
+    fn decision(report: &StudyReport) -> Option<Figure> {
+        let all = &report.curves.decision;
+        let found = all.get(all.len() / 2)?;
+        let line = |name: &str, of: fn(&DecisionFigure) -> Option<f64>| ChartLine {
+            name: name.to_owned(),
+            points: found
+                .points
+                .iter()
+                .filter_map(|p| Some((p.threshold, of(p)?)))
+                .collect(),
+        };
+        let model = line("by prediction", |p| p.net_benefit);
+        let mut everybody = line("everybody", |p| p.treat_all);
+        // Far below nobody's it would only squeeze the rest.
+        let top = model.points.iter().map(|p| p.1).fold(0.01, f64::max);
+        everybody.points.retain(|p| p.1 > -0.3 * top);
+        let nobody = line("nobody", |_| Some(0.0));
+        let chart = Chart::new()
+            .x_label("Threshold")
+            .y_label("Net benefit")
+            .size(SIZE.0, SIZE.1);
+        let picture = chart.lines(&[model, everybody, nobody]).ok()?;
         Some(Figure {
             svg: picture.svg().to_owned(),
             caption: format!(
-                "{}: net benefit of acting on the out-of-fold risk at {time} {}, beside acting on \
-                 everybody and on nobody.",
-                p.model.title(),
+                "{}: net benefit of acting on the out-of-fold risk at {} {}, beside acting on everybody and \
+                 on nobody.",
+                title(report, found.model),
+                found.time,
                 report.time_unit
             ),
         })
+    }
+
+    fn title(report: &StudyReport, name: ModelKind) -> String {
+        let own = report.models.iter().find(|m| m.name == name);
+        own.map_or_else(String::new, |m| m.title.clone())
     }
 
     fn forest(report: &StudyReport) -> Option<Figure> {
