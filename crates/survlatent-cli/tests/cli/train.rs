@@ -248,6 +248,12 @@ fn a_run_goes_on_with_its_own_settings() {
         "{names:?}"
     );
 
+    // What cannot be measured is not kept either.
+    let config = read("config.toml");
+    let faulty = "train --data data --resume run --kimg 3 --metrics data";
+    run_in(dir, faulty).fails(2, &["--metrics", "8 pixels"]);
+    assert_eq!(read("config.toml"), config);
+
     // What a run cannot change is refused rather than passed over.
     for flag in [
         "--batch 50",

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use stylegan2_burn::image::{Rounding, from_pixels, to_pixels};
 use stylegan2_burn::metrics::{Features, Quality, distance_name};
-use stylegan2_burn::train::{ImageSource, Measure, Trainer};
+use stylegan2_burn::train::{ImageSource, Images, Measure};
 use stylegan2_burn::{Error, Generator, GeneratorConfig, SynthesisOptions, Truncation, seed};
 
 use super::super::{fd, path};
@@ -32,33 +32,58 @@ impl Labels {
     }
 }
 
-/// What is measured, if anything is.
-pub(super) fn measure(notes: &Notes, trainer: &Trainer) -> Result<Option<Measure>, Failure> {
-    let Some(data) = &notes.metrics else {
+/// The real pictures and the network that sees them.
+pub(super) struct Real {
+    network: fd::Network,
+    images: Images,
+}
+
+impl Real {
+    /// Opens what is measured against, if anything is.
+    pub(super) fn open(
+        notes: &Notes,
+        config: &GeneratorConfig,
+        device: &Device,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(data) = &notes.metrics else {
+            return Ok(None);
+        };
+        let network = fd::network(notes.inception.as_deref(), None, device)?;
+        if !matches!(config.channels, 1 | 3) {
+            return Err(Failure::usage(
+                "--metrics: for networks of gray or colour pictures",
+            ));
+        }
+        if config.resolution < network.least {
+            return Err(Failure::usage(format!(
+                "--metrics: pictures have {} pixels; features need {}",
+                config.resolution, network.least
+            )));
+        }
+        let images = notes.measured(config, data)?;
+        Ok(Some(Self { network, images }))
+    }
+}
+
+/// What is measured at every snapshot. The features of the real pictures are computed here.
+pub(super) fn measure(
+    real: Option<Real>,
+    notes: &Notes,
+    config: &GeneratorConfig,
+    source: &dyn ImageSource,
+    device: &Device,
+) -> Result<Option<Measure>, Failure> {
+    let Some(Real { network, images }) = real else {
         return Ok(None);
     };
-    let config = trainer.plan().generator;
-    let device = trainer.device().clone();
-    let network = fd::network(notes.inception.as_deref(), None, &device)?;
-    if !matches!(config.channels, 1 | 3) {
-        return Err(Failure::usage(
-            "--metrics: for networks of gray or colour pictures",
-        ));
-    }
-    if config.resolution < network.least {
-        return Err(Failure::usage(format!(
-            "--metrics: pictures have {} pixels; features need {}",
-            config.resolution, network.least
-        )));
-    }
-    let images = notes.measured(&config, data)?;
+    let (config, device) = (config.clone(), device.clone());
     let real = fd::real(&network, &images, &device, AT_ONCE, &mut |_| ())?;
     let lpips = match notes.pairs {
         None => None,
         Some(pairs) => Some((fd::lpips(None, &device)?, pairs)),
     };
     let pairs = notes.pairs.unwrap_or(0);
-    let labels = Labels::new(&config, trainer.source(), notes.images.max(pairs));
+    let labels = Labels::new(&config, source, notes.images.max(pairs));
     let count = u32::try_from(notes.images).unwrap_or(u32::MAX);
     let seeds: Vec<u32> = (0..count).collect();
     Ok(Some(Box::new(move |generator: &Generator| {

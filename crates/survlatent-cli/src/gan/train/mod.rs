@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::interrupt::interrupts;
 use crate::{report, value};
 use data::Notes;
+use measure::{Real, measure};
 use plan::{AugmentArg, Cfg, PrecisionArg, augment, pipeline};
 use watch::Watch;
 
@@ -197,13 +198,17 @@ impl Train {
         self.check_changes(&settings)?;
         let source: Arc<dyn ImageSource> = Arc::new(images);
         let change = |s: &mut TrainSettings| *s = settings;
+        let device = &devices[0];
+        let generator = saved.state().plan().generator.clone();
+        let real = Real::open(&notes, &generator, device)?;
         if self.dry_run {
-            return print_plan(&saved.trainer(source, &devices[0], change)?.plan());
+            return print_plan(&saved.trainer(source, device, change)?.plan());
         }
+        // Before anything is written: what cannot be measured is not kept.
+        let measure = measure(real, &notes, &generator, &*source, device)?;
         let run = saved
-            .resume(source, &devices[0], change)?
+            .resume(source, device, change)?
             .with_devices(&devices[1..])?;
-        let measure = measure::measure(&notes, run.trainer())?;
         train(with(run, measure), interrupts()?)
     }
 
@@ -252,15 +257,16 @@ impl Train {
             plan.generator = networks.generator_config.clone();
             plan.discriminator = networks.discriminator_config.clone();
         }
+        plan.check(&*source)?;
+        let real = Real::open(&notes, &plan.generator, &devices[0])?;
         if self.dry_run {
-            plan.check(&*source)?;
             return print_plan(&plan);
         }
         let (Some(networks), Some(out)) = (networks, &self.out) else {
             return Err(Failure::usage("give --out or --resume"));
         };
+        let measure = measure(real, &notes, &plan.generator, &*source, &devices[0])?;
         let trainer = Trainer::new(plan.settings, networks, source)?.with_devices(&devices[1..])?;
-        let measure = measure::measure(&notes, &trainer)?;
         let times = self.times(RunSettings::new(), &notes);
         // From the first file on: an interrupt then leaves a run that goes on.
         let interrupted = interrupts()?;
