@@ -1,5 +1,6 @@
 //! The keys other programs rely on, and how the program behaves in a pipe.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::Stdio;
 
@@ -97,18 +98,19 @@ fn every_key_of_the_contract_is_there() {
     assert!(run(&format!("cox {veteran}")).json()["robust_se"].is_null());
 }
 
-/// What the second list of verbs and flags promises: diagnostics, groups, refits, tests, metrics, networks.
+/// Keys of the object under `key`.
+#[track_caller]
+fn nested(line: &str, key: &str, wanted: &[&str]) {
+    let json = run(line).json();
+    for name in wanted {
+        assert!(json[key].get(name).is_some(), "{line}: {key}.{name}");
+    }
+}
+
+/// Diagnostics, exact ties, groups and refits.
 #[test]
-fn every_key_of_the_later_verbs_is_there() {
-    let table = data("veteran");
-    let veteran = format!("{table} --time time --event status --json");
-    let nested = |line: &str, key: &str, wanted: &[&str]| {
-        let json = run(line).json();
-        let object = &json[key];
-        for name in wanted {
-            assert!(object.get(name).is_some(), "{line}: {key}.{name}");
-        }
-    };
+fn every_key_of_the_later_flags_of_cox_is_there() {
+    let veteran = format!("{} --time time --event status --json", data("veteran"));
     let features = "--features trt,age,karno";
     for transform in ["km", "rank", "identity", "log"] {
         let line = format!("cox {veteran} {features} --zph {transform}");
@@ -167,6 +169,13 @@ fn every_key_of_the_later_verbs_is_there() {
         "baseline",
         &[&baseline[..], &["lambda", "gamma"]].concat(),
     );
+}
+
+/// Tests, metrics and networks.
+#[test]
+fn every_key_of_the_later_verbs_is_there() {
+    let table = data("veteran");
+    let veteran = format!("{table} --time time --event status --json");
     keys(
         &format!("logrank {veteran} --by trt --strata prior --rho 1"),
         &[
@@ -176,10 +185,11 @@ fn every_key_of_the_later_verbs_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("survival.csv");
     let rows = std::fs::read_to_string(&table).unwrap().lines().count() - 1;
-    let curves: String = (0..rows)
-        .map(|i| format!("0.{},0.{}\n", 60 + i % 30, 20 + i % 30))
-        .collect();
-    std::fs::write(&file, format!("a,b\n{curves}")).unwrap();
+    let mut curves = String::from("a,b\n");
+    for i in 0..rows {
+        writeln!(curves, "0.{},0.{}", 60 + i % 30, 20 + i % 30).unwrap();
+    }
+    std::fs::write(&file, curves).unwrap();
     let metrics = format!(
         "metrics {veteran} --score age --train {table} --survival {} --times 50,200",
         file.display()
@@ -205,6 +215,7 @@ fn every_key_of_the_later_verbs_is_there() {
     );
     #[cfg(feature = "deep")]
     {
+        let features = "--features trt,age,karno";
         let line = format!("deepsurv {veteran} {features} --hidden 4 --epochs 2 --cv 2");
         let all = [
             "names",
