@@ -73,10 +73,10 @@ JSON with --path:
   from 0, original units), ties, n, nevent, kkt[] (the certificate of each solution),
   dropped_rows, warnings[]; with --cv: cvm[], cvsd[], lambda_min, lambda_1se, foldid[];
   with --relax: relaxed {dev_ratio[], beta[]} for the lambdas that have a refit (the first ones),
-  and with --cv there, beside those of the path itself above: gamma[], cvm[][], cvsd[][] (by gamma),
-  lambda_min, gamma_min, lambda_1se, gamma_1se, foldid[];
-  with --baseline: baseline {lambda, gamma (with --relax), time[], hazard[], strata[]} at covariates and
-  offset zero;
+  and with --cv there, beside those of the path itself above: gamma[], cvm[][], cvsd[][] (by
+  gamma), lambda_min, gamma_min, lambda_1se, gamma_1se, foldid[];
+  with --baseline: baseline {lambda, gamma (with --relax), time[], hazard[], strata[]} at
+  covariates and offset zero;
   with --group: group[] (a name per column), active_groups[] (their number per lambda)
 
 z, p, lower, upper and wald use the robust standard errors when these are present.

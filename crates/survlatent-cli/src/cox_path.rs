@@ -4,15 +4,14 @@ use std::ops::ControlFlow;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use survlatent::cox_survival::{
-    AdaptiveWeights, CoxPath, CrossValidation, CvFit, CvMeasure, Folds, PathFit, Progress,
-    RelaxedCvFit, RelaxedFit, Ties,
+    AdaptiveWeights, CoxPath, CrossValidation, CvMeasure, Folds, Progress, Ties,
 };
 use survlatent::{Cohort, Error, Groups};
 
 use crate::cox_baseline::{PathBaseline, with_baseline};
-use crate::cox_columns::{ActiveGroups, Given, GroupNames};
+use crate::cox_columns::{Given, GroupNames};
+use crate::cox_path_json::{Cv, Json, Relaxed};
 use crate::failure::Failure;
 use crate::table_format::TableFormat;
 use crate::{report, value};
@@ -186,40 +185,13 @@ impl PathFlags {
             report::note(warning);
         }
         let x = cohort.covariates()?;
-        let mut settings = CoxPath::new()
-            .alpha(self.alpha)
-            .n_lambda(self.nlambda)
-            .standardize(self.standardize);
-        if let Some(ratio) = self.lambda_min_ratio {
-            settings = settings.lambda_min_ratio(ratio);
-        }
-        if let Some(lambda) = &self.lambda {
-            settings = settings.lambdas(lambda.clone());
-        }
-        settings = self.columns(settings, &x.names())?;
-        if let Some(offset) = cohort.offset() {
-            settings = settings.offset(offset.to_vec());
-        }
-        if let Some(cluster) = cohort.cluster() {
-            settings = settings.clusters(cluster.codes().to_vec());
-        }
-        let groups = match &self.group {
-            None => None,
-            Some(map) => Some(GroupNames::new(map, &x.names())?),
-        };
-        if let Some(groups) = &groups {
-            settings = settings.groups(groups.labels.clone());
-        }
-        if let Some(ties) = ties {
-            settings = settings.ties(ties);
-        }
+        let (settings, groups) = self.settings(cohort, &x.names(), ties)?;
         let (surv, offset) = (cohort.surv(), cohort.offset().unwrap_or_default());
-        let build = |path, cv, relaxed, baseline| Json {
-            cv,
-            relaxed,
-            baseline,
-            groups: groups.as_ref().map(|groups| groups.of(path)),
-            ..Json::new(path, cohort, warnings.clone())
+        let build = |path, cv, relaxed, baseline| {
+            let mut json = Json::new(path, cohort, warnings.clone());
+            (json.cv, json.relaxed, json.baseline) = (cv, relaxed, baseline);
+            json.groups = groups.as_ref().map(|groups| groups.of(path));
+            json
         };
         let Some(folds) = self.make_folds(cohort)? else {
             if self.relax {
@@ -289,6 +261,43 @@ impl PathFlags {
         let text = text.unwrap_or_else(|| with_baseline(&fit, baseline.as_ref()));
         let json = json.then(|| build(fit.path(), Some(Cv::new(&fit)), None, baseline));
         report::result(json.as_ref(), &text)
+    }
+
+    /// What the path is to minimise, and the groups of its columns.
+    fn settings(
+        &self,
+        cohort: &Cohort,
+        names: &[String],
+        ties: Option<Ties>,
+    ) -> Result<(CoxPath, Option<GroupNames>), Failure> {
+        let mut settings = CoxPath::new()
+            .alpha(self.alpha)
+            .n_lambda(self.nlambda)
+            .standardize(self.standardize);
+        if let Some(ratio) = self.lambda_min_ratio {
+            settings = settings.lambda_min_ratio(ratio);
+        }
+        if let Some(lambda) = &self.lambda {
+            settings = settings.lambdas(lambda.clone());
+        }
+        settings = self.columns(settings, names)?;
+        if let Some(offset) = cohort.offset() {
+            settings = settings.offset(offset.to_vec());
+        }
+        if let Some(cluster) = cohort.cluster() {
+            settings = settings.clusters(cluster.codes().to_vec());
+        }
+        let groups = match &self.group {
+            None => None,
+            Some(map) => Some(GroupNames::new(map, names)?),
+        };
+        if let Some(groups) = &groups {
+            settings = settings.groups(groups.labels.clone());
+        }
+        if let Some(ties) = ties {
+            settings = settings.ties(ties);
+        }
+        Ok((settings, groups))
     }
 
     /// Settings that name feature columns.
@@ -371,140 +380,4 @@ fn progress(steps: usize) -> ProgressBar {
     }
     bar.set_position(0);
     bar
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    names: &'a [String],
-    alpha: f64,
-    lambda: &'a [f64],
-    df: Vec<usize>,
-    dev_ratio: &'a [f64],
-    nulldev: f64,
-    beta: Vec<Sparse<'a>>,
-    #[serde(flatten)]
-    cv: Option<Cv<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    relaxed: Option<Relaxed<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    baseline: Option<PathBaseline>,
-    #[serde(flatten)]
-    groups: Option<ActiveGroups<'a>>,
-    ties: &'static str,
-    n: usize,
-    nevent: usize,
-    kkt: &'a [f64],
-    dropped_rows: usize,
-    warnings: Vec<String>,
-}
-
-/// Coefficients that are not zero: places from 0, and values.
-#[derive(Serialize)]
-struct Sparse<'a> {
-    i: &'a [u32],
-    v: &'a [f64],
-}
-
-fn sparse(fit: &PathFit) -> Vec<Sparse<'_>> {
-    let one = |k: usize| {
-        let beta = fit.beta(k);
-        Sparse {
-            i: &beta.index,
-            v: &beta.value,
-        }
-    };
-    (0..fit.lambda().len()).map(one).collect()
-}
-
-/// The refits, and how they were judged.
-#[derive(Serialize)]
-struct Relaxed<'a> {
-    dev_ratio: &'a [f64],
-    beta: Vec<Sparse<'a>>,
-    #[serde(flatten)]
-    cv: Option<RelaxedCv<'a>>,
-}
-
-#[derive(Serialize)]
-struct RelaxedCv<'a> {
-    gamma: &'a [f64],
-    cvm: Vec<&'a [f64]>,
-    cvsd: Vec<&'a [f64]>,
-    lambda_min: f64,
-    gamma_min: f64,
-    lambda_1se: f64,
-    gamma_1se: f64,
-    foldid: Vec<usize>,
-}
-
-impl<'a> Relaxed<'a> {
-    fn new(fit: &'a RelaxedFit) -> Self {
-        Self {
-            dev_ratio: fit.refits().dev_ratio(),
-            beta: sparse(fit.refits()),
-            cv: None,
-        }
-    }
-
-    fn judged(fit: &'a RelaxedCvFit) -> Self {
-        let places = || 0..fit.gamma().len();
-        Self {
-            cv: Some(RelaxedCv {
-                gamma: fit.gamma(),
-                cvm: places().map(|g| fit.cvm(g)).collect(),
-                cvsd: places().map(|g| fit.cvsd(g)).collect(),
-                lambda_min: fit.lambda_min(),
-                gamma_min: fit.gamma_min(),
-                lambda_1se: fit.lambda_1se(),
-                gamma_1se: fit.gamma_1se(),
-                foldid: fit.folds().ids(),
-            }),
-            ..Self::new(fit.fit())
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Cv<'a> {
-    cvm: &'a [f64],
-    cvsd: &'a [f64],
-    lambda_min: f64,
-    lambda_1se: f64,
-    foldid: Vec<usize>,
-}
-
-impl<'a> Json<'a> {
-    fn new(fit: &'a PathFit, cohort: &Cohort, warnings: Vec<String>) -> Self {
-        Self {
-            names: fit.names(),
-            alpha: fit.alpha(),
-            lambda: fit.lambda(),
-            df: fit.df(),
-            dev_ratio: fit.dev_ratio(),
-            nulldev: fit.nulldev(),
-            beta: sparse(fit),
-            cv: None,
-            relaxed: None,
-            baseline: None,
-            groups: None,
-            ties: fit.ties().name(),
-            n: cohort.surv().n(),
-            nevent: cohort.surv().n_events(),
-            kkt: fit.kkt(),
-            dropped_rows: cohort.dropped_rows(),
-            warnings,
-        }
-    }
-}
-
-impl<'a> Cv<'a> {
-    fn new(fit: &'a CvFit) -> Self {
-        Self {
-            cvm: fit.cvm(),
-            cvsd: fit.cvsd(),
-            lambda_min: fit.lambda_min(),
-            lambda_1se: fit.lambda_1se(),
-            foldid: fit.folds().ids(),
-        }
-    }
 }

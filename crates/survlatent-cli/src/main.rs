@@ -14,6 +14,7 @@ mod cox_baseline;
 mod cox_columns;
 mod cox_diagnostics;
 mod cox_path;
+mod cox_path_json;
 mod data;
 mod deepsurv;
 mod device;

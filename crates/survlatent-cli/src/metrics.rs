@@ -52,9 +52,10 @@ pub(crate) struct Metrics {
 
 const JSON: &str = "\
 JSON:
-  harrell, harrell_std_error, uno, uno_std_error (the estimation of the censoring curve counted), auc {times[], auc[], mean}, dropped_rows; with
-  --survival: brier {times[], brier[]}, ibs (null for one time), d_calibration {statistic, df, p,
-  counts[], expected}, else null
+  harrell, harrell_std_error, uno, uno_std_error (the estimation of the censoring curve counted,
+  as uno_std_error_full of `survlatent concordance`), auc {times[], auc[], mean}, dropped_rows;
+  with --survival: brier {times[], brier[]}, ibs (null for one time), d_calibration {statistic, df,
+  p, counts[], expected}, else null
   d_calibration takes the survival predicted for each patient's own time as that at the last of the
   times before it: give many times.
 

@@ -25,6 +25,9 @@ objective <- function(beta, lambda, alpha, w) {
 keep <- function(alpha, w, at = c(5, 12, 20)) {
   fit <- glmnet(x, y, family = "cox", alpha = alpha, nlambda = 20, lambda.min.ratio = 0.05, weights = w,
     thresh = 1e-14, maxit = 1e8)
+  # Given back its own lambdas: a ridge takes the first of a sequence for infinite.
+  fit <- glmnet(x, y, family = "cox", alpha = alpha, lambda = fit$lambda, weights = w, thresh = 1e-14,
+    maxit = 1e8)
   list(lambda = fit$lambda, nulldev = fit$nulldev, dev_ratio = fit$dev.ratio, df = unname(fit$df),
     beta_at = at - 1,
     objective = sapply(seq_along(fit$lambda), function(k)

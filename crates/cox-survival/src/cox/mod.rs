@@ -33,6 +33,8 @@ pub(crate) mod sums;
 #[cfg(test)]
 mod term_tests;
 #[cfg(test)]
+mod time_varying;
+#[cfg(test)]
 pub(crate) mod twins;
 pub(crate) mod warning;
 pub(crate) mod zph;

@@ -1,5 +1,7 @@
 //! Every kind of bad input: exit code, a message with the place, nothing on standard output.
 
+use std::fmt::Write as _;
+
 use crate::support::{Run, data, run, run_in, run_on};
 
 const GOOD: &str =
@@ -284,7 +286,7 @@ fn folds_without_an_event_and_clusters_in_two_folds() {
         // Fold 3 holds no event; patients come twice.
         let (fold, event) = (i % 3 + 1, u8::from(i % 3 < 2));
         let (x, z) = (i * 7 % 11, i * i % 13);
-        csv += &format!("{},{event},{x},{z},{fold},{}\n", 1 + i * 11 % 30, i / 6);
+        writeln!(csv, "{},{event},{x},{z},{fold},{}", 1 + i * 11 % 30, i / 6).unwrap();
     }
     let line = "cox {} --time t --event e --features x,z --path";
     for measure in ["deviance", "deviance-ungrouped", "c"] {
@@ -312,7 +314,7 @@ fn a_fold_whose_training_rows_cannot_be_fitted_is_named() {
     for i in 0..20 {
         // All that varies is in the second fold.
         let (fold, x) = (i % 2 + 1, if i % 2 == 0 { 3 } else { i });
-        csv += &format!("{},1,{x},{fold}\n", 1 + i * 7 % 20);
+        writeln!(csv, "{},1,{x},{fold}", 1 + i * 7 % 20).unwrap();
     }
     let line = "cox {} --time t --event e --features x --path --foldid f";
     run_on(&csv, line).fails(1, &["without fold 2", "column `x` is constant"]);

@@ -1,5 +1,6 @@
 //! The keys other programs rely on, and how the program behaves in a pipe.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::Stdio;
 
@@ -95,6 +96,200 @@ fn every_key_of_the_contract_is_there() {
         assert!(json["logrank"].get(key).is_some(), "{key}");
     }
     assert!(run(&format!("cox {veteran}")).json()["robust_se"].is_null());
+}
+
+/// Keys of the object under `key`.
+#[track_caller]
+fn nested(line: &str, key: &str, wanted: &[&str]) {
+    let json = run(line).json();
+    for name in wanted {
+        assert!(json[key].get(name).is_some(), "{line}: {key}.{name}");
+    }
+}
+
+/// Diagnostics, exact ties, groups and refits.
+#[test]
+fn every_key_of_the_later_flags_of_cox_is_there() {
+    let veteran = format!("{} --time time --event status --json", data("veteran"));
+    let features = "--features trt,age,karno";
+    for transform in ["km", "rank", "identity", "log"] {
+        let line = format!("cox {veteran} {features} --zph {transform}");
+        nested(&line, "zph", &["transform", "rows", "chisq", "df", "p"]);
+    }
+    let residuals = [
+        "martingale",
+        "deviance",
+        "score",
+        "dfbeta",
+        "schoenfeld",
+        "scaledsch",
+    ];
+    let line = format!(
+        "cox {veteran} {features} --residuals {}",
+        residuals.join(",")
+    );
+    nested(
+        &line,
+        "residuals",
+        &[&residuals[..], &["time", "row"]].concat(),
+    );
+    let baseline = ["time", "hazard", "strata"];
+    nested(
+        &format!("cox {veteran} {features} --baseline"),
+        "baseline",
+        &baseline,
+    );
+    let exact = run(&format!(
+        "cox {veteran} {features} --ties exact --offset prior"
+    ))
+    .json();
+    assert_eq!(exact["ties"], "exact");
+    let groups = format!("cox {veteran} --path --nlambda 5 {features} --group a,b,b");
+    keys(&groups, &["group", "active_groups", "beta"]);
+    let relaxed = format!("cox {veteran} --path --nlambda 8 {features} --relax --cv 4 --baseline");
+    keys(
+        &relaxed,
+        &["cvm", "cvsd", "lambda_min", "lambda_1se", "foldid"],
+    );
+    let own = [
+        "dev_ratio",
+        "beta",
+        "gamma",
+        "cvm",
+        "cvsd",
+        "lambda_min",
+        "gamma_min",
+        "lambda_1se",
+        "gamma_1se",
+        "foldid",
+    ];
+    nested(&relaxed, "relaxed", &own);
+    nested(
+        &relaxed,
+        "baseline",
+        &[&baseline[..], &["lambda", "gamma"]].concat(),
+    );
+}
+
+/// Tests, metrics and networks.
+#[test]
+fn every_key_of_the_later_verbs_is_there() {
+    let table = data("veteran");
+    let veteran = format!("{table} --time time --event status --json");
+    keys(
+        &format!("logrank {veteran} --by trt --strata prior --rho 1"),
+        &[
+            "chisq", "df", "p", "rho", "groups", "n", "observed", "expected", "variance", "strata",
+        ],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("survival.csv");
+    let rows = std::fs::read_to_string(&table).unwrap().lines().count() - 1;
+    let mut curves = String::from("a,b\n");
+    for i in 0..rows {
+        writeln!(curves, "0.{},0.{}", 60 + i % 30, 20 + i % 30).unwrap();
+    }
+    std::fs::write(&file, curves).unwrap();
+    let metrics = format!(
+        "metrics {veteran} --score age --train {table} --survival {} --times 50,200",
+        file.display()
+    );
+    let all = [
+        "harrell",
+        "harrell_std_error",
+        "uno",
+        "uno_std_error",
+        "auc",
+        "brier",
+        "ibs",
+        "d_calibration",
+        "dropped_rows",
+    ];
+    keys(&metrics, &all);
+    nested(&metrics, "auc", &["times", "auc", "mean"]);
+    nested(&metrics, "brier", &["times", "brier"]);
+    nested(
+        &metrics,
+        "d_calibration",
+        &["statistic", "df", "p", "counts", "expected"],
+    );
+    #[cfg(feature = "deep")]
+    {
+        let features = "--features trt,age,karno";
+        let line = format!("deepsurv {veteran} {features} --hidden 4 --epochs 2 --cv 2");
+        let all = [
+            "names",
+            "hidden",
+            "n",
+            "nevent",
+            "ties",
+            "epochs",
+            "epoch",
+            "loss",
+            "validation_loss",
+            "concordance_in_sample",
+            "cv",
+            "dropped_rows",
+        ];
+        keys(&line, &all);
+        nested(&line, "cv", &["foldid", "log_risk", "concordance", "mean"]);
+    }
+}
+
+/// Tables alone, for a manuscript.
+#[test]
+fn tables_stand_alone_in_every_form() {
+    let table = data("veteran");
+    let on = |verb: &str, rest: &str| {
+        run(&format!("{verb} {table} --time time --event status {rest}")).stdout
+    };
+    let csv = |verb: &str, rest: &str| on(verb, &format!("{rest} --format csv"));
+    let first = |text: &str| text.lines().next().unwrap().to_owned();
+    assert_eq!(
+        first(&csv("cox", "--features trt,age --style lifelines")),
+        "covariate,coef,exp(coef),se(coef),coef lower 95%,coef upper 95%,exp(coef) lower 95%,\
+         exp(coef) upper 95%,cmp to,z,p,-log2(p)"
+    );
+    let text = on("cox", "--features trt,age --style lifelines");
+    assert!(
+        text.contains("Partial AIC = ") && text.contains("-log2(p) of ll-ratio"),
+        "{text}"
+    );
+    let path = csv("cox", "--features trt,age --path --nlambda 30");
+    assert_eq!(path.lines().count(), 31, "every lambda");
+    let chosen = csv("cox", "--features trt,age --path --cv 4");
+    assert!(
+        chosen.starts_with(",lambda,measure,se,nonzero\nmin,"),
+        "{chosen}"
+    );
+    assert!(on("logrank", "--by trt --format latex").starts_with("\\begin{tabular}"));
+    assert!(on("km", "--by trt --format markdown").starts_with("|  | n | events |"));
+    let both = csv("concordance", "--score age --uno");
+    assert_eq!(both.lines().count(), 3);
+    assert!(
+        both.contains("\nHarrell,137,") && both.contains("\nUno,137,"),
+        "{both}"
+    );
+    let metrics = csv("metrics", "--score age --times 50,200");
+    let want = [
+        "Harrell,,",
+        "Uno,,",
+        "AUC,50,",
+        "AUC,200,",
+        "\"AUC, mean\",,",
+    ];
+    let found: Vec<&str> = metrics.lines().skip(1).collect();
+    assert!(
+        found
+            .iter()
+            .zip(want)
+            .all(|(line, want)| line.starts_with(want)),
+        "{metrics}"
+    );
+    run(&format!(
+        "cox {table} --time time --event status --format csv --json"
+    ))
+    .fails(2, &["cannot be used with"]);
 }
 
 #[test]

@@ -89,7 +89,8 @@ fn a_formula_counts_in_full() {
     let plain = format!("{line} --formula x+cluster(id)");
     run_on(&csv, &plain).fails(2, &["a cluster", "--cv"]);
     run_on(&csv, &format!("{line} --formula x+offset(z)")).fails(2, &["offset"]);
-    run_on(&csv, &format!("{line} --device abacus")).fails(2, &["--device", "flex (the CPU)"]);
+    run_on(&csv, "deepsurv {} --time t --event e --device abacus")
+        .fails(2, &["--device", "flex (the CPU)"]);
 }
 
 #[cfg(feature = "deep")]

@@ -237,19 +237,25 @@ fn with_offset() -> tempfile::TempDir {
     folder
 }
 
+/// A path of the columns x1 to x50 of that set.
+fn on_path(folder: &tempfile::TempDir, rest: &str) -> Value {
+    let features = features();
+    let line =
+        format!("cox data.csv --time time --event status --features {features} --path --json");
+    run_in(folder.path(), &format!("{line} {rest}")).json()
+}
+
+/// At the top stands what the path itself is worth, with refits beside it or without.
+fn agrees_at_the_top(got: &Value, unrelaxed: &Value) {
+    for name in ["cvm", "cvsd", "lambda_min", "lambda_1se", "foldid"] {
+        assert_eq!(got[name], unrelaxed[name], "{name}");
+    }
+}
+
 #[test]
-fn offset_limits_relaxed_fits_and_groups() {
+fn offset_limits_and_relaxed_fits() {
     let folder = with_offset();
-    let on = |rest: &str| {
-        let features = features();
-        run_in(
-            folder.path(),
-            &format!(
-                "cox data.csv --time time --event status --features {features} --path --json {rest}"
-            ),
-        )
-        .json()
-    };
+    let on = |rest: &str| on_path(&folder, rest);
     let golden = golden_json("penalised/golden.json");
     let got = on("--offset off --alpha 0.5 --nlambda 25 --lambda-min-ratio 0.02");
     agrees(&got["lambda"], &golden["offset"]["lambda"], 2e-7, "offset");
@@ -304,17 +310,19 @@ fn offset_limits_relaxed_fits_and_groups() {
         agrees(&relaxed["cvsd"][g], &want["cvsd"][gamma], 2e-5, gamma);
     }
     assert_eq!(relaxed["foldid"].as_array().unwrap().len(), 300);
-    // At the top stands what the path itself is worth.
     let unrelaxed = on(&format!(
         "--offset off --alpha 0.9 --lambda {lambda} --foldid foldid"
     ));
-    for name in ["cvm", "cvsd", "lambda_min", "lambda_1se", "foldid"] {
-        assert_eq!(got[name], unrelaxed[name], "{name}");
-    }
+    agrees_at_the_top(&got, &unrelaxed);
     let plain = on(&rest);
     assert_eq!(plain["relaxed"]["beta"], relaxed["beta"]);
     assert!(plain["relaxed"].get("cvm").is_none());
+}
 
+#[test]
+fn groups_enter_together() {
+    let folder = with_offset();
+    let on = |rest: &str| on_path(&folder, rest);
     let group = |j: usize| ["early", "middle", "late"][j / 20];
     let names: Vec<&str> = (0..50).map(group).collect();
     let mut file = String::from("feature,group\n");
