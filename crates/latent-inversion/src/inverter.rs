@@ -29,7 +29,9 @@ pub enum Method {
     /// The encoder's latent, then short optimisations of W and W+.
     #[default]
     Default,
-    /// The published projector: W from the mean latent, with noise images; W+ is w in every row.
+    /// The published projector: W from the mean latent, with noise images, which are not kept: the quality
+    /// is that of w with the generator's own noise. W+ is w in every row. Published in all it does it is
+    /// with [`WDistribution::published`] and VGG16's LPIPS as [`Tools`].
     Projector,
     /// The encoder's latent alone.
     Encoder,
@@ -298,13 +300,13 @@ impl Inverter {
             return Ok(None);
         };
         let w = found.ws.clone();
-        let in_w = found.decode(decoder);
+        let in_w = stored(found).decode(decoder);
         let (w_plus, image) = if self.in_w_plus.steps > 0 {
             let Some(refined) = run(observer, &self.in_w_plus, Some(w.clone()), self.in_w.steps)?
             else {
                 return Ok(None);
             };
-            (refined.ws.clone(), refined.decode(decoder))
+            (refined.ws.clone(), stored(refined).decode(decoder))
         } else {
             let ws = broadcast(w.clone().reshape([n, d]), rows);
             (ws, in_w.clone())
@@ -335,6 +337,15 @@ impl Inverter {
             }
         });
         Ok(Some(results.collect()))
+    }
+}
+
+/// What is stored of what was found: the latents. Their quality is that of their own pictures, with the
+/// generator's noise, not with noise images that were optimised beside them and are dropped.
+fn stored(found: State) -> State {
+    State {
+        noise: None,
+        ..found
     }
 }
 
