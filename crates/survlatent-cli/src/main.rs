@@ -23,6 +23,7 @@ mod invert;
 mod km;
 mod logrank;
 mod metrics;
+mod progress;
 mod report;
 mod study;
 mod value;
