@@ -10,27 +10,34 @@
 //! `... -- own [photos]` inverts the generator's own pictures by the encoder alone and by the default method and
 //! prints how near the latents come to the true ones.
 //!
-//! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by the default method and by
-//! the published projector and prints what both reach, with the noise images the projector has made for
-//! itself, and with the latents alone, which is what is stored; of those also the identity cosine, and for
-//! comparison that of different photos. `w=N` and `plus=N` (here and for `own`) change the default method's steps in W
-//! and W+, `reuse=N` and `tolerance=X` the search in Z, `rate=X`, `squared=X` and `delta=X` the learning rate and weights in W+; without any steps of the projector it is left out.
+//! `... -- quality FOLDER [steps]` inverts the photos of a folder (faces of 64 px) by every method and prints what
+//! each reaches: LPIPS, PSNR, the identity cosine, and for comparison that of different photos. `pti=N` adds N
+//! steps of pivotal tuning for each photo, around the default method's w; without steps of the projector it is left
+//! out, and `only=METHOD` does one. `w=N` and `plus=N` (here and for `own`) change the default method's steps in W
+//! and W+, `reuse=N` and `tolerance=X` the search in Z, `rate=X`, `squared=X` and `delta=X` the learning rate and
+//! weights in W+.
+//!
+//! `... -- orl [photos]` aligns the portraits of ORL that ship, at 64 px, inverts them by the default method as a
+//! cohort and prints the time of both.
 
 #![allow(clippy::print_stdout)]
+
+#[path = "projector/orl.rs"]
+mod orl;
+#[path = "projector/quality.rs"]
+mod quality;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Tensor};
 use cpu_time::ProcessTime;
-use latent_inversion::align::Landmarks;
-use latent_inversion::cohort::{Cohort, Manifest, open_face};
-use latent_inversion::face::{Embedding, FaceDetector, Identity};
+use latent_inversion::cohort::{Cohort, Manifest};
 use latent_inversion::lpips::{Lpips, Trunk};
 use latent_inversion::{
-    CounterDraws, Decoder, Encoder, Inversion, Inverter, Method, Photo, PhotoLimits, Projector,
-    Quality, StyleGan2, Target, Tools, WDistribution, broadcast,
+    CounterDraws, Decoder, Encoder, Inverter, Method, Photo, Projector, Quality, StyleGan2, Target,
+    Tools, WDistribution, broadcast,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -73,7 +80,18 @@ fn main() -> Fallible<()> {
         }
         let folder = args.iter().find(|a| Path::new(a).is_dir());
         let folder = folder.ok_or("quality FOLDER")?;
-        return quality(&shipped, &default, Path::new(folder), steps);
+        let tuning = text("pti").map(str::parse).transpose()?;
+        let settings = quality::Settings {
+            default,
+            steps,
+            tuning,
+            only: text("only").map(str::to_owned),
+        };
+        return quality::quality(&shipped, &settings, Path::new(folder));
+    }
+    if has("orl") {
+        let photos = numbers.first().copied().unwrap_or(usize::MAX);
+        return orl::orl(&Shipped::open(&assets)?, photos);
     }
     if has("memory") {
         let method = if has("encoder") {
@@ -168,7 +186,7 @@ fn weights(trunk: Trunk) -> Fallible<Vec<u8>> {
         let zeros = bytes(vec![0.0; output]);
         tensors.push((format!("features.{index}.bias"), vec![output], zeros));
     }
-    for (i, width) in trunk.widths().into_iter().enumerate() {
+    for (i, &width) in trunk.widths().iter().enumerate() {
         let name = format!("lin{i}.model.1.weight");
         tensors.push((name, vec![1, width, 1, 1], bytes(vec![0.5; width])));
     }
@@ -215,143 +233,10 @@ impl Shipped {
     }
 }
 
-/// Which persons the photos show, for the network that tells persons apart.
-struct Identities {
-    network: Identity,
-    landmarks: Vec<Landmarks>,
-    photos: Vec<Embedding>,
-}
-
-impl Identities {
-    fn of(images: &Tensor<4>) -> Fallible<Self> {
-        let device = images.device();
-        let detector = FaceDetector::new(&device)?;
-        let network = Identity::new(&device)?;
-        let photos = pictures(images)?;
-        let mut landmarks = Vec::new();
-        for photo in &photos {
-            let found = detector.detect(photo)?;
-            let face = found.first().ok_or("a photo without a face")?;
-            landmarks.push(Landmarks::from_five(face.landmarks)?);
-        }
-        let mut own = Self {
-            network,
-            landmarks,
-            photos: Vec::new(),
-        };
-        own.photos = own.embed(&photos)?;
-        Ok(own)
-    }
-
-    /// At the places where the photos have their faces.
-    fn embed(&self, pictures: &[Photo]) -> Fallible<Vec<Embedding>> {
-        let faces = pictures.iter().zip(self.landmarks.iter().copied());
-        Ok(self.network.embed_all(&faces.collect::<Vec<_>>())?)
-    }
-
-    /// The mean cosine of each photo and its picture.
-    fn cosine(&self, images: &Tensor<4>) -> Fallible<f64> {
-        let found = self.embed(&pictures(images)?)?;
-        let cosines = found.iter().zip(&self.photos).map(|(a, b)| a.cosine(b));
-        Ok(cosines.sum::<f64>() / found.len() as f64)
-    }
-
-    /// The mean cosine of different photos.
-    fn of_others(&self) -> f64 {
-        let n = self.photos.len();
-        let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
-        let cosines = pairs.map(|(i, j)| self.photos[i].cosine(&self.photos[j]));
-        cosines.sum::<f64>() / (n * (n - 1) / 2).max(1) as f64
-    }
-}
-
 fn pictures(images: &Tensor<4>) -> Fallible<Vec<Photo>> {
     let n = images.dims()[0];
     let each = (0..n).map(|k| Photo::from_tensor(images.clone().narrow(0, k, 1)));
     Ok(each.collect::<Result<_, _>>()?)
-}
-
-/// What the default method and the projector reach on photos, and what they cost.
-fn quality(shipped: &Shipped, default: &Inverter, folder: &Path, steps: usize) -> Fallible<()> {
-    let manifest = Manifest::of_folder(folder)?;
-    let decoder = &shipped.decoder;
-    let (ids, images): (Vec<String>, Vec<Tensor<4>>) = manifest
-        .entries()
-        .iter()
-        .map(|e| {
-            Ok((
-                e.id.clone(),
-                open_face(&e.path, &PhotoLimits::default(), decoder)?,
-            ))
-        })
-        .collect::<Fallible<Vec<_>>>()?
-        .into_iter()
-        .unzip();
-    let images = Tensor::cat(images, 0);
-    let identities = Identities::of(&images)?;
-    println!(
-        "identity cosine of different photos: {:.3}",
-        identities.of_others()
-    );
-    let (n, rows, width) = (ids.len(), decoder.num_ws(), decoder.w_dim());
-    for (name, inverter) in [
-        ("default", *default),
-        (
-            "projector",
-            shipped.inverter(Method::Projector).with_steps(steps),
-        ),
-    ] {
-        if steps == 0 && name == "projector" {
-            break;
-        }
-        let started = ProcessTime::now();
-        let on = &mut |_: usize, _: usize| ControlFlow::Continue(());
-        let found = inverter.invert(&shipped.tools(), images.clone(), &ids, on)?;
-        let seconds = started.elapsed().as_secs_f64() / n as f64;
-        let found = found.ok_or("broken off")?;
-        let mean = |of: &dyn Fn(&Quality) -> f64| {
-            found.iter().map(|f| of(&f.quality)).sum::<f64>() / n as f64
-        };
-        let target = shipped.lpips.features(images.clone());
-        let alone = |ws: Tensor<3>| -> Fallible<[f64; 3]> {
-            let picture = decoder.decode(ws, None).clamp(-1.0, 1.0);
-            let features = shipped.lpips.features(picture.clone());
-            let distance = shipped.lpips.distance(&features, &target);
-            let identity = identities.cosine(&picture)?;
-            let squares = (picture - images.clone()).square();
-            let squares = squares.mean_dim(3).mean_dim(2).mean_dim(1).reshape([n]);
-            let psnr = (squares.recip() * 4.0).log() * (10.0 / std::f64::consts::LN_10);
-            let [distance, psnr] =
-                [distance, psnr].map(|v| f64::from(v.mean().into_scalar::<f32>()));
-            Ok([distance, psnr, identity])
-        };
-        let all = |of: fn(&Inversion) -> &[f32]| -> Vec<f32> {
-            found.iter().flat_map(|f| of(f).iter().copied()).collect()
-        };
-        let device = decoder.device();
-        let w = TensorData::new(all(|f| &f.w), [n, width]);
-        let w = alone(broadcast(Tensor::from_data(w, &device), rows))?;
-        let plus = TensorData::new(all(|f| &f.w_plus), [n, rows, width]);
-        let plus = alone(Tensor::from_data(plus, &device))?;
-        println!(
-            "{name:9} {n} photos, {seconds:.2} CPU s each; reported LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}; \
-             latents alone LPIPS W {:.4} W+ {:.4}, PSNR W {:.2} W+ {:.2}, identity cosine W {:.3} W+ {:.3}; \
-             Mahalanobis {:.1}, trusted {}",
-            mean(&|q| q.lpips_w),
-            mean(&|q| q.lpips),
-            mean(&|q| q.psnr_w),
-            mean(&|q| q.psnr),
-            w[0],
-            plus[0],
-            w[1],
-            plus[1],
-            w[2],
-            plus[2],
-            mean(&|q| q.mahalanobis),
-            found.iter().filter(|f| f.quality.trusted).count(),
-        );
-    }
-    Ok(())
 }
 
 /// How near the latents of generated pictures come to the true ones.

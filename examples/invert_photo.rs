@@ -2,8 +2,8 @@
 //! `cargo run --release --example invert_photo --features gan -- PHOTO NETWORK OUT.png [ENCODER]`.
 //!
 //! The face is found, cut out as the generator was trained, inverted in W and W+, and shown beside
-//! its inversions. Without arguments it is a portrait of ORL and the network that ships, which has
-//! seen no portrait of ORL.
+//! its inversions, as `survlatent invert` does it. Without arguments it is a portrait of ORL and the
+//! network that ships, with its encoder; neither has seen a portrait of ORL.
 
 #![allow(clippy::print_stdout)]
 
@@ -45,10 +45,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let lpips = Lpips::alexnet(&device)?;
     let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
-    let encoder = args
-        .get(3)
-        .map(|path| Encoder::open(path, &device))
-        .transpose()?;
+    // The shipped network's own; a network of one's own has none without one.
+    let encoder = match (args.get(3), args.get(1)) {
+        (Some(path), _) => Some(Encoder::open(path, &device)?),
+        (None, None) => {
+            let shipped = survlatent::assets::FACES_64_ENCODER;
+            Some(Encoder::from_bytes(shipped, &device)?)
+        }
+        (None, Some(_)) => None,
+    };
     let tools = Tools {
         decoder: &decoder,
         lpips: &lpips,
@@ -61,6 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         Inverter::new(Method::Hybrid).with_steps(60)
     };
+    let inverter = inverter.suited_to(decoder.z_dim(), decoder.w_dim());
     let on = &mut |_: usize, _: usize| ControlFlow::Continue(());
     let found = inverter.invert(&tools, face.clone(), &["photo"], on)?;
     let found = found.ok_or("broken off")?.remove(0);

@@ -49,6 +49,12 @@ pub trait Decoder: Send + Sync {
 
     /// A name that two decoders share only if they have the same weights.
     fn fingerprint(&self) -> String;
+
+    /// The number type it computes in, where that is not single precision throughout: latents found with
+    /// another are others.
+    fn precision(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Repeats w for all rows of W+.
@@ -203,6 +209,14 @@ mod stylegan2 {
 
         fn fingerprint(&self) -> String {
             self.fingerprint.clone()
+        }
+
+        fn precision(&self) -> Option<&'static str> {
+            match self.precision {
+                Precision::Full => None,
+                Precision::F16 => Some("f16"),
+                Precision::Bf16 => Some("bf16"),
+            }
         }
     }
 

@@ -51,19 +51,21 @@ impl WDistribution {
         };
         let w = take(samples, &mut values);
         let mut found = Self::from_latents(&w, decoder.w_dim(), seed)?;
-        let others = take(fresh, &mut values);
-        let mut distances: Vec<f64> = others
-            .chunks_exact(decoder.w_dim())
-            .map(|w| found.mahalanobis(w))
-            .collect();
+        found.measure_typical(&take(fresh, &mut values));
+        Ok(found)
+    }
+
+    /// From latents that are not among those of the moments.
+    fn measure_typical(&mut self, others: &[f32]) {
+        let others = others.chunks_exact(self.mean.len());
+        let mut distances: Vec<f64> = others.map(|w| self.mahalanobis(w)).collect();
         distances.sort_by(f64::total_cmp);
         let quantile = |q: f64| {
             #[allow(clippy::cast_sign_loss)]
             let at = (q * (distances.len() - 1) as f64).round() as usize;
             distances[at]
         };
-        found.typical = [quantile(0.5), quantile(0.99)];
-        Ok(found)
+        self.typical = [quantile(0.5), quantile(0.99)];
     }
 
     /// The samples of the published projector: numpy's `RandomState(123)`, [`WDistribution::SAMPLES`] latents.
@@ -79,18 +81,23 @@ impl WDistribution {
     /// Moments of the latents of numpy's `RandomState(seed).randn(samples, z_dim)`.
     ///
     /// The mean is the published program's, which adds up row by row in single precision: up to some
-    /// millionths beside the exact one, and enough to send a run of its projector another way.
+    /// millionths beside the exact one, and enough to send a run of its projector another way. The numbers
+    /// that follow, for a fifth as many latents, give [`WDistribution::typical`].
     ///
     /// # Errors
     ///
     /// As [`WDistribution::estimate`].
     #[cfg(feature = "stylegan2")]
     pub fn from_random_state(decoder: &dyn Decoder, samples: usize, seed: u32) -> Result<Self> {
-        let z = stylegan2_burn::seed::RandomState::new(seed).randn(samples * decoder.z_dim());
+        let fresh = samples.div_ceil(5).max(100);
+        let count = (samples + fresh) * decoder.z_dim();
+        let z = stylegan2_burn::seed::RandomState::new(seed).randn(count);
         let z: Vec<f32> = z.into_iter().map(|v| v as f32).collect();
-        let w = map(decoder, &z);
+        let (z, others) = z.split_at(samples * decoder.z_dim());
+        let w = map(decoder, z);
         let mut found = Self::from_latents(&w, decoder.w_dim(), u64::from(seed))?;
         found.mean = single_mean(&w, decoder.w_dim());
+        found.measure_typical(&map(decoder, others));
         Ok(found)
     }
 

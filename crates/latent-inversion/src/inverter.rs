@@ -31,7 +31,9 @@ pub enum Method {
     /// The encoder's latent, then short optimisations of W and W+.
     #[default]
     Default,
-    /// The published projector: W from the mean latent, with noise images; W+ is w in every row.
+    /// The published projector: W from the mean latent, with noise images, which are not kept: the quality
+    /// is that of w with the generator's own noise. W+ is w in every row. Published in all it does it is
+    /// with [`WDistribution::published`] and VGG16's LPIPS as [`Tools`].
     Projector,
     /// The encoder's latent alone.
     Encoder,
@@ -294,7 +296,7 @@ impl Inverter {
             return Ok(None);
         };
         let w = found.ws.clone();
-        let in_w = found.decode(decoder);
+        let in_w = stored(found).decode(decoder);
         let of_w = compare(tools.lpips, &batch.target, &in_w)?;
         let mut of_w_plus = of_w.clone();
         let mut w_plus = read(broadcast(w.clone().reshape([n, d]), rows))?;
@@ -316,8 +318,8 @@ impl Inverter {
                 return Ok(None);
             };
             let target = batch.target.select(&photos);
-            let found = compare(tools.lpips, &target, &refined.decode(decoder))?;
-            let ws = read(refined.ws)?;
+            let ws = read(refined.ws.clone())?;
+            let found = compare(tools.lpips, &target, &stored(refined).decode(decoder))?;
             for ((k, ws), found) in open.iter().zip(ws.chunks_exact(rows * d)).zip(found) {
                 w_plus[k * rows * d..][..rows * d].copy_from_slice(ws);
                 of_w_plus[*k] = found;
@@ -391,6 +393,15 @@ impl Batch<'_> {
             },
         )?;
         Ok((!stopped).then_some(state))
+    }
+}
+
+/// What is stored of what was found: the latents. Their quality is that of their own pictures, with the
+/// generator's noise, not with noise images that were optimised beside them and are dropped.
+fn stored(found: State) -> State {
+    State {
+        noise: None,
+        ..found
     }
 }
 

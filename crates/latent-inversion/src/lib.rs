@@ -17,6 +17,7 @@ pub mod face;
 mod file;
 mod gauss_newton;
 mod inverter;
+mod jpeg;
 pub mod lpips;
 mod objective;
 mod photo;
@@ -32,7 +33,9 @@ pub use decoder::StyleGan2;
 pub use decoder::{Decoder, broadcast};
 pub use distribution::{WDistribution, Whitening};
 pub use draws::{CounterDraws, Draws};
-pub use encoder::{Encoder, EncoderProgress, EncoderSettings, EncoderTrainer, EncoderTraining};
+pub use encoder::{
+    Encoder, EncoderProgress, EncoderSettings, EncoderTrainer, EncoderTraining, FacePhotos,
+};
 pub use error::{Error, Result};
 pub use gauss_newton::GaussNewton;
 pub use inverter::{Inversion, Inverter, Method, Tools};

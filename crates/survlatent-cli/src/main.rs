@@ -25,6 +25,7 @@ mod invert;
 mod km;
 mod logrank;
 mod metrics;
+mod progress;
 mod report;
 mod study;
 mod table_format;

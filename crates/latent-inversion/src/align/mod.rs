@@ -20,6 +20,7 @@ pub use quad::Quad;
 pub use reason::{Reason, SetAside};
 pub use settings::{AlignSettings, Choice};
 
+use crate::device::guarded;
 use crate::error::Result;
 use crate::face::{Face, FaceDetector};
 use crate::photo::Photo;
@@ -119,8 +120,10 @@ impl Aligner {
     /// # Errors
     ///
     /// Those of [`FaceDetector::detect`]; a photo that is set aside is no error.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if the device's memory is full: fewer photos at the
+    /// same time may fit.
     pub fn align(&self, photo: &Photo) -> Result<Result<Alignment, Box<SetAside>>> {
-        let faces = self.detector.detect(photo)?;
+        let faces = guarded(|| self.detector.detect(photo))?;
         let Some(face) = faces.first() else {
             return Ok(Err(aside(Reason::NoFace, None)));
         };

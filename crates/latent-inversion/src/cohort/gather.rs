@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::latents::{join, read};
+use super::picture::file_checksum;
 use super::record::{Settings, Status, read_seconds, table};
 use crate::error::{Error, Result};
 use crate::tensors::malformed;
@@ -26,8 +27,8 @@ pub struct Gathered {
 /// # Errors
 ///
 /// [`Error::Io`]; [`Error::Malformed`] if there is no shard, a shard is missing, there twice or not
-/// finished, shards were made from different photos, networks or settings, or a photo is missing
-/// or there twice.
+/// finished, shards were made from different lists of photos, networks or settings, a photo is missing
+/// or there twice, or its file is there and is another since its latent was found.
 pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Gathered> {
     let out = out.as_ref();
     let files = shard_files(folders, out)?;
@@ -83,6 +84,16 @@ pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Ga
                 let (id, first, path) = (&photo.id, first.display(), path.display());
                 let reason = format!("photo `{id}` is there twice, in {first} and in {path}");
                 return Err(malformed(out, reason));
+            }
+            // Not where the photos were on another machine, or are gone.
+            let now = photo.photo.as_ref();
+            let now = now.and_then(|_| file_checksum(Path::new(&photo.file)));
+            if now.is_some() && now != photo.photo {
+                let reason = format!(
+                    "photo `{}` ({}) is another since its latent was found",
+                    photo.id, photo.file
+                );
+                return Err(malformed(&path, reason));
             }
             status.push(photo);
         }

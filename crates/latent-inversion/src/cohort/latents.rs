@@ -154,6 +154,9 @@ mod tests {
             inverter: Inverter::default(),
             generator: "g".to_owned(),
             encoder: None,
+            lpips: Some("l".to_owned()),
+            precision: None,
+            samples: None,
             manifest: "m".to_owned(),
             photos: 5,
             w_dim: 3,
@@ -187,6 +190,7 @@ mod tests {
         };
         Record::new(
             &entry,
+            Some(format!("h{k}")),
             if k == 3 {
                 Err("cut off".to_owned())
             } else {

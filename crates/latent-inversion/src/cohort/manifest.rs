@@ -96,7 +96,20 @@ impl Manifest {
     /// [`Error::Io`]; [`Error::Malformed`] if a column is missing, a cell is empty, an id is there
     /// twice, or a file is not there; it names the line.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::read(path.as_ref(), false)
+    }
+
+    /// As [`Manifest::read_csv`], but files may be missing: [`Cohort::run`](super::Cohort::run) sets such
+    /// photos aside, with the reason.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_csv_skipping(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read(path.as_ref(), true)
+    }
+
+    fn read(path: &Path, skip_missing: bool) -> Result<Self> {
         let bad = |line: Option<u64>, reason: String| match line {
             Some(line) => malformed(path, format!("line {line}: {reason}")),
             None => malformed(path, reason),
@@ -128,7 +141,7 @@ impl Manifest {
                 return Err(bad(line, format!("id `{id}` is on line {first}, too")));
             }
             let file = folder.join(cell(file, "file")?);
-            if !file.is_file() {
+            if !skip_missing && !file.is_file() {
                 return Err(bad(line, format!("{}: no such file", file.display())));
             }
             entries.push(Entry {
@@ -234,6 +247,12 @@ mod tests {
         assert_eq!(found.entries()[1].patient.as_deref(), Some("P1"));
         let other = read("patient,id,file\nP1,b,1.png\nP1,a,1.png\n").unwrap();
         assert_ne!(found.fingerprint(), other.fingerprint());
+        let some = "id,file\na,1.png\nb,2.png\n";
+        std::fs::write(&table, some).unwrap();
+        assert_eq!(
+            ids(&Manifest::read_csv_skipping(&table).unwrap()),
+            ["a", "b"]
+        );
         for (text, says) in [
             ("id\na\n", "no column `file`"),
             ("id,file\na,1.png\nb,2.png\n", "line 3"),

@@ -8,6 +8,7 @@
 mod gather;
 mod latents;
 mod manifest;
+mod picture;
 mod record;
 mod shard;
 mod store;
@@ -20,14 +21,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 pub use gather::{Gathered, gather};
 pub use manifest::{Entry, Manifest};
+pub(crate) use picture::open as open_with_checksum;
+pub use picture::{checksum, open_face};
 pub use record::{Status, table};
 pub use shard::Shard;
 
-use crate::decoder::Decoder;
 use crate::device::guarded;
 use crate::error::{Error, Result};
 use crate::inverter::{Inversion, Inverter, Tools};
-use crate::photo::{Photo, PhotoLimits};
+use crate::photo::PhotoLimits;
 use crate::tensors::malformed;
 use record::{Record, Settings};
 use store::{Done, Store};
@@ -102,14 +104,15 @@ impl CohortResult {
 
 impl Cohort {
     /// Inverts the shard's photos into files of the folder `out`, or finishes what an earlier run
-    /// began there. Photos that cannot be read or have another shape than the generator's are set
+    /// began there; a photo that is another since then, under the same id, is done again. Photos that cannot be read or have another shape than the generator's are set
     /// aside with the reason. When the device's memory is full, the run goes on with half the batch,
     /// which the observer sees as [`CohortProgress::at_once`]; the bits are those of that batch. None
     /// is returned if the observer breaks off; what is done by then stays.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if `out` holds results of other settings; as [`Inverter::invert`];
+    /// [`Error::Malformed`] if `out` holds results of other settings, or the shard is finished and a photo
+    /// is another since then; as [`Inverter::invert`];
     /// [`Error::OutOfMemory`] if not even two photos at once fit; [`Error::Io`] if a file cannot be
     /// written. What was written before stays.
     pub fn run(
@@ -137,8 +140,7 @@ impl Cohort {
                 status,
             }));
         }
-        let mut done: HashMap<String, Done> = store.parts()?;
-        done.retain(|id, _| entries.iter().any(|e| e.id == *id));
+        let mut done: HashMap<String, Done> = store.parts(entries)?;
         let earlier = done.len();
         let missing: Vec<&Entry> = entries
             .iter()
@@ -202,11 +204,11 @@ impl Cohort {
         entries: &[&Entry],
         observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Option<Vec<Record>>> {
-        let device = tools.decoder.device();
-        let pictures: Vec<Result<Tensor<4>, String>> = entries
+        let opened = entries
             .iter()
-            .map(|e| open(&e.path, &self.limits, tools.decoder, &device))
-            .collect();
+            .map(|e| picture::open(&e.path, &self.limits, tools.decoder));
+        let (photos, pictures): (Vec<Option<String>>, Vec<Result<Tensor<4>, String>>) =
+            opened.unzip();
         let usable = entries.iter().zip(&pictures);
         let (ids, images): (Vec<&str>, Vec<Tensor<4>>) = usable
             .filter_map(|(e, p)| Some((e.id.as_str(), p.as_ref().ok()?.clone())))
@@ -222,75 +224,14 @@ impl Cohort {
             found
         };
         let mut found = found.into_iter();
-        let records = entries.iter().zip(pictures).map(|(entry, picture)| {
+        let results = entries.iter().zip(photos).zip(pictures);
+        let records = results.map(|((entry, photo), picture)| {
             let inversion: Result<Inversion, String> =
                 picture.and_then(|_| found.next().ok_or_else(|| "no result".to_owned()));
-            Record::new(entry, inversion)
+            Record::new(entry, photo, inversion)
         });
         Ok(Some(records.collect()))
     }
-}
-
-/// A photo as the generator's images are, or why not.
-fn open(
-    path: &Path,
-    limits: &PhotoLimits,
-    decoder: &dyn Decoder,
-    device: &Device,
-) -> Result<Tensor<4>, String> {
-    let photo = Photo::open(path, limits).map_err(|error| match error {
-        Error::Photo { fault, .. } => fault.to_string(),
-        Error::Io { source, .. } => source.to_string(),
-        error => error.to_string(),
-    })?;
-    let [channels, height, width] = decoder.shape();
-    let (w, h) = (photo.width(), photo.height());
-    if w % width != 0 || h % height != 0 || w / width != h / height {
-        return Err(format!(
-            "{w} x {h} pixels; the generator's pictures have {width} x {height}, see survlatent align"
-        ));
-    }
-    let image = shrink(photo.to_tensor(device), w / width);
-    match channels {
-        3 => Ok(image),
-        1 => Ok(image.mean_dim(1)),
-        n => Err(format!("the generator's pictures have {n} channels")),
-    }
-}
-
-/// A photo of a cohort as the generator's images are.
-///
-/// # Shapes
-///
-/// - output: `[1, C, H, W]` in [-1, 1]
-///
-/// # Errors
-///
-/// [`Error::Argument`] with the reason for which [`Cohort::run`] would set it aside.
-pub fn open_face(
-    path: impl AsRef<Path>,
-    limits: &PhotoLimits,
-    decoder: &dyn Decoder,
-) -> Result<Tensor<4>> {
-    let path = path.as_ref();
-    open(path, limits, decoder, &decoder.device()).map_err(|reason| Error::Argument {
-        name: "photo",
-        reason: format!("{}: {reason}", path.display()),
-    })
-}
-
-/// Means over squares of `factor` x `factor` pixels.
-fn shrink(image: Tensor<4>, factor: usize) -> Tensor<4> {
-    if factor == 1 {
-        return image;
-    }
-    let [n, c, h, w] = image.dims();
-    let (h, w) = (h / factor, w / factor);
-    image
-        .reshape([n * c, h, factor, w, factor])
-        .mean_dim(4)
-        .mean_dim(2)
-        .reshape([n, c, h, w])
 }
 
 /// The latents of a file that [`Cohort::run`] or [`gather`] wrote: ids, `w` and `w_plus`.
@@ -324,17 +265,4 @@ pub fn read_latents(
         Tensor::from_data(TensorData::new(w, [n, d]), device),
         Tensor::from_data(TensorData::new(plus, [n, rows, d]), device),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shrinking_takes_means_of_squares() {
-        let device = Device::default();
-        let x: Vec<f32> = (0..8).map(|v| v as f32).collect();
-        let x = Tensor::<4>::from_data(TensorData::new(x, [1, 1, 2, 4]), &device);
-        assert_eq!(crate::floats(shrink(x, 2)), [2.5, 4.5]);
-    }
 }

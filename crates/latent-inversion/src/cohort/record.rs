@@ -25,6 +25,9 @@ pub struct Status {
     pub quality: Option<Quality>,
     /// Why it was set aside.
     pub reason: Option<String>,
+    /// The first digits of the SHA-256 of the file's bytes; none if they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photo: Option<String>,
 }
 
 /// A photo's status with its latents, empty if it was set aside.
@@ -36,13 +39,18 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(entry: &Entry, inversion: Result<Inversion, String>) -> Self {
+    pub(super) fn new(
+        entry: &Entry,
+        photo: Option<String>,
+        inversion: Result<Inversion, String>,
+    ) -> Self {
         let status = Status {
             id: entry.id.clone(),
             patient: entry.patient.clone(),
             file: entry.path.display().to_string(),
             quality: inversion.as_ref().ok().map(|i| i.quality),
             reason: inversion.as_ref().err().cloned(),
+            photo,
         };
         let (w, w_plus) = inversion.map_or_else(|_| Default::default(), |i| (i.w, i.w_plus));
         Self { status, w, w_plus }
@@ -55,6 +63,15 @@ pub(super) struct Settings {
     pub(super) inverter: Inverter,
     pub(super) generator: String,
     pub(super) encoder: Option<String>,
+    /// Of LPIPS; none in files of before it was a choice.
+    #[serde(default)]
+    pub(super) lpips: Option<String>,
+    /// The number type of the generator's highest resolutions, where it is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) precision: Option<String>,
+    /// Number and seed of the samples of W.
+    #[serde(default)]
+    pub(super) samples: Option<(usize, u64)>,
     pub(super) manifest: String,
     pub(super) photos: usize,
     pub(super) w_dim: usize,
@@ -74,6 +91,9 @@ impl Settings {
             inverter: *inverter,
             generator: tools.decoder.fingerprint(),
             encoder: encoder.map(crate::Encoder::weights_fingerprint),
+            lpips: Some(tools.lpips.fingerprint()),
+            precision: tools.decoder.precision().map(str::to_owned),
+            samples: Some((tools.distribution.samples(), tools.distribution.seed())),
             manifest: manifest.fingerprint(),
             photos: manifest.entries().len(),
             w_dim: tools.decoder.w_dim(),

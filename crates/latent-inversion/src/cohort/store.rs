@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::latents::{join, read, write};
+use super::picture::{checksum, file_checksum};
 use super::record::{Record, Settings, Status, table};
 use super::{Entry, Shard};
 use crate::error::{Error, Result};
@@ -63,6 +62,20 @@ impl Store {
         if !same {
             return Err(malformed(&path, "its photos are others"));
         }
+        let mut photos = status.iter().zip(entries);
+        let changed = photos.find(|(s, e)| {
+            let now = s.photo.as_ref().and_then(|_| file_checksum(&e.path));
+            now.is_some() && now != s.photo
+        });
+        if let Some((_, entry)) = changed {
+            let reason = format!(
+                "photo `{}` ({}) is another since the shard was finished; take another folder, or \
+                 delete it",
+                entry.id,
+                entry.path.display()
+            );
+            return Err(malformed(&path, reason));
+        }
         // An interruption between the latents and the table.
         if !self.table().exists() {
             self.finish_table(&status)?;
@@ -81,12 +94,18 @@ impl Store {
         ))
     }
 
-    /// What earlier runs did. A part that cannot be read is as good as absent.
-    pub(super) fn parts(&self) -> Result<HashMap<String, Done>> {
+    /// What earlier runs did of these photos as they are now. A part that cannot be read is as good as
+    /// absent, and so is what became of another photo of the same id.
+    pub(super) fn parts(&self, entries: &[Entry]) -> Result<HashMap<String, Done>> {
         let folder = self.part_folder();
         if !folder.exists() {
             return Ok(HashMap::new());
         }
+        let paths: HashMap<&str, &Path> = entries
+            .iter()
+            .map(|e| (e.id.as_str(), e.path.as_path()))
+            .collect();
+        let mut now: HashMap<String, Option<String>> = HashMap::new();
         let mut done = HashMap::new();
         for entry in std::fs::read_dir(&folder).map_err(|e| io(&folder, e))? {
             let path = entry.map_err(|e| io(&folder, e))?.path();
@@ -97,20 +116,28 @@ impl Store {
                 continue;
             };
             self.check(&path, &settings)?;
-            done.extend(placed(records, &path));
+            let current = placed(records, &path).filter(|(id, found)| {
+                paths.get(id.as_str()).is_some_and(|file| {
+                    let now = now.entry(id.clone());
+                    *now.or_insert_with(|| file_checksum(file)) == found.status.photo
+                })
+            });
+            done.extend(current);
         }
         Ok(done)
     }
 
-    /// Keeps the records of a batch, in a file named after its first photo.
+    /// Keeps the records of a batch, in a file named after its first photo and that one's bytes: a photo
+    /// that is done again must not take the place of those it was in a batch with before.
     pub(super) fn add_part(
         &self,
         records: Vec<Record>,
     ) -> Result<impl Iterator<Item = (String, Done)>> {
         let folder = self.part_folder();
         std::fs::create_dir_all(&folder).map_err(|e| io(&folder, e))?;
-        let name = Sha256::digest(records[0].status.id.as_bytes());
-        let path = folder.join(format!("{}.safetensors", &crate::hex(&name)[..16]));
+        let Status { id, photo, .. } = &records[0].status;
+        let name = checksum(format!("{id}\n{}", photo.as_deref().unwrap_or_default()).as_bytes());
+        let path = folder.join(format!("{name}.safetensors"));
         write(&path, &self.settings, &records)?;
         Ok(placed(records, &path))
     }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::linear;
 use super::network::Plan;
+use super::photos::FacePhotos;
+use super::training::EncoderTraining;
 use super::units::Units;
-use super::{About, Encoder, EncoderSettings, VERSION};
+use super::{About, Encoder, VERSION};
 use crate::adam::{Adam, Moments};
 use crate::decoder::{Decoder, broadcast};
 use crate::device::{guarded, read};
@@ -16,101 +18,7 @@ use crate::draws::{normals, rng};
 use crate::error::{Error, Result};
 use crate::lpips::Lpips;
 use crate::objective::to_256;
-use crate::projector::Coordinates;
 use crate::tensors::{Arrays, malformed, numbers, parse, read_bytes};
-
-/// Settings of the training of an encoder.
-///
-/// Every step draws `batch` fresh latents $z$, and the loss is
-/// $\lambda\,\operatorname{mean}(v - \hat v)^2 + \sigma\,\operatorname{mean}(x - \hat x)^2 +
-/// \pi\,\mathrm{LPIPS}(x, \hat x)$ with the latent $v$ in the chosen coordinates, $x$ the sample and
-/// $\hat x$ the generator's image of the latent found. Adam's learning rate falls along half a
-/// cosine to zero.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EncoderTraining {
-    /// Size of the network.
-    pub network: EncoderSettings,
-    /// Units of the network's output and of the loss: W over its standard deviation, or whitened.
-    pub coordinates: Coordinates,
-    /// Thousands of samples to train on.
-    pub kimg: f64,
-    /// Samples per step.
-    pub batch: usize,
-    /// Adam's learning rate at the start.
-    pub learning_rate: f64,
-    /// Weight of the latent.
-    pub latent: f64,
-    /// Weight of squared differences of pixels.
-    pub squared: f64,
-    /// Weight of LPIPS.
-    pub perceptual: f64,
-    /// Samples from which the linear part starts; none with 0.
-    pub linear: usize,
-    /// Seed of weights and samples.
-    pub seed: u64,
-}
-
-impl Default for EncoderTraining {
-    fn default() -> Self {
-        Self {
-            network: EncoderSettings::default(),
-            coordinates: Coordinates::Plain,
-            kimg: 100.0,
-            batch: 16,
-            learning_rate: 1e-3,
-            latent: 1.0,
-            squared: 0.0,
-            perceptual: 0.0,
-            linear: 8192,
-            seed: 0,
-        }
-    }
-}
-
-impl EncoderTraining {
-    /// Refuses settings out of range.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Argument`].
-    pub fn validate(&self) -> Result<()> {
-        self.network.validate()?;
-        for (name, value, least, most) in [
-            ("kimg", self.kimg, 0.0, 1e9),
-            ("batch", self.batch as f64, 1.0, 65536.0),
-            ("learning_rate", self.learning_rate, 0.0, 1e3),
-            ("latent", self.latent, 0.0, 1e6),
-            ("squared", self.squared, 0.0, 1e6),
-            ("perceptual", self.perceptual, 0.0, 1e6),
-        ] {
-            if !(value >= least && value <= most) {
-                return Err(Error::Argument {
-                    name,
-                    reason: format!("{value}; from {least} to {most} is taken"),
-                });
-            }
-        }
-        if self.latent + self.squared + self.perceptual > 0.0 {
-            return Ok(());
-        }
-        Err(Error::Argument {
-            name: "latent",
-            reason: "all weights of the loss are zero".to_owned(),
-        })
-    }
-
-    /// Number of steps.
-    #[allow(clippy::cast_sign_loss)]
-    pub fn steps(&self) -> u64 {
-        (self.kimg * 1000.0 / self.batch as f64).ceil() as u64
-    }
-
-    fn learning_rate_at(&self, step: u64) -> f64 {
-        let t = step as f64 / self.steps().max(1) as f64;
-        self.learning_rate * (0.5 + 0.5 * (std::f64::consts::PI * t.min(1.0)).cos())
-    }
-}
 
 /// What a step found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,8 +29,9 @@ pub struct EncoderProgress {
     pub images: u64,
     /// The loss before the step.
     pub loss: f64,
-    /// Mean cosine of $w - \mu$ and what the network found, before the step.
-    pub cosine: f64,
+    /// Mean cosine of $w - \mu$ and what the network found, before the step; none on photos, whose w
+    /// nobody knows.
+    pub cosine: Option<f64>,
 }
 
 /// Trains an [`Encoder`].
@@ -139,6 +48,10 @@ pub struct EncoderTrainer<'a> {
     step: u64,
     /// Samples an encoder that was continued had seen before.
     earlier: u64,
+    /// What the steps are made on, where not on samples.
+    photos: Option<FacePhotos>,
+    /// The photos that the state was saved with.
+    expected: Option<String>,
 }
 
 /// Learning rate of the linear part over that of the rest.
@@ -157,6 +70,9 @@ struct Record {
     about: About,
     step: u64,
     earlier: u64,
+    /// Fingerprint of the photos, if it is trained on photos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    photos: Option<String>,
 }
 
 impl<'a> EncoderTrainer<'a> {
@@ -189,6 +105,19 @@ impl<'a> EncoderTrainer<'a> {
         let lpips = (settings.perceptual > 0.0)
             .then(|| Lpips::alexnet(&device))
             .transpose()?;
+        let [_, height, width] = decoder.shape();
+        if let Some(lpips) = lpips
+            .as_ref()
+            .filter(|lpips| height.min(width) < lpips.trunk().smallest_side())
+        {
+            return Err(Error::Argument {
+                name: "perceptual",
+                reason: format!(
+                    "pictures of {width} x {height} pixels; LPIPS needs {}",
+                    lpips.trunk().smallest_side()
+                ),
+            });
+        }
         Ok(Self {
             units: Units::new(decoder, settings.coordinates)?,
             moments: Moments::zeros(&values),
@@ -200,7 +129,42 @@ impl<'a> EncoderTrainer<'a> {
             values,
             step: 0,
             earlier: 0,
+            photos: None,
+            expected: None,
         })
+    }
+
+    /// Trains on photos from here on, in place of samples: the loss is that of the pictures of the latents
+    /// found, since a photo's own latent is not known. For an encoder that samples have trained
+    /// ([`EncoderTrainer::from_encoder`]), or a training on the same photos that is gone on with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if neither `squared` nor `perceptual` has a weight, or if the state was saved with
+    /// other photos or with none.
+    pub fn with_photos(mut self, photos: FacePhotos) -> Result<Self> {
+        let fault = |name, reason: &str| {
+            Err(Error::Argument {
+                name,
+                reason: reason.to_owned(),
+            })
+        };
+        if self.settings.squared + self.settings.perceptual <= 0.0 {
+            let reason = "on photos it is this or `perceptual` that is minimised; both are zero";
+            return fault("squared", reason);
+        }
+        match &self.expected {
+            Some(expected) if expected != photos.fingerprint() => {
+                return fault("photos", "others than those this training has seen");
+            }
+            None if self.step > 0 => {
+                let reason = "this training is one on samples; start another from its encoder";
+                return fault("photos", reason);
+            }
+            _ => {}
+        }
+        self.photos = Some(photos);
+        Ok(self)
     }
 
     /// As [`EncoderTrainer::new`], starting from a trained encoder: of an earlier snapshot of the
@@ -228,7 +192,8 @@ impl<'a> EncoderTrainer<'a> {
     }
 
     /// Goes on from a state that [`EncoderTrainer::save`] wrote, with the same bits as if it had
-    /// not stopped; `change` may raise the number of samples, say.
+    /// not stopped; `change` may raise the number of samples, say. A training on photos needs them again
+    /// ([`EncoderTrainer::with_photos`]).
     ///
     /// # Errors
     ///
@@ -270,6 +235,7 @@ impl<'a> EncoderTrainer<'a> {
         };
         trainer.step = record.step;
         trainer.earlier = record.earlier;
+        trainer.expected = record.photos;
         Ok(trainer)
     }
 
@@ -308,6 +274,10 @@ impl<'a> EncoderTrainer<'a> {
             about: self.about(),
             step: self.step,
             earlier: self.earlier,
+            photos: match &self.photos {
+                Some(photos) => Some(photos.fingerprint().to_owned()),
+                None => self.expected.clone(),
+            },
         };
         let record = serde_json::to_string(&record).map_err(|e| malformed(path, e.to_string()))?;
         let vectors = [&self.values, &self.moments.first, &self.moments.second];
@@ -322,10 +292,11 @@ impl<'a> EncoderTrainer<'a> {
             .write(path)
     }
 
-    /// One step on fresh samples.
+    /// One step on fresh samples, or on photos.
     ///
     /// # Errors
     ///
+    /// [`Error::Argument`] if a training on photos goes on without them, or a photo cannot be read any more;
     /// [`Error::Argument`] if the loss is not finite: the step is not made. [`Error::OutOfMemory`]
     /// if the device's memory is full: what was saved before is good, the trainer itself may not be.
     pub fn step(&mut self) -> Result<EncoderProgress> {
@@ -333,21 +304,13 @@ impl<'a> EncoderTrainer<'a> {
     }
 
     fn one_step(&mut self) -> Result<EncoderProgress> {
-        let EncoderTraining { seed, batch, .. } = self.settings;
-        let (w, images) = self.samples(seed, SAMPLES + self.step, batch);
         let leaves: Vec<Tensor<1>> = self
             .plan
             .split(&self.values)
             .into_iter()
             .map(|part| part.autodiff().require_grad())
             .collect();
-        let found = self.plan.forward(&leaves, images.clone().autodiff());
-        let target = self.units.measure(w.clone()).autodiff();
-        let mut loss = (found.clone() - target).square().mean() * self.settings.latent;
-        if self.settings.squared + self.settings.perceptual > 0.0 {
-            loss = loss + self.image_loss(found.clone(), images);
-        }
-        let cosine = self.cosine(found.inner(), w);
+        let (loss, cosine) = self.loss(&leaves)?;
         let value = f64::from(read(loss.clone().inner())?[0]);
         if !value.is_finite() {
             return Err(Error::Argument {
@@ -386,6 +349,30 @@ impl<'a> EncoderTrainer<'a> {
             loss: value,
             cosine,
         })
+    }
+
+    /// The loss of this step's batch and, on samples, the cosine of the latents.
+    fn loss(&mut self, leaves: &[Tensor<1>]) -> Result<(Tensor<1>, Option<f64>)> {
+        let EncoderTraining { seed, batch, .. } = self.settings;
+        if let Some(photos) = &mut self.photos {
+            let images = photos.batch(self.decoder, seed, self.step, batch)?;
+            let found = self.plan.forward(leaves, images.clone().autodiff());
+            return Ok((self.image_loss(found, images), None));
+        }
+        if self.expected.is_some() {
+            return Err(Error::Argument {
+                name: "photos",
+                reason: "this training is one on photos; it needs them to go on".to_owned(),
+            });
+        }
+        let (w, images) = self.samples(seed, SAMPLES + self.step, batch);
+        let found = self.plan.forward(leaves, images.clone().autodiff());
+        let target = self.units.measure(w.clone()).autodiff();
+        let mut loss = (found.clone() - target).square().mean() * self.settings.latent;
+        if self.settings.squared + self.settings.perceptual > 0.0 {
+            loss = loss + self.image_loss(found.clone(), images);
+        }
+        Ok((loss, Some(self.cosine(found.inner(), w))))
     }
 
     /// Mean cosine of $w - \mu$ and what the network finds, over samples that training never sees.

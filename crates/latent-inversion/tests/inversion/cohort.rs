@@ -10,8 +10,11 @@ use latent_inversion::cohort::{
 };
 use latent_inversion::lpips::Lpips;
 use latent_inversion::{
-    Decoder, Error, Inverter, Method, Photo, StyleGan2, Tools, WDistribution, broadcast,
+    Decoder, Error, Inverter, Method, Photo, PhotoLimits, StyleGan2, Tools, WDistribution,
+    broadcast,
 };
+
+use stylegan2_burn::Precision;
 
 use crate::projector::generator;
 
@@ -169,6 +172,82 @@ fn shards_and_restarts_give_the_same_bits() {
         .run(&bench.tools(), &photos, &out, &mut on)
         .unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
+}
+
+/// A photo that is replaced under its name is done again, without harm to those of its batch; once the
+/// shard is finished it is refused, and so it is when shards are gathered.
+#[test]
+fn a_replaced_photo_does_not_keep_the_old_latent() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let replace = || {
+        let other = Photo::open(bench.path("photos/g.png"), &PhotoLimits::default()).unwrap();
+        other.save_png(bench.path("photos/a.png")).unwrap();
+    };
+    let out = bench.path("out");
+    let three = cohort(3, "0/1");
+    let stopped = three.run(&bench.tools(), &photos, &out, &mut |p| {
+        if p.done == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    assert!(stopped.unwrap().is_none());
+    let original = std::fs::read(bench.path("photos/a.png")).unwrap();
+    replace();
+    let resumed = run(&bench, &three, &photos, &out);
+    assert_eq!(resumed.earlier, 2);
+    let whole = run(&bench, &three, &photos, &bench.path("whole"));
+    assert!(std::fs::read(&resumed.latents).unwrap() == std::fs::read(&whole.latents).unwrap());
+
+    let shard = cohort(3, "0/2");
+    run(&bench, &shard, &photos, &out);
+    std::fs::write(bench.path("photos/a.png"), original).unwrap();
+    let error = shard.run(&bench.tools(), &photos, &out, &mut on);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("photo `a`"), "{error}");
+    run(&bench, &cohort(3, "1/2"), &photos, &bench.path("rest"));
+    std::fs::remove_file(out.join("latents.safetensors")).unwrap();
+    let folders = [out, bench.path("rest")];
+    let gathered = bench.path("gathered.safetensors");
+    let error = gather(&folders, &gathered).unwrap_err().to_string();
+    assert!(error.contains("photo `a`"), "{error}");
+    // Where the photos are not at hand there is nothing to compare.
+    std::fs::rename(bench.path("photos"), bench.path("elsewhere")).unwrap();
+    assert_eq!(gather(&folders, &gathered).unwrap().status.len(), 7);
+}
+
+/// Latents found with another LPIPS, or in another precision, do not mix.
+#[test]
+fn what_latents_depend_on_is_part_of_the_settings() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let out = bench.path("out");
+    let one = cohort(3, "0/1");
+    run(&bench, &one, &photos, &out);
+    let lpips = bench.lpips.clone().with_normalize(true);
+    let half = bench.decoder.clone().with_precision(Precision::F16);
+    let published = WDistribution::from_random_state(&bench.decoder, 300, 1).unwrap();
+    for tools in [
+        Tools {
+            lpips: &lpips,
+            ..bench.tools()
+        },
+        Tools {
+            decoder: &half,
+            ..bench.tools()
+        },
+        Tools {
+            distribution: &WDistribution::estimate(&bench.decoder, 301, 1).unwrap(),
+            ..bench.tools()
+        },
+    ] {
+        let error = one.run(&tools, &photos, &out, &mut on).unwrap_err();
+        assert!(error.to_string().contains("other settings"), "{error}");
+    }
+    let [median, most] = published.typical();
+    assert!(median < most && most < 2.0 * median, "{median} {most}");
 }
 
 /// The generator on a device that has room for two pictures at once, and for none after some calls;
@@ -353,13 +432,30 @@ fn quality_tells_samples_from_noise() {
     assert!(error.contains("encoder"), "{error}");
     // W+ of the projector is w in every row.
     let found = Inverter::new(Method::Projector).with_steps(2);
-    let found = found.invert(&bench.tools(), images, &["a", "b"], &mut |_, _| {
+    let found = found.invert(&bench.tools(), images.clone(), &["a", "b"], &mut |_, _| {
         ControlFlow::Continue(())
     });
     let found = found.unwrap().unwrap();
     for row in found[1].w_plus.chunks_exact(32) {
         assert_eq!(row, found[1].w);
     }
+    // What is reported is the quality of what is stored, not of the noise images found beside it.
+    let w = Tensor::<1>::from_floats(found[0].w.as_slice(), &bench.decoder.device());
+    let picture = broadcast(w.reshape([1, 32]), bench.decoder.num_ws());
+    let picture = bench.decoder.decode(picture, None).clamp(-1.0, 1.0);
+    let photo = images.slice_dim(0, 0..1);
+    let features = |x: Tensor<4>| bench.lpips.features(x);
+    let distance = bench.lpips.distance(&features(picture), &features(photo));
+    let distance = f64::from(distance.into_scalar::<f32>());
+    let reported = found[0].quality;
+    assert!(
+        (reported.lpips_w - distance).abs() < 1e-5,
+        "{reported} {distance}"
+    );
+    assert!(
+        (reported.lpips - distance).abs() < 1e-5,
+        "{reported} {distance}"
+    );
 }
 
 /// A photo that w's picture meets keeps w in every row of W+; the others are refined, with the bits they

@@ -1,9 +1,10 @@
 //! The encoder: it learns, goes on to the bit, and its file is the same network.
 
 use burn::tensor::Device;
+use latent_inversion::cohort::Manifest;
 use latent_inversion::{
-    Coordinates, Decoder, Encoder, EncoderSettings, EncoderTrainer, EncoderTraining, Precision,
-    StyleGan2, broadcast,
+    Coordinates, Decoder, Encoder, EncoderSettings, EncoderTrainer, EncoderTraining, Error,
+    FacePhotos, Photo, PhotoLimits, Precision, StyleGan2, broadcast,
 };
 use stylegan2_burn::GeneratorConfig;
 
@@ -104,6 +105,102 @@ fn training_goes_on_to_the_bit() {
         error.to_string().contains(&decoder.fingerprint()),
         "{error}"
     );
+}
+
+/// Pictures of the generator as photos, and one that is none.
+fn photos(decoder: &StyleGan2, folder: &std::path::Path) -> FacePhotos {
+    let z = stylegan2_burn::seed::latents(&[1, 2, 3, 4, 5], 32, &decoder.device());
+    let images = decoder.decode(broadcast(decoder.map(z), decoder.num_ws()), None);
+    for k in 0..5 {
+        let photo = Photo::from_tensor(images.clone().slice_dim(0, k..k + 1)).unwrap();
+        photo.save_png(folder.join(format!("{k}.png"))).unwrap();
+    }
+    std::fs::write(folder.join("5.png"), b"none").unwrap();
+    let manifest = Manifest::of_folder(folder).unwrap();
+    let (photos, others) = FacePhotos::open(&manifest, &PhotoLimits::default(), decoder).unwrap();
+    assert_eq!((photos.len(), others.len()), (5, 1));
+    assert_eq!(others[0].0, "5");
+    photos
+}
+
+/// On photos the pictures come closer to them; stopped and resumed is the same as not stopped.
+#[test]
+fn photos_refine_an_encoder() {
+    let decoder = generator(&Device::default());
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos(&decoder, folder.path());
+    let start = EncoderTrainer::new(&decoder, "tiny", training()).unwrap();
+    let encoder = start.encoder();
+    let settings = EncoderTraining {
+        squared: 1.0,
+        perceptual: 1.0,
+        batch: 5,
+        kimg: 0.2,
+        learning_rate: 3e-3,
+        ..training()
+    };
+    let begin = |settings: &EncoderTraining| {
+        EncoderTrainer::from_encoder(&decoder, "tiny", settings.clone(), &encoder).unwrap()
+    };
+    let mut trainer = begin(&settings).with_photos(photos.clone()).unwrap();
+    let first = trainer.step().unwrap();
+    assert_eq!(first.cosine, None);
+    let [whole, part] = ["whole", "part"].map(|name| folder.path().join(name));
+    trainer.step().unwrap();
+    trainer.save(&part).unwrap();
+    let mut last = first;
+    while !trainer.is_finished() {
+        last = trainer.step().unwrap();
+    }
+    assert!(last.loss < 0.8 * first.loss, "{first:?} {last:?}");
+    assert_eq!(trainer.images(), 200);
+    trainer.save(&whole).unwrap();
+
+    let resume = || EncoderTrainer::resume(&decoder, &part, |_| {}).unwrap();
+    let error = resume().step().unwrap_err().to_string();
+    assert!(error.contains("photos"), "{error}");
+    let mut again = resume().with_photos(photos.clone()).unwrap();
+    while !again.is_finished() {
+        again.step().unwrap();
+    }
+    again.save(&part).unwrap();
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&part).unwrap());
+
+    let refused = |trainer: Result<EncoderTrainer<'_>, Error>, says: &str| {
+        let Err(error) = trainer else {
+            panic!("taken in spite of: {says}");
+        };
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    // A photo less is another training, and a training on samples does not turn into one on photos.
+    std::fs::remove_file(folder.path().join("3.png")).unwrap();
+    let manifest = Manifest::of_folder(folder.path()).unwrap();
+    let (fewer, _) = FacePhotos::open(&manifest, &PhotoLimits::default(), &decoder).unwrap();
+    refused(resume().with_photos(fewer), "others than those");
+    let mut samples = begin(&settings);
+    samples.step().unwrap();
+    refused(samples.with_photos(photos.clone()), "one on samples");
+    refused(begin(&training()).with_photos(photos), "both are zero");
+}
+
+/// LPIPS needs pictures of 31 px: an error, not a panic within it.
+#[test]
+fn pictures_too_small_for_lpips_are_refused() {
+    let small = GeneratorConfig::new(16)
+        .with_channel_base(128)
+        .with_z_dim(8)
+        .with_w_dim(8)
+        .init(&Device::default())
+        .unwrap();
+    let small = StyleGan2::new(&small).unwrap();
+    let settings = EncoderTraining {
+        perceptual: 1.0,
+        ..training()
+    };
+    let Err(error) = EncoderTrainer::new(&small, "small", settings) else {
+        panic!("taken");
+    };
+    assert!(error.to_string().contains("16 x 16"), "{error}");
 }
 
 #[test]

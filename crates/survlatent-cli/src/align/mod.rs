@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use latent_inversion::align::{AlignSettings, Aligner, Choice, Landmarks};
 use latent_inversion::face::DetectorSettings;
@@ -20,6 +21,7 @@ use survlatent::{Error, OutputFile};
 use crate::device::DeviceArg;
 use crate::failure::Failure;
 use crate::interrupt::interrupts;
+use crate::progress::Progress;
 use crate::{gan, report, value};
 use files::Entry;
 use table::Row;
@@ -141,11 +143,11 @@ type Given = BTreeMap<String, Result<Landmarks, String>>;
 
 impl Align {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let aligner =
-            Aligner::new(self.settings(), &self.device.open()?).map_err(|error| match error {
-                latent_inversion::Error::Argument { .. } => Failure::usage(error.to_string()),
-                error => Failure::run(error.to_string()),
-            })?;
+        let device = self.device.open()?;
+        let aligner = Aligner::new(self.settings(), &device).map_err(|error| match error {
+            latent_inversion::Error::Argument { .. } => Failure::usage(error.to_string()),
+            error => Failure::run(error.to_string()),
+        })?;
         if !self.photos.is_dir() {
             return Err(Failure::run(format!(
                 "{}: no such folder; align takes a folder of photos",
@@ -181,7 +183,7 @@ impl Align {
             .iter()
             .filter(|e| !rows.contains_key(&e.name))
             .collect();
-        let ended = self.align(&aligner, &todo, given.as_ref(), &table, &mut rows);
+        let ended = self.align(&aligner, &device, &todo, given.as_ref(), &table, &mut rows);
         table::write(&table, rows.values())?;
         ended?;
         if rows.len() < entries.len() {
@@ -284,18 +286,19 @@ impl Align {
     fn align(
         &self,
         aligner: &Aligner,
+        device: &Device,
         todo: &[&Entry],
         given: Option<&Given>,
         table: &Path,
         rows: &mut BTreeMap<String, Row>,
     ) -> Result<(), Failure> {
         let interrupted = interrupts()?;
-        let bar = gan::progress(todo.len(), "photos");
+        let bar = Progress::new(todo.len(), "photos");
         let mut saved = Instant::now();
         for batch in todo.chunks(rayon::current_num_threads().max(1) * 4) {
             let one = |entry: &&Entry| {
                 let row = self.one(aligner, entry, given);
-                bar.inc(1);
+                bar.inc();
                 row
             };
             let done: Vec<_> = batch
@@ -303,6 +306,10 @@ impl Align {
                 .filter(|_| !interrupted.load(Ordering::SeqCst))
                 .map(one)
                 .collect();
+            let done = alone_where_full(batch, done, |entry| {
+                device.memory_cleanup();
+                self.one(aligner, entry, given)
+            });
             let mut fault = None;
             for row in done {
                 match row {
@@ -321,7 +328,7 @@ impl Align {
                 saved = Instant::now();
             }
         }
-        bar.finish_and_clear();
+        bar.finish();
         Ok(())
     }
 
@@ -372,6 +379,22 @@ impl Align {
     }
 }
 
+/// Results of photos that were aligned at the same time, those for which the device's memory was too small then
+/// done again by themselves.
+fn alone_where_full<T, P>(
+    photos: &[P],
+    results: Vec<Result<T, latent_inversion::Error>>,
+    mut again: impl FnMut(&P) -> Result<T, latent_inversion::Error>,
+) -> Vec<Result<T, latent_inversion::Error>> {
+    let pairs = photos.iter().zip(results);
+    pairs
+        .map(|(photo, result)| match result {
+            Err(latent_inversion::Error::OutOfMemory { .. }) => again(photo),
+            result => result,
+        })
+        .collect()
+}
+
 /// Says which photos of the table of landmarks are not there.
 fn missing(given: &Given, entries: &[Entry]) {
     let absent: Vec<&String> = given
@@ -400,5 +423,30 @@ fn count(rows: &BTreeMap<String, Row>, kept: usize, table: &Path) -> Counts {
         kept,
         reasons,
         table: table.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_photos_that_found_no_memory_are_done_again() {
+        let full = || latent_inversion::Error::OutOfMemory {
+            reason: "full".to_owned(),
+        };
+        let broken = latent_inversion::Error::Argument {
+            name: "a",
+            reason: "b".to_owned(),
+        };
+        let results = vec![Ok(1), Err(full()), Err(broken), Err(full())];
+        let mut again = Vec::new();
+        let results = alone_where_full(&["p", "q", "r", "s"], results, |photo| {
+            again.push(*photo);
+            if *photo == "q" { Ok(2) } else { Err(full()) }
+        });
+        assert_eq!(again, ["q", "s"]);
+        let found: Vec<Option<i32>> = results.into_iter().map(Result::ok).collect();
+        assert_eq!(found, [Some(1), Some(2), None, None]);
     }
 }

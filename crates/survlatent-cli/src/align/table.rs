@@ -261,9 +261,11 @@ pub(super) fn landmarks(
     for record in reader.records() {
         let record = record.map_err(|e| failed(e.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
+        // A photo in which no face was found has none, as in our own table.
+        let cells = || places.iter().map(|&k| record.get(k).unwrap_or_default());
+        let none = cells().all(str::is_empty);
         let mut values = Vec::with_capacity(places.len());
-        for &k in &places {
-            let text = record.get(k).unwrap_or_default();
+        for (&k, text) in places.iter().zip(cells()).filter(|_| !none) {
             values.push(text.parse::<f64>().map_err(|_| {
                 let column = &header[k];
                 failed(format!(
@@ -273,14 +275,14 @@ pub(super) fn landmarks(
         }
         let points: Vec<[f64; 2]> = values.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
         let landmarks = match <[[f64; 2]; 68]>::try_from(points) {
-            Ok(points) => Landmarks::from_68(&points),
-            Err(points) => Landmarks::from_five(std::array::from_fn(|k| points[k])),
+            Ok(points) => Landmarks::from_68(&points).map_err(|e| e.to_string()),
+            Err(points) if points.is_empty() => Err("the table has no landmarks for it".to_owned()),
+            Err(points) => {
+                Landmarks::from_five(std::array::from_fn(|k| points[k])).map_err(|e| e.to_string())
+            }
         };
         let file = record.get(name).unwrap_or_default().replace('\\', "/");
-        if found
-            .insert(file.clone(), landmarks.map_err(|e| e.to_string()))
-            .is_some()
-        {
+        if found.insert(file.clone(), landmarks).is_some() {
             return Err(failed(format!("line {line}: `{file}` is there twice")));
         }
     }

@@ -52,11 +52,22 @@ enum NoiseArg {
     None,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum PrecisionArg {
+/// Number types of the layers that may run in half precision.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionArg {
     F32,
     F16,
     Bf16,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(precision: PrecisionArg) -> Self {
+        match precision {
+            PrecisionArg::F32 => Self::Full,
+            PrecisionArg::F16 => Self::F16,
+            PrecisionArg::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// The network that comes with the program.
@@ -124,11 +135,7 @@ impl NetworkArgs {
                 NoiseArg::Random => Noise::Random,
                 NoiseArg::None => Noise::None,
             },
-            precision: match self.precision {
-                PrecisionArg::F32 => Precision::Full,
-                PrecisionArg::F16 => Precision::F16,
-                PrecisionArg::Bf16 => Precision::Bf16,
-            },
+            precision: self.precision.into(),
             ..Default::default()
         };
         let truncation = Truncation {

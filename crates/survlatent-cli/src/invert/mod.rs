@@ -1,6 +1,7 @@
 //! Verbs from photos to latents.
 
 pub(crate) mod gather;
+mod lpips;
 pub(crate) mod photos;
 pub(crate) mod train_encoder;
 mod tuned;

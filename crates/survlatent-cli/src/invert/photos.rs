@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use latent_inversion::cohort::{Cohort, CohortProgress, CohortResult, Manifest, Shard};
-use latent_inversion::lpips::Lpips;
 use latent_inversion::{Decoder, Encoder, Inverter, Method, PivotalTuning, Tools, WDistribution};
 use serde::Serialize;
 
+use super::lpips::LpipsArg;
 use super::open_network;
-use super::tuned::Tuning;
+use super::tuned::{Tuning, check_ids};
 use crate::device::DeviceArg;
 use crate::failure::Failure;
+use crate::gan::network::PrecisionArg;
 use crate::interrupt::interrupts;
-use crate::{gan, report, value};
+use crate::progress::Progress;
+use crate::{report, value};
 
 /// Find the latents of photos: of a whole cohort, in shards, restartable
 #[derive(Args)]
@@ -27,6 +29,9 @@ pub(crate) struct Invert {
     /// wanted, patient
     #[arg(long, value_name = "DIR|MANIFEST.csv")]
     photos: PathBuf,
+    /// Set photos of the table aside whose files are not there, instead of refusing the table
+    #[arg(long)]
+    skip_missing: bool,
     /// The generator (.pkl, .pt or .safetensors; default: the one that ships, faces of 64 px)
     #[arg(long, value_name = "NET")]
     network: Option<PathBuf>,
@@ -43,7 +48,8 @@ pub(crate) struct Invert {
     /// (default: the shipped network's own)
     #[arg(long, value_name = "FILE")]
     encoder: Option<PathBuf>,
-    /// Steps of optimisation in all (default: 80, projector 1000, hybrid and pti 300)
+    /// Steps of optimisation in all (default: 100, of which 40 in W
+    /// and 60 in W+; projector 1000, hybrid 300; pti as the method it starts with)
     #[arg(long, value_name = "N", value_parser = value::count::<1>)]
     steps: Option<usize>,
     /// Steps of tuning, for the method pti
@@ -53,6 +59,11 @@ pub(crate) struct Invert {
     /// small for it the run goes on with half of it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value::count::<1>)]
     batch: usize,
+    #[command(flatten)]
+    lpips: LpipsArg,
+    /// Precision of the generator's highest resolutions, for networks that allow half precision there
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    precision: PrecisionArg,
     #[command(flatten)]
     device: DeviceArg,
     /// Do part I, from 0, of N parts of the photos
@@ -72,11 +83,14 @@ pub(crate) struct Invert {
 const NOTES: &str = "\
 Methods:
   default    the encoder's latent, then short optimisations of W and of W+
-  projector  StyleGAN2's projector: W from the mean latent, with noise images
+  projector  StyleGAN2's projector: W from the mean latent, with noise images; its schedule, samples of W
+             and losses are the published ones, LPIPS too with --lpips and VGG16's weights. The noise
+             images are not kept: lpips and psnr are of w with the network's own noise
   encoder    the encoder's latent alone
   hybrid     W from the mean latent, then W+ tied to it
-  pti        as hybrid (as default with --encoder), then the generator itself is tuned for each photo
-             around its w: OUT/tuned/ID.safetensors, and OUT/tuned.csv with what was reached
+  pti        as default (as hybrid for a --network without --encoder), then the generator itself is tuned
+             for each photo around its w: OUT/tuned/ID.safetensors, and OUT/tuned.csv with what was
+             reached. What was tuned before is kept if photo, latent, network and settings are the same
   Where a generator's Z is at most a quarter as wide as W, as that of the shipped one, all but projector
   seek w in Z: among the generator's own latents.
 
@@ -87,7 +101,7 @@ Files in OUT:
   latent), iterations, seconds, reason of what was set aside. With --shard 1/8 the names are
   latents-00001-of-00008.*; survlatent gather makes one file of them. Until a shard is done its
   batches are in a folder *.parts; the same command with --resume goes on from there and gives the
-  same bits.
+  same bits. Photos that were replaced meanwhile are done again, in a finished shard refused.
 
 JSON:
   latents, table (files), photos, inverted, trusted, set_aside, earlier (done by an earlier run);
@@ -164,9 +178,14 @@ impl Invert {
         }
         let manifest = if self.photos.is_dir() {
             Manifest::of_folder(&self.photos)?
+        } else if self.skip_missing {
+            Manifest::read_csv_skipping(&self.photos)?
         } else {
             Manifest::read_csv(&self.photos)?
         };
+        if matches!(self.method, MethodArg::Pti) {
+            check_ids(&manifest)?;
+        }
         let mut inverter = Inverter::new(method).with_seed(self.seed);
         if let Some(steps) = self.steps {
             inverter = inverter.with_steps(steps);
@@ -186,6 +205,12 @@ impl Invert {
         let device = self.device.open()?;
         let (name, config, decoder) =
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
+        if self.precision != PrecisionArg::F32 && config.half_resolutions == 0 {
+            return Err(Failure::usage(format!(
+                "--precision: {name} allows half precision in none of its layers"
+            )));
+        }
+        let decoder = decoder.with_precision(self.precision.into());
         cohort.inverter = cohort.inverter.suited_to(decoder.z_dim(), decoder.w_dim());
         let encoder = self.encoder(&device)?;
         if let Some(encoder) = encoder.as_ref().filter(|e| !e.belongs_to(&decoder)) {
@@ -195,15 +220,12 @@ impl Invert {
                 encoder.fingerprint()
             ));
         }
-        let lpips = Lpips::alexnet(&device)?;
-        let [_, height, width] = decoder.shape();
-        let least = lpips.trunk().smallest_side();
-        if height.min(width) < least {
-            return Err(Failure::run(format!(
-                "{name}: pictures of {width} x {height} pixels; LPIPS needs {least}"
-            )));
-        }
-        let distribution = WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?;
+        let lpips = self.lpips.open(&name, &decoder, &device)?;
+        let distribution = if method == Method::Projector {
+            WDistribution::published(&decoder)?
+        } else {
+            WDistribution::estimate(&decoder, WDistribution::SAMPLES, 0)?
+        };
         let tools = Tools {
             decoder: &decoder,
             lpips: &lpips,
@@ -258,7 +280,7 @@ impl Invert {
         interrupted: &AtomicBool,
     ) -> Result<CohortResult, Failure> {
         let photos = self.shard.range(manifest.entries().len()).len();
-        let bar = gan::progress(photos, "photos");
+        let bar = Progress::new(photos, "photos");
         let (mut first, mut at_once) = (true, cohort.batch);
         let result = cohort.run(
             tools,
@@ -266,9 +288,7 @@ impl Invert {
             &self.out,
             &mut |progress: &CohortProgress| {
                 if first {
-                    // Time left counts from what this run has to do.
-                    bar.set_position(progress.earlier as u64);
-                    bar.reset_eta();
+                    bar.start_at(progress.earlier as u64);
                     first = false;
                 }
                 if progress.at_once < at_once {
@@ -291,7 +311,7 @@ impl Invert {
                 }
             },
         );
-        bar.finish_and_clear();
+        bar.finish();
         result?.ok_or_else(|| {
             Failure::run(format!(
                 "interrupted; the same command with --resume goes on, what is done is in {}",

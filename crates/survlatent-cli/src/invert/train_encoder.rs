@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
+use latent_inversion::cohort::Manifest;
 use latent_inversion::{
     Coordinates, Encoder, EncoderProgress, EncoderSettings, EncoderTrainer, EncoderTraining,
-    Precision,
+    FacePhotos, PhotoLimits, Precision, StyleGan2,
 };
 use serde::Serialize;
 use survlatent::Error;
@@ -18,9 +20,10 @@ use super::open_network;
 use crate::device::DeviceArg;
 use crate::failure::Failure;
 use crate::interrupt::interrupts;
+use crate::progress::Progress;
 use crate::{gan, report, value};
 
-/// Train a network that reads latents off a generator's pictures, on samples of the generator
+/// Train a network that reads latents off a generator's pictures, on samples of the generator or photos
 #[derive(Args)]
 #[command(after_long_help = NOTES)]
 pub(crate) struct TrainEncoder {
@@ -39,7 +42,11 @@ pub(crate) struct TrainEncoder {
     /// Start from this encoder, made for an earlier state of the generator, say
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     from: Option<PathBuf>,
-    /// Thousands of samples to train on [default: 100]
+    /// Refine an encoder on these photos, cut out as the generator's are, in place of samples: a folder, or
+    /// a table with columns id and file. Starts from --from (default: the shipped network's encoder)
+    #[arg(long, value_name = "DIR|MANIFEST.csv")]
+    photos: Option<PathBuf>,
+    /// Thousands of samples or photos to train on [default: 100, with --photos 20]
     #[arg(long, value_name = "N", value_parser = value::positive)]
     kimg: Option<f64>,
     /// Samples per step
@@ -47,21 +54,21 @@ pub(crate) struct TrainEncoder {
     batch: usize,
     #[command(flatten)]
     device: DeviceArg,
-    /// Learning rate at the start
-    #[arg(long, value_name = "X", default_value_t = 1e-3, value_parser = value::positive)]
-    learning_rate: f64,
+    /// Learning rate at the start [default: 0.001, with --photos 0.0001]
+    #[arg(long, value_name = "X", value_parser = value::positive)]
+    learning_rate: Option<f64>,
     /// Units in which latents are compared
     #[arg(long, value_enum, default_value_t = Units::Plain)]
     units: Units,
     /// Weight of the difference of latents
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = value::not_negative)]
     latent: f64,
-    /// Weight of squared differences of pixels
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = value::not_negative)]
-    squared: f64,
-    /// Weight of LPIPS
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = value::not_negative)]
-    perceptual: f64,
+    /// Weight of squared differences of pixels [default: 0, with --photos 1]
+    #[arg(long, value_name = "X", value_parser = value::not_negative)]
+    squared: Option<f64>,
+    /// Weight of LPIPS [default: 0, with --photos 1]
+    #[arg(long, value_name = "X", value_parser = value::not_negative)]
+    perceptual: Option<f64>,
     /// Feature maps at resolution r are this over r
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::count::<8>)]
     channel_base: usize,
@@ -90,13 +97,20 @@ Files in the folder of the run:
   Ctrl-C or SIGTERM saves the state and ends; --resume goes on with the same bits as if the run
   had not stopped.
 
+Photos:
+  A photo's latent is not known, so that only --squared and --perceptual count, which compare the photo
+  with the generator's picture of the latent found. The cosine is that on samples all the same: where it
+  falls, pictures come closer at the cost of latents. --resume needs --photos again.
+
 JSON:
   encoder (file), generator, images, cosine, seconds
 
 Examples:
   survlatent train-encoder --network faces.safetensors --out encoder --kimg 100
   survlatent train-encoder --network faces.safetensors --out encoder --resume --kimg 200
-  survlatent train-encoder --network newer.safetensors --out again --from encoder/encoder.safetensors";
+  survlatent train-encoder --network newer.safetensors --out again --from encoder/encoder.safetensors
+  survlatent train-encoder --network faces.safetensors --from encoder/encoder.safetensors --photos aligned \\
+      --out refined --kimg 20";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Units {
@@ -143,15 +157,18 @@ impl TrainEncoder {
                     self.out.display()
                 )));
             }
+            let first = self.first(&device)?;
             gan::make_folder(&self.out)?;
-            match &self.from {
+            match first {
                 None => EncoderTrainer::new(&decoder, generator, self.settings())?,
-                Some(path) => {
-                    let encoder = Encoder::open(path, &device)?;
+                Some(encoder) => {
                     EncoderTrainer::from_encoder(&decoder, generator, self.settings(), &encoder)?
                 }
             }
         };
+        if let Some(path) = &self.photos {
+            trainer = trainer.with_photos(photos(path, &decoder)?)?;
+        }
         let started = Instant::now();
         self.train(&mut trainer, &state)?;
         let path = self.out.join("encoder.safetensors");
@@ -167,8 +184,33 @@ impl TrainEncoder {
         report::result(self.json.then_some(&report), &report)
     }
 
+    /// The encoder to start from, if there is to be one.
+    fn first(&self, device: &Device) -> Result<Option<Encoder>, Failure> {
+        if let Some(path) = &self.from {
+            return Ok(Some(Encoder::open(path, device)?));
+        }
+        match (&self.photos, &self.network) {
+            (None, _) => Ok(None),
+            (Some(_), None) => {
+                let shipped = survlatent::assets::FACES_64_ENCODER;
+                Ok(Some(Encoder::from_bytes(shipped, device)?))
+            }
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "--photos refine an encoder that samples have trained; give it as --from FILE",
+            )),
+        }
+    }
+
     fn settings(&self) -> EncoderTraining {
-        let defaults = EncoderTraining::default();
+        let on_photos = self.photos.is_some();
+        let image = if on_photos { 1.0 } else { 0.0 };
+        let defaults = EncoderTraining {
+            kimg: if on_photos { 20.0 } else { 100.0 },
+            learning_rate: if on_photos { 1e-4 } else { 1e-3 },
+            squared: image,
+            perceptual: image,
+            ..EncoderTraining::default()
+        };
         EncoderTraining {
             network: EncoderSettings {
                 channel_base: self.channel_base,
@@ -181,10 +223,10 @@ impl TrainEncoder {
             },
             kimg: self.kimg.unwrap_or(defaults.kimg),
             batch: self.batch,
-            learning_rate: self.learning_rate,
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
             latent: self.latent,
-            squared: self.squared,
-            perceptual: self.perceptual,
+            squared: self.squared.unwrap_or(defaults.squared),
+            perceptual: self.perceptual.unwrap_or(defaults.perceptual),
             seed: self.seed,
             ..defaults
         }
@@ -206,21 +248,17 @@ impl TrainEncoder {
         #[allow(clippy::cast_sign_loss)]
         let every = |thousands: f64| ((thousands * 1000.0 / batch as f64).ceil() as u64).max(1);
         let (line, save) = (every(1.0), every(self.state));
-        let bar = gan::progress(usize::try_from(steps).unwrap_or(usize::MAX), "steps");
-        bar.set_position(trainer.steps());
+        let bar = Progress::new(usize::try_from(steps).unwrap_or(usize::MAX), "steps");
+        bar.start_at(trainer.steps());
         let mut means = Means::default();
         while !trainer.is_finished() && !interrupted.load(Ordering::SeqCst) {
             let step = trainer.step()?;
             means.add(&step);
-            bar.inc(1);
+            bar.inc();
             let saving = step.step.is_multiple_of(save) || trainer.is_finished();
             if step.step.is_multiple_of(line) || saving {
                 let held_out = saving.then(|| trainer.validate(HELD_OUT));
-                bar.set_message(format!(
-                    "loss {:.3}, cosine {:.3}",
-                    means.loss(),
-                    means.cosine()
-                ));
+                bar.set_message(means.to_string());
                 self.log(&means.line(&step, held_out))?;
                 means = Means::default();
             }
@@ -230,7 +268,7 @@ impl TrainEncoder {
                 trainer.encoder().save(path, self.precision())?;
             }
         }
-        bar.finish_and_clear();
+        bar.finish();
         trainer.save(state)?;
         if !trainer.is_finished() {
             return Err(Failure::run(format!(
@@ -252,36 +290,66 @@ impl TrainEncoder {
     }
 }
 
+/// The photos to refine on; those that cannot be used are named.
+fn photos(path: &Path, decoder: &StyleGan2) -> Result<FacePhotos, Failure> {
+    let manifest = if path.is_dir() {
+        Manifest::of_folder(path)?
+    } else {
+        Manifest::read_csv(path)?
+    };
+    let (photos, others) = FacePhotos::open(&manifest, &PhotoLimits::default(), decoder)?;
+    if let Some((id, reason)) = others.first() {
+        report::note(&format!(
+            "{} of {} photos cannot be used, the first being `{id}`: {reason}",
+            others.len(),
+            manifest.entries().len()
+        ));
+    }
+    Ok(photos)
+}
+
 /// Means since the last line.
 #[derive(Default)]
 struct Means {
     steps: f64,
     loss: f64,
-    cosine: f64,
+    /// None on photos.
+    cosine: Option<f64>,
 }
 
 impl Means {
     fn add(&mut self, step: &EncoderProgress) {
         self.steps += 1.0;
         self.loss += step.loss;
-        self.cosine += step.cosine;
+        if let Some(cosine) = step.cosine {
+            *self.cosine.get_or_insert(0.0) += cosine;
+        }
     }
 
     fn loss(&self) -> f64 {
         self.loss / self.steps
     }
 
-    fn cosine(&self) -> f64 {
-        self.cosine / self.steps
+    fn cosine(&self) -> Option<f64> {
+        self.cosine.map(|sum| sum / self.steps)
     }
 
     fn line(&self, step: &EncoderProgress, held_out: Option<f64>) -> String {
-        let mut line = serde_json::json!({
-            "images": step.images, "loss": self.loss(), "cosine": self.cosine(),
-        });
+        let mut line = serde_json::json!({"images": step.images, "loss": self.loss()});
+        if let Some(cosine) = self.cosine() {
+            line["cosine"] = cosine.into();
+        }
         if let Some(held_out) = held_out {
             line["held_out_cosine"] = held_out.into();
         }
         line.to_string()
+    }
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "steps, loss {:.3}", self.loss())?;
+        self.cosine()
+            .map_or(Ok(()), |cosine| write!(f, ", cosine {cosine:.3}"))
     }
 }

@@ -105,6 +105,35 @@ fn a_second_run_does_what_is_missing() {
     run_in(dir, "align in out --size 48").fails(1, &["aligned.csv", "delete it"]);
 }
 
+/// Our own table as the table of landmarks: a photo in which no face was found has none.
+#[test]
+fn an_own_table_gives_the_landmarks() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    photos(&dir.join("in"), &[("s01_01", "a.png")]);
+    let wall = image::RgbImage::from_pixel(90, 90, image::Rgb([90, 120, 80]));
+    wall.save(dir.join("in/wall.bmp")).unwrap();
+    std::fs::write(dir.join("in/c.jpg"), "no picture").unwrap();
+    assert_eq!(run_in(dir, "align in out --size 48").code, Some(0));
+    let line = "align in again --size 48 --landmarks out/aligned.csv --json";
+    let done = run_in(dir, line).json();
+    assert_eq!(
+        (&done["aligned"], &done["reasons"]["landmarks"]),
+        (&1.into(), &1.into())
+    );
+    let rows = table(&dir.join("again/aligned.csv"));
+    assert!(rows[2]["message"].contains("no landmarks"), "{:?}", rows[2]);
+    // A row that is empty in part is a mistake.
+    std::fs::write(
+        dir.join("part.csv"),
+        "file,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,mouth_left_x,mouth_left_y,\
+         mouth_right_x,mouth_right_y\na.png,1,2,,4,5,6,7,8,9,10\n",
+    )
+    .unwrap();
+    let line = "align in part --size 48 --landmarks part.csv";
+    run_in(dir, line).fails(1, &["line 2", "right_eye_x"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_goes_on() {

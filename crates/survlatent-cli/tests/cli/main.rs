@@ -9,6 +9,8 @@ mod deepsurv;
 mod films;
 mod help;
 mod invert;
+mod invert_choices;
+mod job_scripts;
 mod km;
 mod logrank;
 mod metrics;
