@@ -248,6 +248,17 @@ fn a_run_goes_on_with_its_own_settings() {
         "{names:?}"
     );
 
+    // Other pictures than before: other bits, and a note.
+    image::GrayImage::new(16, 16)
+        .save(dir.join("data/more.png"))
+        .unwrap();
+    let more = run_in(dir, "train --data data --resume run --dry-run");
+    assert!(
+        more.stderr.contains("the run had 10 pictures, and now 11"),
+        "{}",
+        more.stderr
+    );
+
     // What cannot be measured is not kept either.
     let config = read("config.toml");
     let faulty = "train --data data --resume run --kimg 3 --metrics data";
@@ -311,6 +322,17 @@ fn a_dry_run_finds_what_the_run_would() {
     assert!((half_life("--kimg 3") - 0.15).abs() < 1e-12);
     assert!((half_life("") - 10.0).abs() < 1e-12);
     assert!((half_life("--kimg 3 --ema-kimg 4") - 4.0).abs() < 1e-12);
+    // A new discriminator has learnt nothing that could be kept.
+    let generator = run_in(dir, &format!("convert {from} g.safetensors --which G_ema"));
+    assert_eq!(generator.code, Some(0), "{}", generator.stderr);
+    dry("--batch 8 --from g.safetensors --freeze-d 2")
+        .fails(2, &["--freeze-d", "no discriminator"]);
+    let fresh = dry("--batch 8 --from g.safetensors");
+    assert!(
+        fresh.stderr.contains("starts with a new one"),
+        "{}",
+        fresh.stderr
+    );
     // A list of files.
     std::fs::write(dir.join("list.txt"), "data/0.png\ndata/2.png\n").unwrap();
     let listed = run_in(dir, "train --data list.txt --dry-run");
