@@ -7,7 +7,7 @@ use super::super::results::{InversionFigures, StudyReport};
 use super::super::{ChecklistItem, OutOfFoldPredictions, ReportPart, StudyData};
 use super::pictures::{self, Figure, Groups};
 use super::summary;
-use super::tables::{self, interval, safe};
+use super::tables::{self, interval, number, p_value, safe};
 use crate::proof::SaliencyFigures;
 
 const STYLE: &str = include_str!("style.css");
@@ -51,9 +51,8 @@ pub(in super::super) fn page(
                 "Every figure is out of fold: no model judges rows of a patient it was fitted to, and \
                  scaling, components, penalty and fusion weights are chosen within the training \
                  rows. Concordances compare rows of one fold and are averaged over repeats. In \
-                 brackets: for C and AUC bootstrap intervals over patients, widened for the choice of \
-                 training rows; for the Brier score bootstrap intervals that take the models as given; for \
-                 the calibration slope the interval of its Cox model, widened likewise.",
+                 brackets: for C, AUC and calibration slopes bootstrap intervals over patients, widened for the choice of \
+                 training rows; for the Brier score and intercepts bootstrap intervals that take the models as given.",
             ),
             tables::models(report),
         ],
