@@ -305,23 +305,12 @@ impl Inverter {
             open.clear();
         }
         if !open.is_empty() {
-            // Twice, if it is alone: as in `invert`.
-            let photos = if open.len() == 1 {
-                [open[0]; 2].to_vec()
-            } else {
-                open.clone()
-            };
-            let rows_of_w = photos.iter().map(|k| w.clone().narrow(0, *k, 1));
-            let start = Some(Tensor::cat(rows_of_w.collect(), 0));
-            let refined = batch.run(observer, &self.in_w_plus, &photos, start, self.in_w.steps)?;
+            let refined = batch.refine(observer, &self.in_w_plus, &open, &w, self.in_w.steps)?;
             let Some(refined) = refined else {
                 return Ok(None);
             };
-            let target = batch.target.select(&photos);
-            let ws = read(refined.ws.clone())?;
-            let found = compare(tools.lpips, &target, &stored(refined).decode(decoder))?;
-            for ((k, ws), found) in open.iter().zip(ws.chunks_exact(rows * d)).zip(found) {
-                w_plus[k * rows * d..][..rows * d].copy_from_slice(ws);
+            for (k, (ws, found)) in open.iter().zip(refined) {
+                w_plus[k * rows * d..][..rows * d].copy_from_slice(&ws);
                 of_w_plus[*k] = found;
             }
         }
@@ -393,6 +382,32 @@ impl Batch<'_> {
             },
         )?;
         Ok((!stopped).then_some(state))
+    }
+
+    /// W+ of some of the photos, from their w, with LPIPS and PSNR; nothing when the observer breaks off.
+    #[expect(clippy::type_complexity, reason = "read where it is made")]
+    fn refine(
+        &self,
+        observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+        projector: &Projector,
+        photos: &[usize],
+        w: &Tensor<3>,
+        before: usize,
+    ) -> Result<Option<Vec<(Vec<f32>, [f64; 2])>>> {
+        // Twice, if it is alone: as in `invert`.
+        let twice = [photos[0]; 2];
+        let photos = if photos.len() == 1 { &twice } else { photos };
+        let start = photos.iter().map(|k| w.clone().narrow(0, *k, 1));
+        let start = Tensor::cat(start.collect(), 0);
+        let Some(state) = self.run(observer, projector, photos, Some(start), before)? else {
+            return Ok(None);
+        };
+        let width = state.ws.dims()[1] * state.ws.dims()[2];
+        let ws = read(state.ws.clone())?;
+        let images = stored(state).decode(self.tools.decoder);
+        let found = compare(self.tools.lpips, &self.target.select(photos), &images)?;
+        let each = ws.chunks_exact(width).map(<[f32]>::to_vec);
+        Ok(Some(each.zip(found).collect()))
     }
 }
 

@@ -63,12 +63,8 @@ impl StudyFile {
             path: folder.to_owned(),
             source,
         })?;
+        check(self)?;
         let mut file = self.clone();
-        file.study().check()?;
-        file.proof.validate()?;
-        networks::check(&file)?;
-        photos::check_estimates(&file)?;
-        check_events(&file)?;
         let inverted = photos::latents(&mut file, folder, observer)?;
         let estimates = photos::estimates(&mut file, folder, observer)?;
         let cohort = read::cohort(&file, inverted.as_ref(), estimates.as_ref())?;
@@ -195,6 +191,15 @@ impl StudyFile {
         }
         Ok(Some(truth))
     }
+}
+
+/// Refuses what can be known to be wrong before anything is computed.
+fn check(file: &StudyFile) -> Result<()> {
+    file.study().check()?;
+    file.proof.validate()?;
+    networks::check(file)?;
+    photos::check_estimates(file)?;
+    check_events(file)
 }
 
 /// Refuses events of too few patients before hours are spent on photos.
