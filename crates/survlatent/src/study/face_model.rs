@@ -330,6 +330,8 @@ mod tests {
             w_plus: None,
             clinical: None,
             age_sex: None,
+            condition: None,
+            diagnosis: None,
             subgroups: vec![],
         };
         let model = FaceModel::of(&data, &[0.4, -0.2, 0.0], "by hand", &[1.0, 2.0, 3.0]);
