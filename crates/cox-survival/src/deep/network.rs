@@ -176,8 +176,10 @@ impl Activation {
         match self {
             Self::Relu => positive,
             Self::Selu => {
-                let negative = burn::tensor::activation::relu(x.neg()).neg();
-                (positive + (negative.exp() - 1.0) * SELU_ALPHA) * SELU_SCALE
+                // Few passes: they cost as much as a multiplication by a small matrix.
+                let negative = (x - positive.clone()).exp();
+                let both = positive * SELU_SCALE + negative * (SELU_SCALE * SELU_ALPHA);
+                both - SELU_SCALE * SELU_ALPHA
             }
         }
     }

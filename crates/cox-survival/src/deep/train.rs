@@ -329,10 +329,18 @@ impl DeepSurv {
             };
             (standing, weights, rng)
         });
+        // Steps of all rows see the same inputs: they are handed over once.
+        let (values, whole) = if self.batches == Batches::Full {
+            let data = TensorData::new(values, [train.len(), x.p()]);
+            (Vec::new(), Some(Tensor::from_data(data, &device)))
+        } else {
+            (values, None)
+        };
         let mut run = Run {
             settings: self,
             surv: &train_surv,
             values,
+            whole,
             p: x.p(),
             network: Network::new(&weights, &device),
             training: Training {
@@ -486,8 +494,10 @@ impl DeepSurv {
 struct Run<'a> {
     settings: &'a DeepSurv,
     surv: &'a Surv,
-    /// Standardised rows `[n, p]`, row-major.
+    /// Standardised rows `[n, p]`, row-major; empty when they are all on the device.
     values: Vec<f32>,
+    /// The same on the device, for steps that see all rows.
+    whole: Option<Tensor<2>>,
     p: usize,
     network: Network,
     training: Training,
@@ -500,10 +510,11 @@ impl Run<'_> {
     fn epoch(&mut self, rate: f64, optimiser: &mut AdamW) -> f64 {
         match self.settings.batches {
             Batches::Full => {
-                let full = self.full.clone();
-                let rows: Vec<usize> = (0..self.surv.n()).collect();
-                let log_risk = self.risk(&rows);
-                self.step(full.loss(log_risk).ok(), rate, optimiser)
+                let shape = &self.settings.shape;
+                let x = self.whole.clone();
+                let log_risk = x.map(|x| self.network.forward(x, shape, &mut self.training));
+                let loss = log_risk.and_then(|log_risk| self.full.loss(log_risk).ok());
+                self.step(loss, rate, optimiser)
             }
             Batches::InRiskSets { size } => {
                 let mut rows: Vec<usize> = (0..self.surv.n()).collect();
