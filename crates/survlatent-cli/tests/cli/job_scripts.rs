@@ -51,10 +51,9 @@ fn cohort(dir: &Path) -> String {
         .collect();
     faces.sort();
     let rows = faces.iter().enumerate();
-    let rows: String = rows
-        .map(|(k, face)| format!("p{k},faces/{face}\n"))
-        .collect();
-    std::fs::write(dir.join("cohort.csv"), format!("id,file\n{rows}")).unwrap();
+    let rows = rows.map(|(k, face)| format!("p{k},faces/{face}"));
+    let table: Vec<String> = ["id,file".to_owned()].into_iter().chain(rows).collect();
+    std::fs::write(dir.join("cohort.csv"), table.join("\n")).unwrap();
     // Where the shell looks for the program.
     let program = Path::new(env!("CARGO_BIN_EXE_survlatent"));
     let folder = program.parent().unwrap().display();
