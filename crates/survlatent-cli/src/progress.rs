@@ -107,7 +107,9 @@ impl Lines {
         if made > 0 {
             let rest = u128::from(self.total.saturating_sub(done));
             let left = u128::from(elapsed) * rest / u128::from(made);
-            line += &format!(", {} left", time(u64::try_from(left).unwrap_or(u64::MAX)));
+            line.push_str(", ");
+            line.push_str(&time(u64::try_from(left).unwrap_or(u64::MAX)));
+            line.push_str(" left");
         }
         Some(line)
     }

@@ -17,12 +17,12 @@ pub(super) type Tensors = BTreeMap<String, RawTensor>;
 
 /// The tensors of a dictionary; values of other kinds are left out.
 pub(super) fn state_dict(pickle: &Pickle<'_>, dict: Value, storages: &Storages) -> Result<Tensors> {
-    let entries = pickle.entries(dict).ok_or_else(|| Error::Unsupported {
+    let entries = entries(pickle, dict).ok_or_else(|| Error::Unsupported {
         what: "PyTorch checkpoint".to_owned(),
         detail: format!("{} instead of a state dict", pickle.describe(dict)),
     })?;
     let mut tensors = Tensors::new();
-    for &(key, value) in entries {
+    for (key, value) in entries {
         let name = pickle.text(key).unwrap_or("?");
         // Weights of a network trained on several devices carry a prefix.
         let name = name.strip_prefix("module.").unwrap_or(name);
@@ -33,7 +33,24 @@ pub(super) fn state_dict(pickle: &Pickle<'_>, dict: Value, storages: &Storages) 
     Ok(tensors)
 }
 
-/// A file of nothing but tensors: a state dict in either of PyTorch's formats, or safetensors.
+/// The entries of a dictionary; those that Python 2 wrote lie in the call that makes it, as a list of pairs.
+fn entries(pickle: &Pickle<'_>, dict: Value) -> Option<Vec<(Value, Value)>> {
+    let entries = pickle.entries(dict)?;
+    let listed = pickle.object(dict).and_then(|(_, args, _)| {
+        let list = pickle.sequence(args)?.first()?;
+        pickle.sequence(*list)
+    });
+    let (true, Some(listed)) = (entries.is_empty(), listed) else {
+        return Some(entries.to_vec());
+    };
+    let pairs = listed.iter().map(|pair| match *pickle.sequence(*pair)? {
+        [key, value] => Some((key, value)),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+/// A file of nothing but tensors: a state dict in either of `PyTorch`'s formats, or safetensors.
 #[cfg(feature = "train")]
 #[derive(Debug)]
 pub struct StateDict {

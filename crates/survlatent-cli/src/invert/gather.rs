@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use latent_inversion::cohort::{self, Gathered, Status};
@@ -43,8 +43,8 @@ JSON:
   latents, table (files), shards, photos, inverted, trusted, set_aside; tuned (file) where there is one
 
 Examples:
-  survlatent gather latents --out cohort.safetensors
-  survlatent cox cohort.csv --time days --event died --features-file cohort.safetensors --path";
+  survlatent gather latents --out all.safetensors
+  survlatent cox cohort.csv --time days --event died --features-file all.safetensors --path";
 
 #[derive(Serialize)]
 struct Counts {
@@ -83,6 +83,7 @@ impl Gather {
         if self.out.extension().is_none_or(|e| e != "safetensors") {
             return Err(Failure::usage("--out is to end in .safetensors"));
         }
+        refuse_other_table(&self.out.with_extension("csv"))?;
         let found = cohort::gather(&self.folders, &self.out)?;
         let qualities = || found.status.iter().filter_map(|s| s.quality);
         let inverted = qualities().count();
@@ -164,4 +165,17 @@ impl Gather {
         tables.sort();
         Ok(tables)
     }
+}
+
+/// Refuses to write the table over one that is none of ours: the list of photos, say, which is called as the
+/// cohort is.
+fn refuse_other_table(path: &Path) -> Result<(), Failure> {
+    let first = std::fs::read(path).unwrap_or_default();
+    if first.is_empty() || first.starts_with(b"id,patient,file,status,") {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} would be overwritten by the table of the latents, and is none; give another --out",
+        path.display()
+    )))
 }

@@ -78,7 +78,8 @@ fn names_a_file(id: &str) -> bool {
         _ => None,
     });
     let parts: Option<Vec<&str>> = parts.collect();
-    parts.is_some_and(|parts| parts.join("/") == id) && !id.contains(['\\', '\0'])
+    parts.is_some_and(|parts| !parts.is_empty() && parts.join("/") == id)
+        && !id.contains(['\\', '\0'])
 }
 
 impl Tuning<'_> {

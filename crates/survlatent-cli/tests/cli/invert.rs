@@ -51,7 +51,9 @@ fn a_killed_cohort_goes_on_and_its_latents_fit_a_cox_model() {
         .unwrap();
     let parts = dir.join("killed/latents.parts");
     let started = Instant::now();
-    while !parts.exists() || files(&parts).is_empty() {
+    // A file under its final name: one that is being written is not done.
+    let done = || files(&parts).iter().any(|f| f.ends_with(".safetensors"));
+    while !parts.exists() || !done() {
         assert!(
             started.elapsed() < Duration::from_mins(2),
             "no part appears"

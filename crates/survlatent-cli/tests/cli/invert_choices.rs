@@ -50,11 +50,18 @@ fn weights_that_are_not_there_are_explained() {
 fn precision_is_a_setting() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    photos(dir, "1-2");
+    let refused = invert("--photos . --method hybrid --precision f16 --out o");
+    std::fs::copy(golden("photos/alpha.png"), dir.join("a.png")).unwrap();
+    run_in(dir, &refused).fails(2, &["official_uncond32.pkl", "half precision"]);
+    // The shipped network allows it.
+    assert_eq!(
+        run_in(dir, "generate --seeds 1-2 --out faces").code,
+        Some(0)
+    );
     let line = |precision: &str, out: &str| {
-        invert(&format!(
-            "--photos faces --method hybrid --steps 2 --precision {precision} --out {out}"
-        ))
+        format!(
+            "invert --photos faces --method hybrid --steps 6 --precision {precision} --out {out}"
+        )
     };
     for precision in ["f32", "bf16"] {
         let done = run_in(dir, &line(precision, precision));

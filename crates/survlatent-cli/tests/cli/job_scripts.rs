@@ -7,10 +7,14 @@ use std::process::Command;
 
 use crate::support::{golden, run_in};
 
+fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/inversion.md");
+    std::fs::read_to_string(page).unwrap()
+}
+
 /// The page's first code block of a kind after a heading.
 fn block(heading: &str, language: &str) -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/inversion.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = page();
     let (_, after) = page.split_once(&format!("\n{heading}\n")).expect(heading);
     let (_, code) = after.split_once(&format!("```{language}\n")).unwrap();
     code.split_once("```").unwrap().0.to_owned()
@@ -47,10 +51,9 @@ fn cohort(dir: &Path) -> String {
         .collect();
     faces.sort();
     let rows = faces.iter().enumerate();
-    let rows: String = rows
-        .map(|(k, face)| format!("p{k},faces/{face}\n"))
-        .collect();
-    std::fs::write(dir.join("cohort.csv"), format!("id,file\n{rows}")).unwrap();
+    let rows = rows.map(|(k, face)| format!("p{k},faces/{face}"));
+    let table: Vec<String> = ["id,file".to_owned()].into_iter().chain(rows).collect();
+    std::fs::write(dir.join("cohort.csv"), table.join("\n")).unwrap();
     // Where the shell looks for the program.
     let program = Path::new(env!("CARGO_BIN_EXE_survlatent"));
     let folder = program.parent().unwrap().display();
@@ -103,8 +106,11 @@ fn the_scripts_of_the_page_do_every_shard() {
         ];
         shell(dir, &path, "bash", &slurm, &variables);
     }
-    // The page's own command.
-    let gathered = run_in(dir, "gather latents --out cohort.safetensors --json").json();
+    // The page's own command; with the name of the list of photos it would write over that.
+    let command = "gather latents --out all.safetensors";
+    assert!(page().contains(&format!("`survlatent {command}`")));
+    run_in(dir, &command.replace("all", "cohort")).fails(2, &["cohort.csv", "overwritten"]);
+    let gathered = run_in(dir, &format!("{command} --json")).json();
     assert_eq!(
         (&gathered["shards"], &gathered["inverted"]),
         (&4.into(), &3.into())
@@ -136,5 +142,5 @@ fn the_scripts_of_the_page_do_every_shard() {
         (&gathered["shards"], &gathered["inverted"]),
         (&completions.into(), &3.into())
     );
-    assert!(latents(dir, "cohort.safetensors") == latents(dir, "again.safetensors"));
+    assert!(latents(dir, "all.safetensors") == latents(dir, "again.safetensors"));
 }
