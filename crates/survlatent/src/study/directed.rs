@@ -20,6 +20,13 @@ const MODEL: &str = "face_model.json";
 
 /// The direction of a study with its figures.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "photos"),
+    expect(
+        dead_code,
+        reason = "only pictures and saliency need more than the figures"
+    )
+)]
 pub(super) struct Directed {
     pub(super) figures: DirectionFigures,
     pub(super) direction: HealthDirection,
