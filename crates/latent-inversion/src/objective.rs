@@ -162,10 +162,7 @@ impl Target {
 
     /// One photo.
     pub(crate) fn photo(&self, k: usize) -> Self {
-        Self {
-            images: self.images.clone().narrow(0, k, 1),
-            features: self.features.image(k),
-        }
+        self.select(&[k])
     }
 
     /// Some of the photos, in this order.

@@ -21,15 +21,6 @@ impl LpipsFeatures {
         self.layers[0].dims()[0]
     }
 
-    /// Those of one image.
-    pub(crate) fn image(&self, k: usize) -> Self {
-        let layers = self.layers.iter().map(|x| x.clone().narrow(0, k, 1));
-        Self {
-            layers: layers.collect(),
-            ..*self
-        }
-    }
-
     /// Those of some of the images, in this order.
     pub(crate) fn select(&self, images: &[usize]) -> Self {
         let of = |x: &Tensor<4>| {
