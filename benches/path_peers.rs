@@ -4,34 +4,9 @@
 #![allow(clippy::print_stdout, reason = "benchmarks print their table")]
 
 use cox_survival::{Covariates, CoxPath, CrossValidation, Folds, SparseColumns, Surv};
-use survlatent_benches::{Data, Peer, latent, median, timed};
+use survlatent_benches::{Data, Peer, Side, latent, table, timed};
 
 const ROUNDS: usize = 3;
-
-/// A side of the contest: its name, and a run that gives CPU seconds and what was found.
-type Side<'a> = (&'a str, Box<dyn FnMut() -> Option<(f64, String)> + 'a>);
-
-/// Runs all sides in turn and prints the medians.
-fn table(title: &str, sides: &mut [Side<'_>]) {
-    println!("{title}");
-    let mut found = vec![(Vec::new(), String::new()); sides.len()];
-    for _ in 0..ROUNDS {
-        for ((_, run), (seconds, said)) in sides.iter_mut().zip(&mut found) {
-            if let Some((s, text)) = run() {
-                seconds.push(s);
-                *said = text;
-            }
-        }
-    }
-    let first = median(found[0].0.clone());
-    for ((name, _), (seconds, said)) in sides.iter().zip(found) {
-        let seconds = median(seconds);
-        println!(
-            "  {name:<20} {seconds:>8.3} s  x{:>6.2}   {said}",
-            seconds / first
-        );
-    }
-}
 
 fn main() {
     println!(
@@ -73,7 +48,7 @@ fn main() {
         if n < 50_000 {
             sides.push(("scikit-survival", Box::new(|| python("sksurv"))));
         }
-        table(&format!("path n={n} p={p} to {ratio}"), &mut sides);
+        table(&format!("path n={n} p={p} to {ratio}"), ROUNDS, &mut sides);
         if (n, p) == (500, 512) {
             cross_validation(data, &surv, peer, &one);
         }
@@ -132,7 +107,7 @@ fn cross_validation(data: &Data, surv: &Surv, peer: Option<&Peer>, one: &rayon::
             Box::new(|| peer.and_then(|r| r.run_python("path_python.py", "adelie_cv", data, 0.01))),
         ),
     ];
-    table("10-fold cross-validation of it", &mut sides);
+    table("10-fold cross-validation of it", ROUNDS, &mut sides);
 }
 
 /// One value in a hundred is not 0.
@@ -165,6 +140,7 @@ fn sparse(one: &rayon::ThreadPool) {
     ];
     table(
         "path n=5000 p=5000 to 0.3, 1% of the values stored",
+        ROUNDS,
         &mut sides,
     );
 }

@@ -199,7 +199,8 @@ impl Peer {
 }
 
 impl Peer {
-    /// CPU seconds of a task of a Python script beside the benchmarks, and what it prints.
+    /// CPU seconds of a task of a Python script beside the benchmarks, and what it prints. `PYTHON` names the
+    /// interpreter.
     pub fn run_python(
         &self,
         script: &str,
@@ -208,24 +209,69 @@ impl Peer {
         ratio: f64,
     ) -> Option<(f64, String)> {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("peers")
+            .join(script);
         let mut command = Command::new(python);
+        command.arg(script);
+        self.run_task(command, task, data, Some(ratio))
+    }
+
+    /// The same of the program in `peers/rust_survival`, whose path is in `RUST_SURVIVAL`.
+    pub fn run_rust(&self, task: &str, data: &Data) -> Option<(f64, String)> {
+        let program = std::env::var("RUST_SURVIVAL").ok()?;
+        self.run_task(Command::new(program), task, data, None)
+    }
+
+    fn run_task(
+        &self,
+        mut command: Command,
+        task: &str,
+        data: &Data,
+        ratio: Option<f64>,
+    ) -> Option<(f64, String)> {
         command
-            .arg(
-                Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join("peers")
-                    .join(script),
-            )
             .arg(task)
             .arg(self.folder.path())
             .args([data.n, data.p].map(|k| k.to_string()))
-            .arg(ratio.to_string());
-        for name in ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"] {
+            .args(ratio.map(|r| r.to_string()));
+        for name in [
+            "OPENBLAS_NUM_THREADS",
+            "OMP_NUM_THREADS",
+            "RAYON_NUM_THREADS",
+        ] {
             command.env(name, "1");
         }
         let output = command.output().ok().filter(|o| o.status.success())?;
         let text = String::from_utf8(output.stdout).ok()?;
         let (seconds, said) = text.lines().last()?.split_once('|')?;
         Some((seconds.trim().parse().ok()?, said.trim().to_owned()))
+    }
+}
+
+/// A side of a contest of many: its name, and a run that gives CPU seconds and what was found; none where the
+/// peer is not to be had.
+pub type Side<'a> = (&'a str, Box<dyn FnMut() -> Option<(f64, String)> + 'a>);
+
+/// Runs all sides in turn and prints the medians, with their ratio to the first.
+pub fn table(title: &str, rounds: usize, sides: &mut [Side<'_>]) {
+    println!("{title}");
+    let mut found = vec![(Vec::new(), String::new()); sides.len()];
+    for _ in 0..rounds {
+        for ((_, run), (seconds, said)) in sides.iter_mut().zip(&mut found) {
+            if let Some((s, text)) = run() {
+                seconds.push(s);
+                *said = text;
+            }
+        }
+    }
+    let first = median(found[0].0.clone());
+    for ((name, _), (seconds, said)) in sides.iter().zip(found) {
+        let seconds = median(seconds);
+        println!(
+            "  {name:<24} {seconds:>9.4} s  x{:>7.2}   {said}",
+            seconds / first
+        );
     }
 }
 

@@ -114,7 +114,7 @@ impl Gram {
     /// `wide` or with their matrix.
     pub(super) fn freeze(
         &mut self,
-        problem: &Problem,
+        problem: &Problem<'_>,
         likelihood: &Likelihood<'_>,
         set: &[usize],
         wide: bool,
@@ -191,7 +191,7 @@ impl Gram {
     }
 
     /// Columns of `G = L'Z` for the features from place `from` on.
-    fn append_wide(&mut self, problem: &Problem, l: &Mat<f64>, from: usize) {
+    fn append_wide(&mut self, problem: &Problem<'_>, l: &Mat<f64>, from: usize) {
         let n = problem.n;
         let z: Vec<f64> = self.set[from..]
             .iter()
@@ -216,7 +216,12 @@ impl Gram {
     }
 
     /// Adds features under the frozen weights.
-    pub(super) fn append(&mut self, problem: &Problem, likelihood: &Likelihood<'_>, new: &[usize]) {
+    pub(super) fn append(
+        &mut self,
+        problem: &Problem<'_>,
+        likelihood: &Likelihood<'_>,
+        new: &[usize],
+    ) {
         let from = self.set.len();
         for &j in new {
             if self.contains(j) {
@@ -281,7 +286,7 @@ impl Gram {
 
     /// Adds `share` of the largest diagonal element of `A'A / W` (which unlike that of `K` is
     /// never lost in rounding) to the diagonal: steps become shorter.
-    pub(super) fn damp(&mut self, problem: &Problem, share: f64) {
+    pub(super) fn damp(&mut self, problem: &Problem<'_>, share: f64) {
         let square = |a: &[f64]| a.iter().map(|a| a * a).sum::<f64>() / problem.total;
         let largest = self.a.chunks(problem.n).map(square).fold(0.0, f64::max);
         for c in 0..self.set.len() {

@@ -13,7 +13,7 @@ use crate::cox::likelihood::Likelihood;
 const INNER: f64 = 0.02;
 
 pub(super) struct GroupSolver<'a, 'b> {
-    problem: &'a Problem,
+    problem: &'a Problem<'a>,
     pub(super) likelihood: &'a mut Likelihood<'b>,
     /// Usable columns of each group.
     members: Vec<Vec<usize>>,
@@ -38,7 +38,7 @@ pub(super) struct GroupSolver<'a, 'b> {
 impl<'a, 'b> GroupSolver<'a, 'b> {
     /// Starts at zero penalised coefficients; unpenalised ones are fitted.
     pub(super) fn new(
-        problem: &'a Problem,
+        problem: &'a Problem<'a>,
         likelihood: &'a mut Likelihood<'b>,
         groups: &'a Groups,
         alpha: f64,

@@ -98,7 +98,7 @@ impl CoxPath {
 
     fn run(
         &self,
-        problem: &Problem,
+        problem: &Problem<'_>,
         likelihood: &mut Likelihood<'_>,
         start: Option<f64>,
     ) -> Result<Vec<Solution>> {
@@ -120,7 +120,7 @@ impl CoxPath {
 
     fn run_groups(
         &self,
-        problem: &Problem,
+        problem: &Problem<'_>,
         likelihood: &mut Likelihood<'_>,
         groups: &Groups,
     ) -> Result<Vec<Solution>> {
@@ -137,7 +137,7 @@ impl CoxPath {
     }
 
     /// The lambdas that were given, or a sequence from the first at which something enters.
-    fn sequence(&self, problem: &Problem, first: f64, compressed: bool) -> Result<Vec<f64>> {
+    fn sequence(&self, problem: &Problem<'_>, first: f64, compressed: bool) -> Result<Vec<f64>> {
         if let Some(lambda) = &self.lambda {
             return Ok(lambda.clone());
         }
@@ -161,7 +161,7 @@ impl CoxPath {
         &self,
         surv: &Surv,
         x: &Covariates<'_>,
-        problem: &Problem,
+        problem: &Problem<'_>,
         raw: Vec<Solution>,
         saturated: f64,
         likelihood: &mut Likelihood<'_>,

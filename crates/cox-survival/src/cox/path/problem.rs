@@ -35,21 +35,21 @@ pub(super) struct Terms {
 
 /// The columns `z_j = (x_j - mean_j) / scale_j`, column-major by position.
 #[derive(Debug, Clone)]
-enum Columns {
+enum Columns<'a> {
     /// As such; a constant or excluded column is all zeros.
     Double(Vec<f64>),
     /// Not yet standardised.
-    Single(Single),
+    Single(Single<'a>),
     /// Neither standardised nor whole.
     Sparse(Sparse),
 }
 
 /// Standardised features, and their penalties.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(super) struct Problem<'a> {
     pub(super) n: usize,
     pub(super) p: usize,
-    columns: Columns,
+    columns: Columns<'a>,
     /// 0 for a constant or excluded column.
     pub(super) scale: Vec<f64>,
     pub(super) mean: Vec<f64>,
@@ -65,8 +65,8 @@ pub(super) struct Problem {
     pub(super) total: f64,
 }
 
-impl Problem {
-    pub(super) fn new(surv: &Surv, x: &Covariates<'_>, standardize: bool, terms: Terms) -> Self {
+impl<'a> Problem<'a> {
+    pub(super) fn new(surv: &Surv, x: &Covariates<'a>, standardize: bool, terms: Terms) -> Self {
         let (n, p) = (x.n(), x.p());
         let weights = surv.weights().map(|w| surv.sorted.by_position(w));
         let total = weights.as_ref().map_or(n as f64, |w| w.iter().sum());
@@ -86,50 +86,64 @@ impl Problem {
                 .collect()
         };
         let sparse = x.sparse(&surv.sorted.order);
-        let (columns, moments): (Columns, Vec<[f64; 3]>) = if let Some((matrix, places)) = sparse {
-            let kept = Sparse::new(matrix, &places, n);
-            let by = Weighting {
-                weights: weights.as_deref(),
-                total,
-                standardize,
-            };
-            let of = |j: usize| {
-                if terms.excluded[j] {
-                    [0.0; 3]
-                } else {
-                    kept.moments(j, by)
-                }
-            };
-            let moments = (0..p).into_par_iter().map(of).collect();
-            (Columns::Sparse(kept), moments)
-        } else if x.is_single() {
-            let mut kept = vec![0.0f32; n * p];
-            let moments = kept
-                .par_chunks_mut(n * COLUMNS)
-                .enumerate()
-                .flat_map_iter(|(block, kept)| {
-                    let mut z = vec![0.0; kept.len()];
-                    gather(block, &mut z);
-                    for (kept, z) in kept.iter_mut().zip(&z) {
-                        // Exact: it was single.
-                        *kept = *z as f32;
+        let (columns, moments): (Columns<'a>, Vec<[f64; 3]>) =
+            if let Some((matrix, places)) = sparse {
+                let kept = Sparse::new(matrix, &places, n);
+                let by = Weighting {
+                    weights: weights.as_deref(),
+                    total,
+                    standardize,
+                };
+                let of = |j: usize| {
+                    if terms.excluded[j] {
+                        [0.0; 3]
+                    } else {
+                        kept.moments(j, by)
                     }
-                    moments(block, &mut z)
-                })
-                .collect();
-            (Columns::Single(Single { x: kept, n }), moments)
-        } else {
-            let mut z = vec![0.0; n * p];
-            let moments = z
-                .par_chunks_mut(n * COLUMNS)
-                .enumerate()
-                .flat_map_iter(|(block, z)| {
-                    gather(block, z);
-                    moments(block, z)
-                })
-                .collect();
-            (Columns::Double(z), moments)
-        };
+                };
+                let moments = (0..p).into_par_iter().map(of).collect();
+                (Columns::Sparse(kept), moments)
+            } else if let Some((values, rows, order)) = x.single_columns(&surv.sorted.order) {
+                let moments = (0..p.div_ceil(COLUMNS))
+                    .into_par_iter()
+                    .flat_map_iter(|block| {
+                        let mut z = vec![0.0; n * COLUMNS.min(p - block * COLUMNS)];
+                        gather(block, &mut z);
+                        moments(block, &mut z)
+                    })
+                    .collect();
+                (
+                    Columns::Single(Single::borrowed(values, rows, order)),
+                    moments,
+                )
+            } else if x.is_single() {
+                let mut kept = vec![0.0f32; n * p];
+                let moments = kept
+                    .par_chunks_mut(n * COLUMNS)
+                    .enumerate()
+                    .flat_map_iter(|(block, kept)| {
+                        let mut z = vec![0.0; kept.len()];
+                        gather(block, &mut z);
+                        for (kept, z) in kept.iter_mut().zip(&z) {
+                            // Exact: it was single.
+                            *kept = *z as f32;
+                        }
+                        moments(block, &mut z)
+                    })
+                    .collect();
+                (Columns::Single(Single::by_position(kept, n)), moments)
+            } else {
+                let mut z = vec![0.0; n * p];
+                let moments = z
+                    .par_chunks_mut(n * COLUMNS)
+                    .enumerate()
+                    .flat_map_iter(|(block, z)| {
+                        gather(block, z);
+                        moments(block, z)
+                    })
+                    .collect();
+                (Columns::Double(z), moments)
+            };
         let each = |k: usize| -> Vec<f64> { moments.iter().map(|m| m[k]).collect() };
         let scale = each(1);
         let limits = terms.limits.map(|limits| {
@@ -151,9 +165,9 @@ impl Problem {
     }
 
     /// The ridge on other columns for the same rows, without limits.
-    pub(super) fn rotated(&self, z: Vec<f64>, factor: Vec<f64>) -> Self {
+    pub(super) fn rotated(&self, z: Vec<f64>, factor: Vec<f64>) -> Problem<'static> {
         let p = factor.len();
-        Self {
+        Problem {
             n: self.n,
             p,
             columns: Columns::Double(z),
@@ -464,17 +478,29 @@ mod tests {
     fn single_precision_is_kept_and_double_never_made() {
         let surv = Surv::new(&[1.0, 2.0, 3.0, 4.0], &[true; 4]).unwrap();
         let values: Vec<f32> = (0..40u16).map(|k| f32::from(k * 7 % 11)).collect();
-        let x = Covariates::from_rows_f32(&values, 4, 10).unwrap();
-        let terms = CoxPath::new().check(&surv, &x).unwrap();
-        let problem = Problem::new(&surv, &x, true, terms);
-        let Columns::Single(kept) = &problem.columns else {
-            panic!("columns in double precision");
+        let memory = |x: &Covariates<'_>| {
+            let terms = CoxPath::new().check(&surv, x).unwrap();
+            let problem = Problem::new(&surv, x, true, terms);
+            let Columns::Single(kept) = &problem.columns else {
+                panic!("columns in double precision");
+            };
+            // Latest first.
+            let (z, mean, scale) = (problem.column(0), problem.mean[0], problem.scale[0]);
+            for (z, i) in z.iter().zip([3, 2, 1, 0]) {
+                assert!((z * scale + mean - x.get(i, 0)).abs() < 1e-12);
+            }
+            kept.memory()
         };
-        assert_eq!(size_of_val(kept.x.as_slice()), 4 * 4 * 10);
-        // Latest first.
-        let first = kept.x[..4].iter().zip([30, 20, 10, 0]);
-        for (x, k) in first {
-            assert!((x - values[k]).abs() < 1e-30);
-        }
+        let rows = Covariates::from_rows_f32(&values, 4, 10).unwrap();
+        assert_eq!(memory(&rows), 4 * 4 * 10);
+        // Where they lie as columns, they stay where they are.
+        let columns = Covariates::from_columns_f32(&values, 4, 10).unwrap();
+        assert_eq!(memory(&columns), 0);
+        // One row of many, or rows of a matrix of one column, which lies both ways.
+        let few: Vec<f32> = (0..80u16).map(|k| f32::from(k * 7 % 11)).collect();
+        let few = Covariates::from_columns_f32(&few, 8, 10).unwrap();
+        assert_eq!(memory(&few.select(&[0, 2, 4, 6]).unwrap()), 4 * 4 * 10);
+        let one = Covariates::from_rows_f32(&values[..4], 4, 1).unwrap();
+        assert_eq!(memory(&one), 4 * 4);
     }
 }

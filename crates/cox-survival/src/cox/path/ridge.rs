@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 
 /// Replaces the certificates of the small problem by those of the original features: how far
 /// `z_j' r / W - lambda v_j b_j` is from 0, relative to `lambda * 0.001`. Cost: `n p` per lambda.
-pub(super) fn certify(problem: &Problem, beta: &Mat<f64>, raw: &mut [Solution]) {
+pub(super) fn certify(problem: &Problem<'_>, beta: &Mat<f64>, raw: &mut [Solution]) {
     let residuals = Mat::from_fn(problem.n, raw.len(), |i, s| {
         raw[s].residual[i] / problem.total
     });
@@ -42,19 +42,19 @@ pub(super) fn certify(problem: &Problem, beta: &Mat<f64>, raw: &mut [Solution]) 
 
 /// The small problem and the way back.
 pub(super) struct Compressed {
-    pub(super) problem: Problem,
+    pub(super) problem: Problem<'static>,
     /// `Q S^{-1/2}`, `[n, r]`.
     back: Mat<f64>,
     unpenalised: Vec<usize>,
 }
 
 /// Whether the detour pays.
-pub(super) fn applies(problem: &Problem, alpha: f64) -> bool {
+pub(super) fn applies(problem: &Problem<'_>, alpha: f64) -> bool {
     alpha <= 0.0 && problem.p > problem.n && !problem.is_limited()
 }
 
 impl Compressed {
-    pub(super) fn new(problem: &Problem) -> Result<Self> {
+    pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
         let n = problem.n;
         let penalised = |j: &usize| problem.factor[*j] > 0.0 && problem.scale[*j] > 0.0;
         let mut kernel = Mat::<f64>::zeros(n, n);
@@ -105,7 +105,7 @@ impl Compressed {
 
     /// Standardised coefficients of the original features for several solutions of the small
     /// problem, `[p, solutions]`.
-    pub(super) fn restore(&self, problem: &Problem, raw: &[Solution]) -> Mat<f64> {
+    pub(super) fn restore(&self, problem: &Problem<'_>, raw: &[Solution]) -> Mat<f64> {
         let r = self.back.ncols();
         let dense = |s: &Solution| s.beta.dense(self.problem.p);
         let solutions: Vec<Vec<f64>> = raw.iter().map(dense).collect();

@@ -28,7 +28,7 @@ const ABSURD: f64 = 1e4;
 pub(super) const FLOOR: f64 = 1e-4;
 
 pub(super) struct Solver<'a, 'b> {
-    pub(super) problem: &'a Problem,
+    pub(super) problem: &'a Problem<'a>,
     pub(super) likelihood: &'a mut Likelihood<'b>,
     alpha: f64,
     tolerance: f64,
@@ -90,7 +90,7 @@ pub(super) struct Solved {
 impl<'a, 'b> Solver<'a, 'b> {
     /// Starts at zero penalised coefficients; unpenalised ones are fitted.
     pub(super) fn new(
-        problem: &'a Problem,
+        problem: &'a Problem<'a>,
         likelihood: &'a mut Likelihood<'b>,
         alpha: f64,
         tolerance: f64,

@@ -34,7 +34,7 @@ impl Stale {
     /// it was known.
     pub(super) fn in_doubt(
         &mut self,
-        problem: &Problem,
+        problem: &Problem<'_>,
         residual: &[f64],
         gradient: &[f64],
         which: impl Iterator<Item = usize>,

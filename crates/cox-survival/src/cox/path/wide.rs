@@ -35,7 +35,7 @@ pub(super) struct Wide {
 
 /// The model at hand.
 pub(super) struct Model<'a> {
-    pub(super) problem: &'a Problem,
+    pub(super) problem: &'a Problem<'a>,
     pub(super) gram: &'a Gram,
     pub(super) penalty: &'a Penalty<'a>,
 }
