@@ -2,6 +2,7 @@
 //! patients.
 
 mod adaptive;
+mod cholesky;
 mod gram;
 mod group_quadratic;
 mod group_solver;

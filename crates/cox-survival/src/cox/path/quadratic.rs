@@ -7,10 +7,7 @@
 //! `O(s^3 / 3)` per new support of size `s`. Reference for the finish: Lee, Battle, Raina & Ng
 //! (2007), Efficient sparse coding algorithms (feature-sign search).
 
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::{factor, solve};
-use faer::{MatMut, MatRef, Par, Spec};
-
+use super::cholesky::Cholesky;
 use super::gram::Gram;
 
 const MAX_ROUNDS: usize = 60;
@@ -154,7 +151,9 @@ impl Quadratic {
             return Landing::Whole;
         }
         if self.key != Some(key) || self.support != support {
-            self.factor.factorise(gram, &support, penalty.l2);
+            self.factor.factorise(support.len(), |target| {
+                on_support(target, gram, &support, penalty.l2);
+            });
             self.support = support;
             self.key = Some(key);
         }
@@ -312,60 +311,22 @@ pub(super) fn settled(q: &[f64], b: &[f64], penalty: &Penalty<'_>) -> bool {
     })
 }
 
-/// A Cholesky factor in a buffer that is kept.
-#[derive(Default)]
-struct Cholesky {
-    /// The lower triangle counts; the upper one holds anything.
-    values: Vec<f64>,
-    size: usize,
-    /// Whether the matrix was positive definite.
-    good: bool,
-}
-
-impl Cholesky {
-    /// Factorises `K` plus the ridge on the support.
-    fn factorise(&mut self, gram: &Gram, support: &[usize], l2: &[f64]) {
-        let size = support.len();
-        if self.values.len() < size * size {
-            self.values.resize(size * size, 0.0);
+/// `K` plus the ridge on the support, of which the lower triangle is written into `target`.
+fn on_support(target: &mut [f64], gram: &Gram, support: &[usize], l2: &[f64]) {
+    let size = support.len();
+    for (k, (&c, target)) in support
+        .iter()
+        .zip(target.chunks_exact_mut(size))
+        .enumerate()
+    {
+        let column = gram.column(c);
+        let target = &mut target[k..];
+        for (t, &r) in target.iter_mut().zip(&support[k..]) {
+            *t = column[r];
         }
-        self.size = size;
-        for (k, &c) in support.iter().enumerate() {
-            let column = gram.column(c);
-            let target = &mut self.values[k * size + k..(k + 1) * size];
-            for (t, &r) in target.iter_mut().zip(&support[k..]) {
-                *t = column[r];
-            }
-            // A hair of ridge lets exact copies of a column through; rounds of refinement with
-            // the true matrix remove its trace.
-            target[0] += l2[c] + 1e-13 * column[c];
-        }
-        let scratch = factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default());
-        self.good = MemBuffer::try_new(scratch).is_ok_and(|mut memory| {
-            let matrix = &mut self.values[..size * size];
-            factor::cholesky_in_place(
-                MatMut::from_column_major_slice_mut(matrix, size, size),
-                factor::LltRegularization::default(),
-                Par::Seq,
-                MemStack::new(&mut memory),
-                Spec::default(),
-            )
-            .is_ok()
-        });
-    }
-
-    /// Solves in place; false if there is no factor.
-    fn solve(&self, rhs: &mut [f64]) -> bool {
-        if self.good {
-            let size = self.size;
-            solve::solve_in_place(
-                MatRef::from_column_major_slice(&self.values[..size * size], size, size),
-                MatMut::from_column_major_slice_mut(rhs, size, 1),
-                Par::Seq,
-                MemStack::new(&mut []),
-            );
-        }
-        self.good
+        // A hair of ridge lets exact copies of a column through; rounds of refinement with
+        // the true matrix remove its trace.
+        target[0] += l2[c] + 1e-13 * column[c];
     }
 }
 

@@ -9,9 +9,9 @@
 //! unpenalised columns. Reference: Golub & Van Loan (2013), 2.1.4.
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Accum, Col, Mat, MatMut, MatRef, Par, Side};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 
+use super::cholesky::Cholesky;
 use super::gram::Gram;
 use super::problem::Problem;
 use super::quadratic::{Landing, Penalty, SWEEPING, land, settled};
@@ -30,7 +30,7 @@ pub(super) struct Wide {
     inner: Mat<f64>,
     epoch: Option<u64>,
     key: Option<(u64, u64)>,
-    factor: Option<Llt<f64>>,
+    factor: Cholesky,
 }
 
 /// The model at hand.
@@ -127,7 +127,7 @@ impl Wide {
             inner: Mat::zeros(0, 0),
             epoch: None,
             key: None,
-            factor: None,
+            factor: Cholesky::default(),
         }
     }
 
@@ -175,13 +175,9 @@ impl Wide {
         }
         let moved = self.track(model, &at);
         if moved || self.key != Some(key) {
-            self.factor = self.factorise(model);
+            self.factorise(model);
             self.key = Some(key);
         }
-        let Some(factor) = &self.factor else {
-            return Landing::Clamped;
-        };
-        let n = model.problem.n;
         let rhs: Vec<f64> = at
             .iter()
             .map(|&c| q[c] - penalty.l2[c] * b[c] - penalty.l1[c] * b[c].signum())
@@ -191,9 +187,10 @@ impl Wide {
             .zip(&rhs)
             .map(|(&c, r)| r / penalty.l2[c])
             .collect();
-        let gd = model.combine(&at, &scaled);
-        let solved = factor.solve(Col::from_fn(n, |i| gd[i]));
-        let solved: Vec<f64> = (0..n).map(|i| solved[i]).collect();
+        let mut solved = model.combine(&at, &scaled);
+        if !self.factor.solve(&mut solved) {
+            return Landing::Clamped;
+        }
         let step: Vec<f64> = at
             .iter()
             .zip(&rhs)
@@ -255,15 +252,20 @@ impl Wide {
         true
     }
 
-    fn factorise(&self, model: &Model<'_>) -> Option<Llt<f64>> {
+    /// `W I + B / level`.
+    fn factorise(&mut self, model: &Model<'_>) {
         let n = model.problem.n;
         let level = model.penalty.l2[0] / model.problem.factor[model.gram.set[0]];
-        let matrix = Mat::from_fn(n, n, |i, j| match i.cmp(&j) {
-            std::cmp::Ordering::Less => 0.0,
-            std::cmp::Ordering::Equal => model.problem.total + self.inner[(i, i)] / level,
-            std::cmp::Ordering::Greater => self.inner[(i, j)] / level,
+        let inner = &self.inner;
+        self.factor.factorise(n, |matrix| {
+            for (j, target) in matrix.chunks_exact_mut(n).enumerate() {
+                let column = inner.col_as_slice(j);
+                for (target, value) in target[j..].iter_mut().zip(&column[j..]) {
+                    *target = value / level;
+                }
+                target[j] += model.problem.total;
+            }
         });
-        matrix.llt(Side::Lower).ok()
     }
 }
 
