@@ -104,7 +104,7 @@ impl Inverter {
     ///
     /// | method | steps in W | steps in W+ |
     /// | --- | --- | --- |
-    /// | default | 40 | 60 |
+    /// | default | 40 | 44 |
     /// | projector | 1000 | 0 |
     /// | encoder | 0 | 0 |
     /// | hybrid | 200 | 100 |
@@ -119,8 +119,8 @@ impl Inverter {
                     delta: 0.0003,
                     ..plus.objective
                 };
-                let plus = plus.with_steps(60).with_objective(objective);
-                (in_w, plus.with_learning_rate(0.1))
+                let plus = plus.with_steps(44).with_objective(objective);
+                (in_w, plus.with_learning_rate(0.15).with_betas([0.7, 0.9]))
             }
             Method::Projector => (Projector::published(), plus.with_steps(0)),
             Method::Encoder => (Projector::default().with_steps(0), plus.with_steps(0)),
