@@ -430,7 +430,7 @@ mod tests {
             let inverter = Inverter::new(method).with_steps(steps);
             (inverter.in_w.steps, inverter.in_w_plus.steps)
         };
-        assert_eq!(steps(Method::Default, 21), (8, 13));
+        assert_eq!(steps(Method::Default, 21), (10, 11));
         assert_eq!(steps(Method::Projector, 7), (7, 0));
         assert_eq!(steps(Method::Encoder, 7), (0, 0));
         assert_eq!(steps(Method::Hybrid, 30), (20, 10));

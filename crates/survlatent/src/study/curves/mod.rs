@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelKind;
 
-pub(super) use fit::curves;
+pub(super) use fit::{curves, drawn};
 #[cfg(feature = "plot")]
-pub(super) use fit::{drawn, fronts, risks};
+pub(super) use fit::{fronts, risks};
 
 /// Curves of the report; the AUC and the Brier score over time are with the models.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -267,9 +267,10 @@ pub(super) fn limits(report: &StudyReport) -> String {
             .to_owned();
     if let Some(found) = &report.inversion {
         let doubtful = found.inverted - found.trusted;
+        let are = if doubtful == 1 { "is" } else { "are" };
         let _ = write!(
             text,
-            " {doubtful} of {} inversions are not to be trusted and were {}.",
+            " {doubtful} of {} inversions {are} not to be trusted and were {}.",
             found.inverted,
             if found.untrusted_left_out {
                 "left out"

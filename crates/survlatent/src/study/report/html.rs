@@ -103,7 +103,8 @@ pub(in super::super) fn page(
         let text = format!(
             "Harrell's C within each group, with intervals from influence values, one per patient, widened \
              for the choice of training rows. Groups of fewer than {} patients, or {} with the event, are \
-             not shown, and where that is one alone the next smallest is not either.",
+             not shown, and where that is one alone the next smallest is not either. Of the models that the \
+             pictures show; report.json has the others.",
             report.validation.min_patients, report.validation.min_events
         );
         let tables = [paragraph(&text), tables::subgroups(report)];
@@ -229,9 +230,10 @@ fn inversion(found: &InversionFigures) -> String {
         (_, true) => " They were left out.",
         (_, false) => " They were kept (photos.drop_untrusted = true leaves them out).",
     };
+    let are = if doubtful == 1 { "is" } else { "are" };
     let mut text = format!(
         "{} of {} faces were inverted into the latent space of {} (method {}, {} steps). {doubtful} of \
-         them are not to be trusted: the picture of their latent differs from the photo, or the latent \
+         them {are} not to be trusted: the picture of their latent differs from the photo, or the latent \
          lies far from all that the network knows.{fate} Mahalanobis distances of the network's own \
          latents: median {:.1}, 99th percentile {:.1}.",
         found.inverted,

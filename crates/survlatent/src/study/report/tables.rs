@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::OcclusionFigures;
+use super::super::curves::drawn;
 use super::super::interval::Interval;
 use super::super::results::{InversionFigures, Quantiles, StudyReport};
 use crate::proof::{Region, RegionModels, RegionShare, SaliencyFigures, ShortcutFigures};
@@ -258,12 +259,9 @@ pub(super) fn calibration(report: &StudyReport) -> String {
     )
 }
 
+/// Of the models that are drawn together: a column for each of a dozen would not fit a page.
 pub(super) fn subgroups(report: &StudyReport) -> String {
-    let shown: Vec<_> = report
-        .models
-        .iter()
-        .filter(|m| m.failed.is_none())
-        .collect();
+    let shown = drawn(&report.models);
     let mut header = vec!["Group", "Patients", "With the event"];
     header.extend(shown.iter().map(|m| m.title.as_str()));
     let row = |g: &super::super::results::SubgroupFigures| {
