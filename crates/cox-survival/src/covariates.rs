@@ -85,7 +85,8 @@ impl<'a> Covariates<'a> {
         })
     }
 
-    /// A column-major `f32` matrix. A penalised path reads it where it lies and copies nothing of it.
+    /// A column-major `f32` matrix. A penalised path reads it where it lies and copies nothing of it, but for a
+    /// [`select`](Self::select)ion of half its rows or fewer.
     pub fn from_columns_f32(values: &'a [f32], n: usize, p: usize) -> Result<Self> {
         check_shape(values.len(), n, p)?;
         Ok(Self {
