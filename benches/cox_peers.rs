@@ -38,7 +38,7 @@ fn cox(data: &Data, rounds: usize, one: &rayon::ThreadPool) {
     let peer = Peer::new(data, "survival");
     let peer = peer.as_ref();
     let r = |work: &str| peer.and_then(|r| r.run(data, "", work));
-    let python = |task: &str| peer.and_then(|r| r.run_python("cox_python.py", task, data, 0.0));
+    let python = |task: &str| peer.and_then(|r| r.run_python("cox_python.py", task, data, None));
     let mut sides: Vec<Side<'_>> = vec![
         ("ours", Box::new(|| ours(false))),
         ("ours, with concordance", Box::new(|| ours(true))),
@@ -107,7 +107,7 @@ fn harrell(data: &Data, rounds: usize, one: &rayon::ThreadPool) {
         peer.and_then(|r| r.run(data, "", &work))
     };
     let rust = |task: &str| peer.and_then(|r| r.run_rust(task, data));
-    let python = |task: &str| peer.and_then(|r| r.run_python("cox_python.py", task, data, 0.0));
+    let python = |task: &str| peer.and_then(|r| r.run_python("cox_python.py", task, data, None));
     let mut sides: Vec<Side<'_>> = vec![
         ("ours", Box::new(|| ours(false))),
         ("ours, outcome sorted", Box::new(|| ready(false))),

@@ -35,7 +35,7 @@ fn main() {
         );
         let (peer, data) = (peer.as_ref(), &data);
         let python =
-            |task| peer.and_then(|peer| peer.run_python("path_python.py", task, data, ratio));
+            |task| peer.and_then(|peer| peer.run_python("path_python.py", task, data, Some(ratio)));
         let mut sides: Vec<Side<'_>> = vec![
             ("ours, KKT 1e-7", Box::new(|| ours(1e-7))),
             ("ours, KKT 1e-2", Box::new(|| ours(1e-2))),
@@ -104,7 +104,9 @@ fn cross_validation(data: &Data, surv: &Surv, peer: Option<&Peer>, one: &rayon::
         ),
         (
             "adelie cv_grpnet",
-            Box::new(|| peer.and_then(|r| r.run_python("path_python.py", "adelie_cv", data, 0.01))),
+            Box::new(|| {
+                peer.and_then(|r| r.run_python("path_python.py", "adelie_cv", data, Some(0.01)))
+            }),
         ),
     ];
     table("10-fold cross-validation of it", ROUNDS, &mut sides);

@@ -1,6 +1,6 @@
 """Cox fits and concordance of lifelines and scikit-survival, as they come: prints CPU seconds and what was found.
 
-usage: cox_python.py TASK FOLDER N P [RATIO]
+usage: cox_python.py TASK FOLDER N P
 TASK: lifelines, sksurv, lifelines_c, sksurv_c
 FOLDER holds x, time and event as doubles, x by columns. Reading, making a data frame and start-up are not timed.
 """

@@ -206,7 +206,7 @@ impl Peer {
         script: &str,
         task: &str,
         data: &Data,
-        ratio: f64,
+        ratio: Option<f64>,
     ) -> Option<(f64, String)> {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let script = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -214,7 +214,7 @@ impl Peer {
             .join(script);
         let mut command = Command::new(python);
         command.arg(script);
-        self.run_task(command, task, data, Some(ratio))
+        self.run_task(command, task, data, ratio)
     }
 
     /// The same of the program in `peers/rust_survival`, whose path is in `RUST_SURVIVAL`.

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use super::super::foreground;
 use super::super::interval::Interval;
-use super::super::results::{CardItem, ModelFigures, StudyReport, SubgroupFigures};
+use super::super::results::{
+    CardItem, InversionFigures, ModelFigures, StudyReport, SubgroupFigures,
+};
 
 /// Lines of the card, from the figures that the report has already.
 pub(in super::super) fn card(report: &StudyReport) -> Vec<CardItem> {
@@ -260,14 +262,21 @@ fn intended(report: &StudyReport, front: Option<&ModelFigures>) -> String {
     text
 }
 
+/// How many inversions are not to be trusted, and the verb that goes with that.
+pub(super) fn doubtful(found: &InversionFigures) -> (usize, &'static str) {
+    match found.inverted - found.trusted {
+        1 => (1, "is"),
+        n => (n, "are"),
+    }
+}
+
 pub(super) fn limits(report: &StudyReport) -> String {
     let mut text =
         "Judged by cross-validation within one data set; no other place or time has seen it. \
                     Rows with a missing value were left out."
             .to_owned();
     if let Some(found) = &report.inversion {
-        let doubtful = found.inverted - found.trusted;
-        let are = if doubtful == 1 { "is" } else { "are" };
+        let (doubtful, are) = doubtful(found);
         let _ = write!(
             text,
             " {doubtful} of {} inversions {are} not to be trusted and were {}.",

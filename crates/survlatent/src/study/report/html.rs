@@ -6,8 +6,8 @@ use super::super::proof::{Evidence, Shown};
 use super::super::results::{InversionFigures, StudyReport};
 use super::super::{ChecklistItem, OutOfFoldPredictions, ReportPart, StudyData};
 use super::pictures::{self, Figure, Groups};
-use super::summary;
 use super::tables::{self, interval, number, p_value, safe};
+use super::{card, summary};
 use crate::proof::SaliencyFigures;
 
 const STYLE: &str = include_str!("style.css");
@@ -224,13 +224,12 @@ pub(in super::super) fn page(
 
 /// How photos became latents, and what was done with those not to be trusted.
 fn inversion(found: &InversionFigures) -> String {
-    let doubtful = found.inverted - found.trusted;
+    let (doubtful, are) = card::doubtful(found);
     let fate = match (doubtful, found.untrusted_left_out) {
         (0, _) => "",
         (_, true) => " They were left out.",
         (_, false) => " They were kept (photos.drop_untrusted = true leaves them out).",
     };
-    let are = if doubtful == 1 { "is" } else { "are" };
     let mut text = format!(
         "{} of {} faces were inverted into the latent space of {} (method {}, {} steps). {doubtful} of \
          them {are} not to be trusted: the picture of their latent differs from the photo, or the latent \
