@@ -12,7 +12,7 @@ use super::{AdaptiveWeights, CoxPath, PathFit, Problem};
 use crate::cox::Ties;
 use crate::cox::likelihood::Likelihood;
 use crate::cox::twins::{Data, any_ties, cohort, data, noise, slow};
-use crate::{Covariates, CoxPh, Error, Surv};
+use crate::{Covariates, CoxPh, CrossValidation, Error, Folds, Surv};
 
 /// The objective in standardised units.
 pub(super) struct Oracle<'a> {
@@ -688,11 +688,16 @@ fn single_precision_is_read_as_what_it_is() {
     let surv = data.surv().unwrap();
     let short: Vec<f32> = data.x.iter().map(|&v| v as f32).collect();
     let long: Vec<f64> = short.iter().map(|&v| f64::from(v)).collect();
-    let a = Covariates::from_rows_f32(&short, 40, 60).unwrap();
+    let across: Vec<f32> = (0..60 * 40)
+        .map(|at| short[at % 40 * 60 + at / 40])
+        .collect();
+    // Rows are copied once, columns are read where they lie.
+    let rows = Covariates::from_rows_f32(&short, 40, 60).unwrap();
+    let columns = Covariates::from_columns_f32(&across, 40, 60).unwrap();
     let b = Covariates::from_rows(&long, 40, 60).unwrap();
-    for alpha in [1.0, 0.0] {
+    for (a, alpha) in [(&rows, 1.0), (&rows, 0.0), (&columns, 1.0), (&columns, 0.0)] {
         let settings = CoxPath::new().alpha(alpha).n_lambda(20);
-        let (short, long) = (settings.fit(&surv, &a), settings.fit(&surv, &b));
+        let (short, long) = (settings.fit(&surv, a), settings.fit(&surv, &b));
         let (short, long) = (short.unwrap(), long.unwrap());
         for k in 0..20 {
             assert!(short.kkt()[k] <= long.kkt()[k].max(1e-7));
@@ -703,11 +708,33 @@ fn single_precision_is_read_as_what_it_is() {
         }
         check(
             &surv,
-            &a,
+            a,
             &settings,
             &short,
             if alpha > 0.0 { 1e-7 } else { 1e-6 },
         );
+    }
+}
+
+#[test]
+fn cross_validation_reads_single_precision_however_it_lies() {
+    let data = cohort(60, 30, 11, false, false);
+    let surv = data.surv().unwrap();
+    let rows: Vec<f32> = data.x.iter().map(|&v| v as f32).collect();
+    let columns: Vec<f32> = (0..30 * 60)
+        .map(|at| rows[at % 60 * 30 + at / 60])
+        .collect();
+    let rows = Covariates::from_rows_f32(&rows, 60, 30).unwrap();
+    let columns = Covariates::from_columns_f32(&columns, 60, 30).unwrap();
+    let folds = Folds::stratified(&surv, 4, 2).unwrap();
+    let cv = CrossValidation::new(CoxPath::new().n_lambda(15));
+    let (rows, columns) = (
+        cv.fit(&surv, &rows, &folds),
+        cv.fit(&surv, &columns, &folds),
+    );
+    let (rows, columns) = (rows.unwrap(), columns.unwrap());
+    for (a, b) in rows.cvm().iter().zip(columns.cvm()) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
     }
 }
 

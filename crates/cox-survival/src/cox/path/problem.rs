@@ -496,7 +496,7 @@ mod tests {
         // Where they lie as columns, they stay where they are.
         let columns = Covariates::from_columns_f32(&values, 4, 10).unwrap();
         assert_eq!(memory(&columns), 0);
-        // One row of many, or rows of a matrix of one column, which lies both ways.
+        // Not so half of the rows, nor a matrix of one column, which lies both ways.
         let few: Vec<f32> = (0..80u16).map(|k| f32::from(k * 7 % 11)).collect();
         let few = Covariates::from_columns_f32(&few, 8, 10).unwrap();
         assert_eq!(memory(&few.select(&[0, 2, 4, 6]).unwrap()), 4 * 4 * 10);

@@ -53,7 +53,7 @@ impl Lrelu {
                 vectorized(
                     arch,
                     #[inline(always)]
-                    || {
+                    move || {
                         let act = |y: f32| {
                             // Not `y * slope` for the ReLU, which would make NaN of an infinity.
                             let below = if slope > 0.0 { y * slope } else { 0.0 };
@@ -95,19 +95,20 @@ impl Lrelu {
             ..
         } = self;
         let below = gain * slope;
-        // A result of zero comes of any input below it where the slope is zero.
-        let at_zero = if slope > 0.0 { gain } else { 0.0 };
+        // A result of zero comes of any input below it where the slope is zero: nothing lies between the two bounds.
+        let least_above = if slope > 0.0 { 0.0 } else { f32::from_bits(1) };
         let arch = Arch::new();
         g.par_chunks_mut(pixels)
             .zip(y.par_chunks(pixels))
             .for_each(|(g, y)| {
                 vectorized(
                     arch,
+                    // Captured by value: a reference could be to what the loop writes, which would then
+                    // not be done several at a time.
                     #[inline(always)]
-                    || {
+                    move || {
                         for (g, &y) in g.iter_mut().zip(y) {
-                            let factor = if y < 0.0 { below } else { gain };
-                            let factor = if y == 0.0 { at_zero } else { factor };
+                            let factor = if y < least_above { below } else { gain };
                             // Where the result was clamped it does not depend on the input.
                             *g *= if y.abs() < bound { factor } else { 0.0 };
                         }
@@ -118,14 +119,9 @@ impl Lrelu {
 
     /// The gradient of the bias from that of the input: the sum over images and pixels.
     pub(crate) fn bias_gradient(&self, g: &[f32]) -> Vec<f32> {
-        let sums: Vec<f64> = g
-            .par_chunks(self.pixels)
-            .map(|plane| {
-                // Blocks keep the rounding of large planes small.
-                let blocks = plane.chunks(256).map(|b| f64::from(b.iter().sum::<f32>()));
-                blocks.sum()
-            })
-            .collect();
+        // Blocks keep the rounding of large planes small.
+        let plane = |plane: &[f32]| plane.chunks(256).map(|b| f64::from(sum(b))).sum();
+        let sums: Vec<f64> = g.par_chunks(self.pixels).map(plane).collect();
         let channel = |c: usize| sums[c..].iter().step_by(self.channels).sum::<f64>() as f32;
         (0..self.channels).map(channel).collect()
     }
@@ -147,6 +143,18 @@ impl Lrelu {
         }
         noise
     }
+}
+
+/// A sum in sixteen parts, which do not wait for each other.
+fn sum(values: &[f32]) -> f32 {
+    let mut parts = [0.0_f32; 16];
+    let (chunks, rest) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for (part, value) in parts.iter_mut().zip(chunk) {
+            *part += value;
+        }
+    }
+    parts.iter().chain(rest).sum()
 }
 
 impl Lrelu {

@@ -151,26 +151,76 @@ fn one_plane(plane: &[f32], y: &Axis, x: &Axis, (height, width): (usize, usize),
         let line = &line[used.clone()];
         match (x.up, x.down) {
             (1, 1) => parts[first..first + line.len()].copy_from_slice(line),
-            _ => {
+            (1, down) => {
+                for k in 0..down.min(line.len()) {
+                    let at = first + k;
+                    let to = &mut parts[at % down * length + at / down..];
+                    for (to, &value) in to.iter_mut().zip(line[k..].iter().step_by(down)) {
+                        *to = value;
+                    }
+                }
+            }
+            (up, 1) => {
+                for (to, &value) in parts[first..].iter_mut().step_by(up).zip(line) {
+                    *to = value;
+                }
+            }
+            (up, down) => {
                 for (k, &value) in line.iter().enumerate() {
-                    let at = first + k * x.up;
-                    parts[at % x.down * length + at / x.down] = value;
+                    let at = first + k * up;
+                    parts[at % down * length + at / down] = value;
                 }
             }
         }
-        for (i, &tap) in x.taps.iter().enumerate() {
+        let shifted = |i: usize| {
             let start = i % x.down * length + i / x.down;
-            for (to, from) in row.iter_mut().zip(&parts[start..start + width]) {
-                *to += tap * from;
-            }
-        }
+            &parts[start..start + width]
+        };
+        add(
+            row,
+            x.taps.iter().enumerate().map(|(i, &tap)| (tap, shifted(i))),
+        );
     }
     for (v, out) in out.chunks_exact_mut(width).enumerate().take(height) {
-        for (j, &tap) in y.taps.iter().enumerate() {
-            if let Some(source) = y.source(v * y.down + j) {
-                let row = &rows[source * width..(source + 1) * width];
-                for (to, from) in out.iter_mut().zip(row) {
-                    *to += tap * from;
+        add(
+            out,
+            y.taps.iter().enumerate().filter_map(|(j, &tap)| {
+                let source = y.source(v * y.down + j)?;
+                Some((tap, &rows[source * width..(source + 1) * width]))
+            }),
+        );
+    }
+}
+
+/// Adds the rows times their taps, one after the other, four in one pass over `to`.
+#[inline(always)]
+fn add<'a>(to: &mut [f32], mut rows: impl Iterator<Item = (f32, &'a [f32])>) {
+    let length = to.len();
+    while let Some((t0, r0)) = rows.next() {
+        let r0 = &r0[..length];
+        let more = (rows.next(), rows.next(), rows.next());
+        match more {
+            (Some((t1, r1)), Some((t2, r2)), Some((t3, r3))) => {
+                let (r1, r2, r3) = (&r1[..length], &r2[..length], &r3[..length]);
+                for i in 0..length {
+                    to[i] = to[i] + t0 * r0[i] + t1 * r1[i] + t2 * r2[i] + t3 * r3[i];
+                }
+            }
+            (Some((t1, r1)), Some((t2, r2)), None) => {
+                let (r1, r2) = (&r1[..length], &r2[..length]);
+                for i in 0..length {
+                    to[i] = to[i] + t0 * r0[i] + t1 * r1[i] + t2 * r2[i];
+                }
+            }
+            (Some((t1, r1)), ..) => {
+                let r1 = &r1[..length];
+                for i in 0..length {
+                    to[i] = to[i] + t0 * r0[i] + t1 * r1[i];
+                }
+            }
+            (None, ..) => {
+                for i in 0..length {
+                    to[i] += t0 * r0[i];
                 }
             }
         }

@@ -8,10 +8,14 @@
 pub(crate) mod act;
 mod conv;
 pub(crate) mod fir;
+mod lanes;
 mod scale;
 mod strided;
+mod tiles;
 mod winograd;
 mod winograd_weight;
+
+use std::cell::Cell;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::ops::{Backward as _, OpsKind};
@@ -211,6 +215,22 @@ pub(crate) fn vectorized(arch: pulp::Arch, f: impl FnMut()) {
         }
     }
     arch.dispatch(Job(f));
+}
+
+/// Calls `f` with two pieces of memory that hold anything. The thread keeps them for the next call: asking the
+/// system for megabytes, and clearing them, takes as long as some convolutions.
+fn with_scratch<R>(lengths: [usize; 2], f: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
+    thread_local!(static KEPT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
+    // Taken, not borrowed: while it waits for others this thread may be given another convolution.
+    let mut kept = KEPT.take();
+    let total = lengths[0] + lengths[1];
+    if kept.len() < total {
+        kept.resize(total, 0.0);
+    }
+    let (first, second) = kept[..total].split_at_mut(lengths[0]);
+    let result = f(first, second);
+    KEPT.set(kept);
+    result
 }
 
 /// Changes the values of a tensor, in its own memory if nothing else holds it.

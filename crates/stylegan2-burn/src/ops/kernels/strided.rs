@@ -11,9 +11,15 @@
 //! Each image (each tap for the weight) is one task, and a task adds in a fixed order: the number
 //! of threads does not change the result.
 
+// What runs inside a SIMD dispatch must be inlined into it to be compiled for that instruction set.
+#![allow(clippy::inline_always)]
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use pulp::Arch;
 use rayon::prelude::*;
+
+use super::vectorized;
 
 /// The columns of a block stay below this many numbers.
 const BLOCK: usize = 1 << 17;
@@ -142,22 +148,65 @@ pub(crate) fn weight(small: &[f32], big: &[f32], s: &Strided) -> Vec<f32> {
 
 fn every_second(from: &[f32], to: &mut [f32]) {
     let (last, to) = to.split_last_mut().expect("widths are positive");
-    for (to, pair) in to.iter_mut().zip(from.chunks_exact(2)) {
+    let (pairs, rest) = from.as_chunks::<2>();
+    for (to, pair) in to.iter_mut().zip(pairs) {
         *to = pair[0];
     }
-    *last = from[from.len() - 1];
+    *last = rest[0];
 }
 
 /// The columns `[9 C, count * w]` of `count` rows of the small image from `first` on.
+///
+/// Rows are taken apart into even and odd places once; what remains is copying.
 fn gather(big: &[f32], s: &Strided, first: usize, count: usize, columns: &mut [f32]) {
     let (_, big_plane) = s.planes();
     let (_, bw) = s.big_size();
-    for (row, columns) in columns.chunks_exact_mut(count * s.width).enumerate() {
-        let (c, k) = (row / 9, row % 9);
-        let plane = &big[c * big_plane..(c + 1) * big_plane];
-        for (y, columns) in columns.chunks_exact_mut(s.width).enumerate() {
-            let start = (2 * (first + y) + k / 3) * bw + k % 3;
-            every_second(&plane[start..start + 2 * s.width - 1], columns);
+    let rows = 2 * count + 1;
+    let mut even = vec![0.0_f32; rows * (s.width + 1)];
+    let mut odd = vec![0.0_f32; rows * s.width];
+    let arch = Arch::new();
+    for (columns, plane) in columns
+        .chunks_exact_mut(9 * count * s.width)
+        .zip(big.chunks_exact(big_plane))
+    {
+        let plane = &plane[2 * first * bw..][..rows * bw];
+        vectorized(
+            arch,
+            #[inline(always)]
+            || gather_plane(plane, s.width, &mut even, &mut odd, columns),
+        );
+    }
+}
+
+/// The nine copies `[9, count, width]` of `2 count + 1` rows of one channel.
+#[inline(always)]
+fn gather_plane(
+    plane: &[f32],
+    width: usize,
+    even: &mut [f32],
+    odd: &mut [f32],
+    columns: &mut [f32],
+) {
+    for ((row, even), odd) in plane
+        .chunks_exact(2 * width + 1)
+        .zip(even.chunks_exact_mut(width + 1))
+        .zip(odd.chunks_exact_mut(width))
+    {
+        let (pairs, last) = row.as_chunks::<2>();
+        for ((pair, even), odd) in pairs.iter().zip(even.iter_mut()).zip(odd) {
+            (*even, *odd) = (pair[0], pair[1]);
+        }
+        even[width] = last[0];
+    }
+    let one = columns.len() / 9;
+    for (k, copy) in columns.chunks_exact_mut(one).enumerate() {
+        for (y, copy) in copy.chunks_exact_mut(width).enumerate() {
+            let row = 2 * y + k / 3;
+            copy.copy_from_slice(match k % 3 {
+                0 => &even[row * (width + 1)..][..width],
+                1 => &odd[row * width..][..width],
+                _ => &even[row * (width + 1) + 1..][..width],
+            });
         }
     }
 }
@@ -166,19 +215,58 @@ fn gather(big: &[f32], s: &Strided, first: usize, count: usize, columns: &mut [f
 fn scatter(columns: &[f32], s: &Strided, first: usize, count: usize, big: &mut [f32]) {
     let (_, big_plane) = s.planes();
     let (_, bw) = s.big_size();
-    for (row, columns) in columns.chunks_exact(count * s.width).enumerate() {
-        let (c, k) = (row / 9, row % 9);
-        let plane = &mut big[c * big_plane..(c + 1) * big_plane];
-        for (y, columns) in columns.chunks_exact(s.width).enumerate() {
-            let start = (2 * (first + y) + k / 3) * bw + k % 3;
-            for (to, from) in plane[start..start + 2 * s.width - 1]
-                .iter_mut()
-                .step_by(2)
-                .zip(columns)
-            {
+    let rows = 2 * count + 1;
+    let mut even = vec![0.0_f32; rows * (s.width + 1)];
+    let mut odd = vec![0.0_f32; rows * s.width];
+    let arch = Arch::new();
+    for (columns, plane) in columns
+        .chunks_exact(9 * count * s.width)
+        .zip(big.chunks_exact_mut(big_plane))
+    {
+        let plane = &mut plane[2 * first * bw..][..rows * bw];
+        vectorized(
+            arch,
+            #[inline(always)]
+            || scatter_plane(columns, s.width, &mut even, &mut odd, plane),
+        );
+    }
+}
+
+/// The nine copies `[9, count, width]` of one channel, added to `2 count + 1` rows of its plane.
+#[inline(always)]
+fn scatter_plane(
+    columns: &[f32],
+    width: usize,
+    even: &mut [f32],
+    odd: &mut [f32],
+    plane: &mut [f32],
+) {
+    even.fill(0.0);
+    odd.fill(0.0);
+    for (k, copy) in columns.chunks_exact(columns.len() / 9).enumerate() {
+        for (y, copy) in copy.chunks_exact(width).enumerate() {
+            let row = 2 * y + k / 3;
+            let to = match k % 3 {
+                0 => &mut even[row * (width + 1)..][..width],
+                1 => &mut odd[row * width..][..width],
+                _ => &mut even[row * (width + 1) + 1..][..width],
+            };
+            for (to, from) in to.iter_mut().zip(copy) {
                 *to += from;
             }
         }
+    }
+    for ((row, even), odd) in plane
+        .chunks_exact_mut(2 * width + 1)
+        .zip(even.chunks_exact(width + 1))
+        .zip(odd.chunks_exact(width))
+    {
+        let (pairs, last) = row.as_chunks_mut::<2>();
+        for ((pair, even), odd) in pairs.iter_mut().zip(even).zip(odd) {
+            pair[0] += even;
+            pair[1] += odd;
+        }
+        last[0] += even[width];
     }
 }
 

@@ -23,14 +23,9 @@ use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::vectorized;
+use super::tiles::{A1, A2, B1, B2, InputTiles, L0, LA, LB, OutputTiles, P, STEP, TILE};
+use super::{vectorized, with_scratch};
 
-/// Positions of the transformed domain.
-pub(super) const P: usize = 36;
-/// Input side of a tile.
-pub(super) const TILE: usize = 6;
-/// Output side of a tile.
-pub(super) const STEP: usize = 4;
 /// The transformed input of a group of tiles stays below this many numbers.
 const GROUP: usize = 1 << 20;
 
@@ -111,47 +106,72 @@ pub(crate) fn conv3x3(x: &[f32], weight: &[f32], shape: &Shape) -> Vec<f32> {
     let mut y = vec![0.0; batch * output * plane];
     let groups = groups(shape);
     let most = groups.iter().map(|g| g.images.0 * g.per_image(shape)).max();
-    let mut v = vec![0.0; input * P * most.unwrap_or(0)];
-    let mut m = vec![0.0; P * output * most.unwrap_or(0)];
-    for group in &groups {
-        let each = group.per_image(shape);
-        let tiles = group.images.0 * each;
-        let v = &mut v[..input * P * tiles];
-        let m = &mut m[..P * output * tiles];
-        transform_inputs(arch, x, shape, group, v);
-        m.par_chunks_mut(output * tiles)
-            .enumerate()
-            .for_each(|(p, m)| {
-                let lhs = MatRef::from_column_major_slice_with_stride(
-                    &v[p * tiles..(P * (input - 1) + p + 1) * tiles],
-                    tiles,
-                    input,
-                    P * tiles,
-                );
-                let rhs = MatRef::from_column_major_slice_with_stride(
-                    &kernel[p * input..(P * (output - 1) + p + 1) * input],
-                    input,
-                    output,
-                    P * input,
-                );
-                let out = MatMut::from_column_major_slice_mut(m, tiles, output);
-                matmul(out, Accum::Replace, lhs, rhs, 1.0_f32, Par::Seq);
-            });
-        let (images, first) = group.images;
-        y[first * output * plane..(first + images) * output * plane]
-            .par_chunks_mut(plane)
-            .enumerate()
-            .for_each(|(k, plane)| {
-                let (image, o) = (k / output, k % output);
-                let place = (image * each, tiles);
-                vectorized(
-                    arch,
-                    #[inline(always)]
-                    || transform_output(m, output, o, width, group.rows, place, plane),
-                );
-            });
-    }
+    let lengths = [input, output].map(|c| c * P * most.unwrap_or(0));
+    with_scratch(lengths, |v, m| {
+        for group in &groups {
+            let tiles = group.images.0 * group.per_image(shape);
+            let v = &mut v[..input * P * tiles];
+            let m = &mut m[..P * output * tiles];
+            transform_inputs(arch, x, shape, group, v);
+            multiply(v, &kernel, (input, output, tiles), m);
+            let (images, first) = group.images;
+            let y = &mut y[first * output * plane..(first + images) * output * plane];
+            transform_outputs(arch, m, shape, group, y);
+        }
+    });
     y
+}
+
+/// The products of all 36 places: `v` `[I, 36, tiles]` and `kernel` `[O, 36, I]` to `m` `[36, O, tiles]`.
+fn multiply(
+    v: &[f32],
+    kernel: &[f32],
+    (input, output, tiles): (usize, usize, usize),
+    m: &mut [f32],
+) {
+    m.par_chunks_mut(output * tiles)
+        .enumerate()
+        .for_each(|(p, m)| {
+            let lhs = MatRef::from_column_major_slice_with_stride(
+                &v[p * tiles..(P * (input - 1) + p + 1) * tiles],
+                tiles,
+                input,
+                P * tiles,
+            );
+            let rhs = MatRef::from_column_major_slice_with_stride(
+                &kernel[p * input..(P * (output - 1) + p + 1) * input],
+                input,
+                output,
+                P * input,
+            );
+            let out = MatMut::from_column_major_slice_mut(m, tiles, output);
+            matmul(out, Accum::Replace, lhs, rhs, 1.0_f32, Par::Seq);
+        });
+}
+
+/// The pixels of a group of every channel from its products `[36, O, tiles]`.
+fn transform_outputs(arch: Arch, m: &[f32], shape: &Shape, group: &Group, y: &mut [f32]) {
+    let &Shape {
+        output,
+        height,
+        width,
+        ..
+    } = shape;
+    let each = group.per_image(shape);
+    let tiles = group.images.0 * each;
+    y.par_chunks_mut(height * width)
+        .enumerate()
+        .for_each_init(Vec::new, |scratch, (k, plane)| {
+            let (image, o) = (k / output, k % output);
+            arch.dispatch(OutputTiles {
+                m: &m[o * tiles + image * each..],
+                apart: output * tiles,
+                width,
+                rows: group.rows,
+                scratch,
+                plane,
+            });
+        });
 }
 
 /// The tiles of a group of every channel, to `[I, 36, tiles]`.
@@ -160,17 +180,22 @@ pub(super) fn transform_inputs(arch: Arch, x: &[f32], shape: &Shape, group: &Gro
     let each = group.per_image(shape);
     let (images, first) = group.images;
     let tiles = images * each;
-    v.par_chunks_mut(P * tiles).enumerate().for_each(|(i, v)| {
-        for image in 0..images {
-            let start = ((first + image) * input + i) * plane;
-            let (x, place) = (&x[start..start + plane], (image * each, tiles));
-            vectorized(
-                arch,
-                #[inline(always)]
-                || transform_input(x, shape.height, shape.width, group.rows, place, v),
-            );
-        }
-    });
+    v.par_chunks_mut(P * tiles)
+        .enumerate()
+        .for_each_init(Vec::new, |scratch, (i, v)| {
+            for image in 0..images {
+                let start = ((first + image) * input + i) * plane;
+                let (x, place) = (&x[start..start + plane], (image * each, tiles));
+                arch.dispatch(InputTiles {
+                    plane: x,
+                    width: shape.width,
+                    rows: group.rows,
+                    place,
+                    scratch,
+                    v,
+                });
+            }
+        });
 }
 
 /// `[O, I, 3, 3]` to `[O, 36, I]`: $G g G^\top$.
@@ -220,19 +245,6 @@ fn weight_of_output(w: &[f32], u: &mut [f32], input: usize) {
     }
 }
 
-/// The points squared, their product and their sum: $a^2$, $b^2$, $a^2 b^2$, $a^2 + b^2$.
-pub(super) const A1: f32 = 0.75;
-pub(super) const B1: f32 = 1.5;
-pub(super) const A2: f32 = 0.5625;
-pub(super) const B2: f32 = 2.25;
-pub(super) const PRODUCT: f32 = 1.265_625;
-pub(super) const SUM: f32 = 2.8125;
-/// The Lagrange denominators, moved to the weights: $1/(a^2 b^2)$, $1/(2a^2(a^2 - b^2))$,
-/// $1/(2b^2(b^2 - a^2))$.
-pub(super) const L0: f32 = 64.0 / 81.0;
-pub(super) const LA: f32 = -128.0 / 243.0;
-pub(super) const LB: f32 = 32.0 / 243.0;
-
 /// $G g$ along one dimension.
 #[inline(always)]
 fn g_transform(g0: f32, g1: f32, g2: f32) -> [f32; TILE] {
@@ -246,154 +258,6 @@ fn g_transform(g0: f32, g1: f32, g2: f32) -> [f32; TILE] {
         even_b - odd_b,
         g2,
     ]
-}
-
-/// $B^\top d$ along one dimension.
-#[inline(always)]
-fn b_transform(d: [f32; TILE]) -> [f32; TILE] {
-    let [d0, d1, d2, d3, d4, d5] = d;
-    let (even_a, odd_a) = (d4 - B2 * d2, A1 * (d3 - B2 * d1));
-    let (even_b, odd_b) = (d4 - A2 * d2, B1 * (d3 - A2 * d1));
-    [
-        PRODUCT * d0 - SUM * d2 + d4,
-        even_a + odd_a,
-        even_a - odd_a,
-        even_b + odd_b,
-        even_b - odd_b,
-        PRODUCT * d1 - SUM * d3 + d5,
-    ]
-}
-
-/// $A^\top m$ along one dimension.
-#[inline(always)]
-fn a_transform(m: [f32; TILE]) -> [f32; STEP] {
-    let [m0, m1, m2, m3, m4, m5] = m;
-    let (even_a, odd_a) = (m1 + m2, A1 * (m1 - m2));
-    let (even_b, odd_b) = (m3 + m4, B1 * (m3 - m4));
-    [
-        m0 + even_a + even_b,
-        odd_a + odd_b,
-        A2 * even_a + B2 * even_b,
-        A2 * odd_a + B2 * odd_b + m5,
-    ]
-}
-
-/// The tiles of `count` rows of tiles of one channel, to `[36, tiles]` from tile `offset` on.
-#[inline(always)]
-fn transform_input(
-    plane: &[f32],
-    height: usize,
-    width: usize,
-    (count, first): (usize, usize),
-    (offset, tiles): (usize, usize),
-    v: &mut [f32],
-) {
-    let columns = width / STEP;
-    // A padded row, split by the position within a step: phase[k][q] = row[4 q + k - 1].
-    let mut phase = vec![0.0_f32; STEP * (columns + 1)];
-    let mut half = vec![0.0_f32; P * columns];
-    for row in 0..count {
-        for r in 0..TILE {
-            let half = &mut half[r * TILE * columns..(r + 1) * TILE * columns];
-            let y = (first + row) * STEP + r;
-            if y == 0 || y > height {
-                half.fill(0.0);
-                continue;
-            }
-            let line = &plane[(y - 1) * width..y * width];
-            split(line, &mut phase, columns);
-            let at = |k: usize, shift: usize| {
-                &phase[k * (columns + 1) + shift..k * (columns + 1) + shift + columns]
-            };
-            let d = [at(0, 0), at(1, 0), at(2, 0), at(3, 0), at(0, 1), at(1, 1)];
-            let [h0, h1, h2, h3, h4, h5] = six_mut(half, columns);
-            for t in 0..columns {
-                let out = b_transform([d[0][t], d[1][t], d[2][t], d[3][t], d[4][t], d[5][t]]);
-                [h0[t], h1[t], h2[t], h3[t], h4[t], h5[t]] = out;
-            }
-        }
-        for c in 0..TILE {
-            let d = [0, 1, 2, 3, 4, 5].map(|r| {
-                let start = (r * TILE + c) * columns;
-                &half[start..start + columns]
-            });
-            let out = [0, 1, 2, 3, 4, 5].map(|r| (r * TILE + c) * tiles + offset + row * columns);
-            for t in 0..columns {
-                let b = b_transform([d[0][t], d[1][t], d[2][t], d[3][t], d[4][t], d[5][t]]);
-                for (start, value) in out.iter().zip(b) {
-                    v[start + t] = value;
-                }
-            }
-        }
-    }
-}
-
-/// Splits a row with its zero borders into the four phases of a step.
-#[inline(always)]
-fn split(line: &[f32], phase: &mut [f32], columns: usize) {
-    let (p0, rest) = phase.split_at_mut(columns + 1);
-    let (p1, rest) = rest.split_at_mut(columns + 1);
-    let (p2, p3) = rest.split_at_mut(columns + 1);
-    p0[0] = 0.0;
-    for (q, four) in line.chunks_exact(STEP).enumerate() {
-        p1[q] = four[0];
-        p2[q] = four[1];
-        p3[q] = four[2];
-        p0[q + 1] = four[3];
-    }
-    p1[columns] = 0.0;
-}
-
-#[inline(always)]
-fn six_mut(slice: &mut [f32], len: usize) -> [&mut [f32]; TILE] {
-    let (a, rest) = slice.split_at_mut(len);
-    let (b, rest) = rest.split_at_mut(len);
-    let (c, rest) = rest.split_at_mut(len);
-    let (d, rest) = rest.split_at_mut(len);
-    let (e, rest) = rest.split_at_mut(len);
-    [a, b, c, d, e, &mut rest[..len]]
-}
-
-/// The products of one output channel back to pixels.
-#[inline(always)]
-fn transform_output(
-    m: &[f32],
-    output: usize,
-    o: usize,
-    width: usize,
-    (count, first): (usize, usize),
-    (offset, tiles): (usize, usize),
-    plane: &mut [f32],
-) {
-    let columns = width / STEP;
-    let mut half = vec![0.0_f32; STEP * TILE * columns];
-    for row in 0..count {
-        // Along the rows of the tile: half[a][c].
-        for c in 0..TILE {
-            let d = [0, 1, 2, 3, 4, 5].map(|r| {
-                let start = ((r * TILE + c) * output + o) * tiles + offset + row * columns;
-                &m[start..start + columns]
-            });
-            for t in 0..columns {
-                let a = a_transform([d[0][t], d[1][t], d[2][t], d[3][t], d[4][t], d[5][t]]);
-                for (k, value) in a.into_iter().enumerate() {
-                    half[(k * TILE + c) * columns + t] = value;
-                }
-            }
-        }
-        for k in 0..STEP {
-            let d = [0, 1, 2, 3, 4, 5].map(|c| {
-                let start = (k * TILE + c) * columns;
-                &half[start..start + columns]
-            });
-            let y = (first + row) * STEP + k;
-            let line = &mut plane[y * width..(y + 1) * width];
-            for (t, four) in line.chunks_exact_mut(STEP).enumerate() {
-                let a = a_transform([d[0][t], d[1][t], d[2][t], d[3][t], d[4][t], d[5][t]]);
-                four.copy_from_slice(&a);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

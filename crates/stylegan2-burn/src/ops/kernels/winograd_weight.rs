@@ -14,10 +14,9 @@ use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::vectorized;
-use super::winograd::{
-    A1, A2, B1, B2, Group, L0, LA, LB, P, STEP, Shape, TILE, groups, transform_inputs,
-};
+use super::tiles::{A1, A2, B1, B2, GradientTiles, L0, LA, LB, P, TILE};
+use super::winograd::{Group, Shape, groups, transform_inputs};
+use super::{vectorized, with_scratch};
 
 /// The gradient `[O, I, 3, 3]` of [`conv3x3`](super::winograd::conv3x3) for inputs
 /// `x` `[N, I, H, W]` and the gradient `g` `[N, O, H, W]` of its output.
@@ -26,34 +25,18 @@ pub(crate) fn conv3x3_weight(x: &[f32], g: &[f32], shape: &Shape) -> Vec<f32> {
     let arch = Arch::new();
     let groups = groups(shape);
     let most = groups.iter().map(|g| g.images.0 * g.per_image(shape)).max();
-    let mut v = vec![0.0; input * P * most.unwrap_or(0)];
-    let mut u = vec![0.0; output * P * most.unwrap_or(0)];
+    let lengths = [input, output].map(|c| c * P * most.unwrap_or(0));
     let mut m = vec![0.0; P * output * input];
-    for group in &groups {
-        let tiles = group.images.0 * group.per_image(shape);
-        let v = &mut v[..input * P * tiles];
-        let u = &mut u[..output * P * tiles];
-        transform_inputs(arch, x, shape, group, v);
-        transform_gradients(arch, g, shape, group, u);
-        m.par_chunks_mut(output * input)
-            .enumerate()
-            .for_each(|(p, m)| {
-                let lhs = MatRef::from_row_major_slice_with_stride(
-                    &v[p * tiles..(P * (input - 1) + p + 1) * tiles],
-                    input,
-                    tiles,
-                    P * tiles,
-                );
-                let rhs = MatRef::from_column_major_slice_with_stride(
-                    &u[p * tiles..(P * (output - 1) + p + 1) * tiles],
-                    tiles,
-                    output,
-                    P * tiles,
-                );
-                let out = MatMut::from_column_major_slice_mut(m, input, output);
-                matmul(out, Accum::Add, lhs, rhs, 1.0_f32, Par::Seq);
-            });
-    }
+    with_scratch(lengths, |v, u| {
+        for group in &groups {
+            let tiles = group.images.0 * group.per_image(shape);
+            let v = &mut v[..input * P * tiles];
+            let u = &mut u[..output * P * tiles];
+            transform_inputs(arch, x, shape, group, v);
+            transform_gradients(arch, g, shape, group, u);
+            add_products(v, u, (input, output, tiles), &mut m);
+        }
+    });
     let mut weight = vec![0.0; output * input * 9];
     weight
         .par_chunks_mut(9 * input)
@@ -68,38 +51,55 @@ pub(crate) fn conv3x3_weight(x: &[f32], g: &[f32], shape: &Shape) -> Vec<f32> {
     weight
 }
 
+/// Adds the products of all 36 places: `v` `[I, 36, tiles]` and `u` `[O, 36, tiles]` to `m` `[36, O, I]`.
+fn add_products(
+    v: &[f32],
+    u: &[f32],
+    (input, output, tiles): (usize, usize, usize),
+    m: &mut [f32],
+) {
+    m.par_chunks_mut(output * input)
+        .enumerate()
+        .for_each(|(p, m)| {
+            let lhs = MatRef::from_row_major_slice_with_stride(
+                &v[p * tiles..(P * (input - 1) + p + 1) * tiles],
+                input,
+                tiles,
+                P * tiles,
+            );
+            let rhs = MatRef::from_column_major_slice_with_stride(
+                &u[p * tiles..(P * (output - 1) + p + 1) * tiles],
+                tiles,
+                output,
+                P * tiles,
+            );
+            let out = MatMut::from_column_major_slice_mut(m, input, output);
+            matmul(out, Accum::Add, lhs, rhs, 1.0_f32, Par::Seq);
+        });
+}
+
 /// The tiles of the output's gradient of every channel, to `[O, 36, tiles]`: $A \bar Y A^\top$.
 fn transform_gradients(arch: Arch, g: &[f32], shape: &Shape, group: &Group, u: &mut [f32]) {
     let (output, plane) = (shape.output, shape.height * shape.width);
     let each = group.per_image(shape);
     let (images, first) = group.images;
     let tiles = images * each;
-    u.par_chunks_mut(P * tiles).enumerate().for_each(|(o, u)| {
-        for image in 0..images {
-            let start = ((first + image) * output + o) * plane;
-            let (g, place) = (&g[start..start + plane], (image * each, tiles));
-            vectorized(
-                arch,
-                #[inline(always)]
-                || transform_gradient(g, shape.width, group.rows, place, u),
-            );
-        }
-    });
-}
-
-/// $A y$ along one dimension.
-#[inline(always)]
-fn a_adjoint([g0, g1, g2, g3]: [f32; STEP]) -> [f32; TILE] {
-    let (even_a, odd_a) = (g0 + A2 * g2, A1 * (g1 + A2 * g3));
-    let (even_b, odd_b) = (g0 + B2 * g2, B1 * (g1 + B2 * g3));
-    [
-        g0,
-        even_a + odd_a,
-        even_a - odd_a,
-        even_b + odd_b,
-        even_b - odd_b,
-        g3,
-    ]
+    u.par_chunks_mut(P * tiles)
+        .enumerate()
+        .for_each_init(Vec::new, |scratch, (o, u)| {
+            for image in 0..images {
+                let start = ((first + image) * output + o) * plane;
+                let (g, place) = (&g[start..start + plane], (image * each, tiles));
+                arch.dispatch(GradientTiles {
+                    plane: g,
+                    width: shape.width,
+                    rows: group.rows,
+                    place,
+                    scratch,
+                    u,
+                });
+            }
+        });
 }
 
 /// $G^\top u$ along one dimension.
@@ -112,46 +112,6 @@ fn g_adjoint([u0, u1, u2, u3, u4, u5]: [f32; TILE]) -> [f32; 3] {
         A1 * odd_a + B1 * odd_b,
         A2 * even_a + B2 * even_b + u5,
     ]
-}
-
-/// The tiles of `count` rows of tiles of one channel, to `[36, tiles]` from tile `offset` on.
-#[inline(always)]
-fn transform_gradient(
-    plane: &[f32],
-    width: usize,
-    (count, first): (usize, usize),
-    (offset, tiles): (usize, usize),
-    u: &mut [f32],
-) {
-    let columns = width / STEP;
-    let mut half = vec![0.0_f32; STEP * TILE * columns];
-    for row in 0..count {
-        // Along x: half[k][c].
-        for k in 0..STEP {
-            let y = (first + row) * STEP + k;
-            let line = &plane[y * width..(y + 1) * width];
-            let half = &mut half[k * TILE * columns..(k + 1) * TILE * columns];
-            for (t, four) in line.chunks_exact(STEP).enumerate() {
-                let a = a_adjoint([four[0], four[1], four[2], four[3]]);
-                for (c, value) in a.into_iter().enumerate() {
-                    half[c * columns + t] = value;
-                }
-            }
-        }
-        for c in 0..TILE {
-            let d = [0, 1, 2, 3].map(|k| {
-                let start = (k * TILE + c) * columns;
-                &half[start..start + columns]
-            });
-            let out = [0, 1, 2, 3, 4, 5].map(|r| (r * TILE + c) * tiles + offset + row * columns);
-            for t in 0..columns {
-                let a = a_adjoint([d[0][t], d[1][t], d[2][t], d[3][t]]);
-                for (start, value) in out.iter().zip(a) {
-                    u[start + t] = value;
-                }
-            }
-        }
-    }
 }
 
 /// The kernels of one output channel from the products `[36, O, I]`.
