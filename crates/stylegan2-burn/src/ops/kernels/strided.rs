@@ -155,6 +155,41 @@ fn every_second(from: &[f32], to: &mut [f32]) {
     *last = rest[0];
 }
 
+/// Rows of `2 width + 1` numbers taken apart: those at even places, one more, and those at odd ones. Each of the
+/// three taps of a row is then without gaps.
+struct Halves {
+    width: usize,
+    even: Vec<f32>,
+    odd: Vec<f32>,
+}
+
+impl Halves {
+    fn new(rows: usize, width: usize) -> Self {
+        Self {
+            width,
+            even: vec![0.0; rows * (width + 1)],
+            odd: vec![0.0; rows * width],
+        }
+    }
+
+    /// The even and the odd places of every row.
+    #[inline(always)]
+    fn rows_mut(&mut self) -> impl Iterator<Item = (&mut [f32], &mut [f32])> {
+        let even = self.even.chunks_exact_mut(self.width + 1);
+        even.zip(self.odd.chunks_exact_mut(self.width))
+    }
+
+    /// Places `x, x + 2, ...` of a row.
+    #[inline(always)]
+    fn tap(&mut self, row: usize, x: usize) -> &mut [f32] {
+        let (half, start) = match x {
+            1 => (&mut self.odd, row * self.width),
+            _ => (&mut self.even, row * (self.width + 1) + x / 2),
+        };
+        &mut half[start..start + self.width]
+    }
+}
+
 /// The columns `[9 C, count * w]` of `count` rows of the small image from `first` on.
 ///
 /// Rows are taken apart into even and odd places once; what remains is copying.
@@ -162,8 +197,7 @@ fn gather(big: &[f32], s: &Strided, first: usize, count: usize, columns: &mut [f
     let (_, big_plane) = s.planes();
     let (_, bw) = s.big_size();
     let rows = 2 * count + 1;
-    let mut even = vec![0.0_f32; rows * (s.width + 1)];
-    let mut odd = vec![0.0_f32; rows * s.width];
+    let mut halves = Halves::new(rows, s.width);
     let arch = Arch::new();
     for (columns, plane) in columns
         .chunks_exact_mut(9 * count * s.width)
@@ -173,25 +207,16 @@ fn gather(big: &[f32], s: &Strided, first: usize, count: usize, columns: &mut [f
         vectorized(
             arch,
             #[inline(always)]
-            || gather_plane(plane, s.width, &mut even, &mut odd, columns),
+            || gather_plane(plane, &mut halves, columns),
         );
     }
 }
 
 /// The nine copies `[9, count, width]` of `2 count + 1` rows of one channel.
 #[inline(always)]
-fn gather_plane(
-    plane: &[f32],
-    width: usize,
-    even: &mut [f32],
-    odd: &mut [f32],
-    columns: &mut [f32],
-) {
-    for ((row, even), odd) in plane
-        .chunks_exact(2 * width + 1)
-        .zip(even.chunks_exact_mut(width + 1))
-        .zip(odd.chunks_exact_mut(width))
-    {
+fn gather_plane(plane: &[f32], halves: &mut Halves, columns: &mut [f32]) {
+    let width = halves.width;
+    for (row, (even, odd)) in plane.chunks_exact(2 * width + 1).zip(halves.rows_mut()) {
         let (pairs, last) = row.as_chunks::<2>();
         for ((pair, even), odd) in pairs.iter().zip(even.iter_mut()).zip(odd) {
             (*even, *odd) = (pair[0], pair[1]);
@@ -201,12 +226,7 @@ fn gather_plane(
     let one = columns.len() / 9;
     for (k, copy) in columns.chunks_exact_mut(one).enumerate() {
         for (y, copy) in copy.chunks_exact_mut(width).enumerate() {
-            let row = 2 * y + k / 3;
-            copy.copy_from_slice(match k % 3 {
-                0 => &even[row * (width + 1)..][..width],
-                1 => &odd[row * width..][..width],
-                _ => &even[row * (width + 1) + 1..][..width],
-            });
+            copy.copy_from_slice(halves.tap(2 * y + k / 3, k % 3));
         }
     }
 }
@@ -216,8 +236,7 @@ fn scatter(columns: &[f32], s: &Strided, first: usize, count: usize, big: &mut [
     let (_, big_plane) = s.planes();
     let (_, bw) = s.big_size();
     let rows = 2 * count + 1;
-    let mut even = vec![0.0_f32; rows * (s.width + 1)];
-    let mut odd = vec![0.0_f32; rows * s.width];
+    let mut halves = Halves::new(rows, s.width);
     let arch = Arch::new();
     for (columns, plane) in columns
         .chunks_exact(9 * count * s.width)
@@ -227,42 +246,28 @@ fn scatter(columns: &[f32], s: &Strided, first: usize, count: usize, big: &mut [
         vectorized(
             arch,
             #[inline(always)]
-            || scatter_plane(columns, s.width, &mut even, &mut odd, plane),
+            || scatter_plane(columns, &mut halves, plane),
         );
     }
 }
 
 /// The nine copies `[9, count, width]` of one channel, added to `2 count + 1` rows of its plane.
 #[inline(always)]
-fn scatter_plane(
-    columns: &[f32],
-    width: usize,
-    even: &mut [f32],
-    odd: &mut [f32],
-    plane: &mut [f32],
-) {
-    even.fill(0.0);
-    odd.fill(0.0);
+fn scatter_plane(columns: &[f32], halves: &mut Halves, plane: &mut [f32]) {
+    let width = halves.width;
+    halves.even.fill(0.0);
+    halves.odd.fill(0.0);
     for (k, copy) in columns.chunks_exact(columns.len() / 9).enumerate() {
         for (y, copy) in copy.chunks_exact(width).enumerate() {
-            let row = 2 * y + k / 3;
-            let to = match k % 3 {
-                0 => &mut even[row * (width + 1)..][..width],
-                1 => &mut odd[row * width..][..width],
-                _ => &mut even[row * (width + 1) + 1..][..width],
-            };
+            let to = halves.tap(2 * y + k / 3, k % 3);
             for (to, from) in to.iter_mut().zip(copy) {
                 *to += from;
             }
         }
     }
-    for ((row, even), odd) in plane
-        .chunks_exact_mut(2 * width + 1)
-        .zip(even.chunks_exact(width + 1))
-        .zip(odd.chunks_exact(width))
-    {
+    for (row, (even, odd)) in plane.chunks_exact_mut(2 * width + 1).zip(halves.rows_mut()) {
         let (pairs, last) = row.as_chunks_mut::<2>();
-        for ((pair, even), odd) in pairs.iter_mut().zip(even).zip(odd) {
+        for ((pair, even), odd) in pairs.iter_mut().zip(&*even).zip(&*odd) {
             pair[0] += even;
             pair[1] += odd;
         }
