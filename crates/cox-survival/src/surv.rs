@@ -1,5 +1,6 @@
 //! The outcome: checked once, sorted once, relied on by every kernel.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::Range;
 
@@ -244,8 +245,8 @@ impl<'a> SurvBuilder<'a> {
     /// On by default.
     ///
     /// Entry and exit times are sorted together. Neighbours at most `1.5e-8 * max(1, m)` apart,
-    /// with `m` the mean of the absolute distinct times, are one time: the earliest of their run. The
-    /// tolerance is therefore absolute (`1.5e-8`) where times are of the order of 1 or below:
+    /// with `m` the mean of the absolute distinct times, are one time: the earliest of their run. Rows
+    /// of weight 0 play no part in it and follow the others. The tolerance is therefore absolute (`1.5e-8`) where times are of the order of 1 or below:
     /// switch this off for times whose natural unit is so small, or choose a smaller unit.
     pub fn timefix(mut self, timefix: bool) -> Self {
         self.timefix = timefix;
@@ -284,11 +285,13 @@ impl<'a> SurvBuilder<'a> {
                 (codes, names)
             }
         };
-        let mut time = self.time.to_vec();
-        let mut entry = self.entry.map(<[f64]>::to_vec);
+        // Adding 0 turns -0 into 0: they are one time, of which the total order makes two.
+        let positive_zero = |times: &[f64]| times.iter().map(|t| t + 0.0).collect::<Vec<f64>>();
+        let mut time = positive_zero(self.time);
+        let mut entry = self.entry.map(positive_zero);
         let ascending = self
             .timefix
-            .then(|| merge_close_times(&mut time, entry.as_deref_mut()));
+            .then(|| merge_close_times(&mut time, entry.as_deref_mut(), self.weights));
         if let Some(entry) = &entry
             && let Some(row) = (0..n).find(|&i| entry[i] >= time[i])
         {
@@ -313,8 +316,13 @@ impl<'a> SurvBuilder<'a> {
 }
 
 /// Replaces each run of times whose neighbours lie within the tolerance by the run's first;
-/// returns the rows by time, ascending.
-fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) -> Vec<u32> {
+/// returns the rows by time, ascending. Rows of weight 0 take part in no run, but follow one that
+/// they lie in.
+fn merge_close_times(
+    time: &mut [f64],
+    entry: Option<&mut [f64]>,
+    weights: Option<&[f64]>,
+) -> Vec<u32> {
     let n = time.len();
     let mut all: Vec<f64> = time.to_vec();
     if let Some(entry) = &entry {
@@ -323,7 +331,15 @@ fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) -> Vec<u32> {
     let mut index: Vec<u32> = (0..all.len() as u32).collect();
     sort::ascending(&mut index, &all);
     let ascending: Vec<f64> = index.iter().map(|&i| all[i as usize]).collect();
-    let distinct = || ascending.chunk_by(|a, b| a.total_cmp(b).is_eq());
+    // Entry times come after the times of leaving.
+    let counts = |i: u32| weights.is_none_or(|w| w[i as usize % n] > 0.0);
+    let counted: Cow<'_, [f64]> = if weights.is_none() {
+        Cow::Borrowed(&ascending)
+    } else {
+        let both = index.iter().zip(&ascending);
+        both.filter(|(i, _)| counts(**i)).map(|(_, t)| *t).collect()
+    };
+    let distinct = || counted.chunk_by(|a, b| a.total_cmp(b).is_eq());
     let count = distinct().count() as f64;
     // Divided before the sum, which could overflow.
     let mean: f64 = distinct().map(|same| same[0].abs() / count).sum();
@@ -331,13 +347,18 @@ fn merge_close_times(time: &mut [f64], entry: Option<&mut [f64]>) -> Vec<u32> {
     let (mut first, mut previous) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
     let mut merged = false;
     for (&i, &t) in index.iter().zip(&ascending) {
+        let weighs = counts(i);
         if t - previous > tolerance {
-            first = t;
+            if weighs {
+                first = t;
+            }
         } else if t > first {
             all[i as usize] = first;
             merged = true;
         }
-        previous = t;
+        if weighs {
+            previous = t;
+        }
     }
     if merged {
         time.copy_from_slice(&all[..n]);
@@ -556,6 +577,56 @@ mod tests {
         assert_eq!(Surv::new(&t, &e).unwrap().sorted.groups.len(), 1);
         let exact = Surv::builder(&t, &e).timefix(false).build().unwrap();
         assert_eq!(exact.sorted.groups.len(), 2);
+    }
+
+    #[test]
+    fn both_zeros_are_one_time() {
+        let time = [-0.0, 0.0, -0.0, 0.0, 2.0, 3.0, 4.0];
+        let event = [true, true, false, true, true, true, false];
+        let plain = time.map(f64::abs);
+        for timefix in [true, false] {
+            let surv = Surv::builder(&time, &event).timefix(timefix);
+            let surv = surv.build().unwrap();
+            let want = Surv::new(&plain, &event).unwrap();
+            assert_eq!(surv.sorted.groups.len(), 3);
+            assert_eq!(surv.sorted.order, want.sorted.order);
+            let curve = |surv| crate::KaplanMeier::new().fit(surv).unwrap().curves;
+            assert_eq!(format!("{:?}", curve(&surv)), format!("{:?}", curve(&want)));
+            let arm = [0, 1, 0, 1, 0, 1, 1];
+            let test = |surv| crate::LogRank::new().test(surv, &arm).unwrap();
+            assert_eq!(test(&surv), test(&want));
+        }
+        let entered = Surv::builder(&time[3..], &event[3..])
+            .entry(&[-1.0, -0.0, 0.0, -0.0])
+            .build()
+            .unwrap();
+        assert!(
+            entered.entry().unwrap()[1..]
+                .iter()
+                .all(|e| e.is_sign_positive())
+        );
+    }
+
+    #[test]
+    fn rows_of_weight_0_merge_nobodys_times() {
+        let time = [1.0, 2.0, 2.0 + 1e-12, 3.0, 1e10, 2.0 + 2e-12];
+        let event = [true; 6];
+        let weights = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0];
+        let surv = Surv::builder(&time, &event).weights(&weights);
+        let surv = surv.build().unwrap();
+        assert_eq!(surv.time(), [1.0, 2.0, 2.0, 3.0, 1e10, 2.0]);
+        assert_eq!(surv.sorted.groups.len(), 3);
+        // Nor do they bridge a gap, as entry times or as times of leaving.
+        let (near, far) = (1.0 + 1.2e-8, 1.0 + 2.4e-8);
+        let time = [1.0, near, far, 2.0];
+        let weights = [1.0, 0.0, 1.0, 0.0];
+        let surv = Surv::builder(&time, &[true; 4])
+            .entry(&[0.0, 0.0, 0.0, near])
+            .weights(&weights)
+            .build()
+            .unwrap();
+        assert_eq!(surv.time(), [1.0, 1.0, far, 2.0]);
+        assert_eq!(surv.sorted.groups.len(), 2);
     }
 
     #[test]
