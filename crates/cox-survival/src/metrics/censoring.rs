@@ -94,6 +94,8 @@ pub(super) struct CensoringCurve {
     value: Vec<f64>,
     /// At each of them, the weight at risk of censoring and the weight censored.
     at_risk: Vec<(f64, f64)>,
+    /// The last time at which anybody was under observation.
+    last: f64,
 }
 
 impl CensoringCurve {
@@ -103,9 +105,13 @@ impl CensoringCurve {
             time: vec![],
             value: vec![1.0],
             at_risk: vec![],
+            last: 0.0,
         };
         let mut g = 1.0;
         for block in time_blocks(surv, weight, stratum).iter().rev() {
+            if block.events + block.censored > 0.0 {
+                curve.last = block.time;
+            }
             if block.censored > 0.0 {
                 g *= block.censoring_factor();
                 curve.time.push(block.time);
@@ -121,6 +127,11 @@ impl CensoringCurve {
     /// Number of steps.
     pub(super) fn len(&self) -> usize {
         self.time.len()
+    }
+
+    /// Where follow-up ends, and with it what the curve knows.
+    pub(super) fn last(&self) -> f64 {
+        self.last
     }
 
     /// How many censoring times lie before `time`, or at it as well.

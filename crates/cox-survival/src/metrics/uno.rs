@@ -118,6 +118,10 @@ impl Uno {
 
     /// The same, the censoring curve from other patients, `training`, who are taken to be
     /// independent of `surv`. Strata are matched by name.
+    ///
+    /// # Errors
+    /// [`Error::NoCensoringWeight`] for an event beyond the last time of its training stratum: the curve
+    /// is not carried on, set [`Uno::tau`] to that time or before.
     pub fn fit_with_training(
         &self,
         surv: &Surv,
@@ -215,12 +219,24 @@ impl Uno {
                 }
                 steps[g] = curve.steps(time, self.at_event);
                 v[g] = curve.value(steps[g]).powi(-2);
-                let group = &sorted.groups[g];
-                let alone = group.upto - stratum.positions.start == group.events.len();
-                if alone && !v[g].is_finite() {
-                    v[g] = 0.0;
+                let beyond = time > curve.last();
+                if v[g].is_finite() && !beyond {
+                    continue;
                 }
-                if !v[g].is_finite() {
+                let group = &sorted.groups[g];
+                let others = (stratum.positions.start..group.events.start)
+                    .chain(group.events.end..group.upto)
+                    .any(|p| surv.weight(sorted.order[p] as usize) > 0.0);
+                if !others {
+                    // No pair is compared here.
+                    v[g] = 0.0;
+                } else if beyond {
+                    return Err(Error::NoCensoringWeight {
+                        row: sorted.order[group.events.start] as usize,
+                        time,
+                        reason: "the training data do not reach that far: set tau to their end or before",
+                    });
+                } else {
                     return Err(Error::Undefined {
                         what: "Uno's C",
                         reason: "the censoring curve is 0 at an event: set tau before it",
@@ -298,6 +314,21 @@ mod tests {
         score: Vec<f64>,
         weights: Vec<f64>,
         strata: Vec<u8>,
+    }
+
+    /// Whether an event up to `tau` that is compared with anybody lies beyond the training data.
+    fn out_of_reach(data: &Data, training: &Data, tau: f64) -> bool {
+        let last = |s: u8| {
+            let rows = (0..training.time.len()).filter(|&j| training.strata[j] == s);
+            rows.map(|j| training.time[j]).fold(0.0, f64::max)
+        };
+        let n = data.time.len();
+        (0..n).any(|i| {
+            let (t, s) = (data.time[i], data.strata[i]);
+            let other = |j: usize| data.time[j] > t || (data.time[j] >= t && !data.event[j]);
+            let compared = (0..n).any(|j| data.strata[j] == s && other(j));
+            data.event[i] && t <= tau && t > last(s) && compared
+        })
     }
 
     impl Data {
@@ -395,7 +426,13 @@ mod tests {
                 (uno.fit(&surv, &data.score), &data)
             };
             let (concordant, comparable) = all_pairs(&data, behind, 6.0, at);
-            if comparable.is_finite() && comparable > 0.0 {
+            if separate && out_of_reach(&data, &training, 6.0) {
+                let refused = matches!(
+                    found,
+                    Err(Error::NoCensoringWeight { .. } | Error::Undefined { .. })
+                );
+                prop_assert!(refused, "{:?}", found);
+            } else if comparable.is_finite() && comparable > 0.0 {
                 let found = found.unwrap().concordance();
                 prop_assert!((found - concordant / comparable).abs() < 1e-11, "{found}");
             } else {
@@ -480,6 +517,39 @@ mod tests {
             "{} {se}",
             drawn.std_error()
         );
+    }
+
+    #[test]
+    fn an_event_beyond_the_training_follow_up_has_no_weight() {
+        let training = Surv::new(&[1.0, 2.0, 3.0, 4.0], &[true, false, true, true]).unwrap();
+        let time = [2.0, 3.0, 5.0, 6.0];
+        let score = [4.0, 3.0, 1.0, 2.0];
+        let surv = Surv::new(&time, &[true; 4]).unwrap();
+        let model = crate::CensoringModel::kaplan_meier(&training).unwrap();
+        let both = |uno: &Uno, surv: &Surv| {
+            (
+                uno.fit_with_training(surv, &score, &training),
+                uno.fit_with_censoring(surv, &score, &model),
+            )
+        };
+        let (here, there) = both(&Uno::new(), &surv);
+        for found in [here, there] {
+            assert!(
+                matches!(found, Err(Error::NoCensoringWeight { row: 2, .. })),
+                "{found:?}"
+            );
+        }
+        for tau in [3.0, 4.0, 4.5] {
+            let (here, there) = both(&Uno::new().tau(tau), &surv);
+            let (here, there) = (here.unwrap(), there.unwrap());
+            assert!((here.concordance() - there.concordance()).abs() < 1e-15);
+        }
+        // An event that is compared with nobody needs no weight, whoever of weight 0 is left.
+        let weights = [1.0, 1.0, 1.0, 0.0];
+        let surv = Surv::builder(&time, &[true; 4]).weights(&weights);
+        let (here, there) = both(&Uno::new(), &surv.build().unwrap());
+        let (here, there) = (here.unwrap(), there.unwrap());
+        assert!((here.concordance() - there.concordance()).abs() < 1e-15);
     }
 
     #[test]
