@@ -78,6 +78,8 @@ struct Present<T> {
     /// Empty when no two scores of the stratum are equal.
     at: Vec<T>,
     total: T,
+    /// Rows of positive weight, where `total` does not tell whether there is any.
+    rows: u32,
     /// Sum of the cubed weights of the distinct scores.
     cubes: f64,
 }
@@ -88,6 +90,7 @@ impl<T: Tally> Present<T> {
             tree: PrefixTree::new(),
             at: vec![],
             total: T::default(),
+            rows: 0,
             cubes: 0.0,
         }
     }
@@ -99,13 +102,27 @@ impl<T: Tally> Present<T> {
             self.at.resize(distinct, T::default());
         }
         self.total = T::default();
+        self.rows = 0;
         self.cubes = 0.0;
+    }
+
+    /// Whether nobody of positive weight is present.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        if T::EXACT {
+            self.total.to_f64() <= 0.0
+        } else {
+            self.rows == 0
+        }
     }
 
     #[inline]
     fn insert(&mut self, rank: u32, weight: T) {
         self.tree.add(rank, weight);
         self.total = self.total.plus(weight);
+        if !T::EXACT {
+            self.rows += u32::from(weight.to_f64() > 0.0);
+        }
         let before = self.equal(rank);
         if let Some(at) = self.at.get_mut(rank as usize) {
             *at = at.plus(weight);
@@ -123,6 +140,14 @@ impl<T: Tally> Present<T> {
             left = *at;
         }
         self.cubes += cube(left.to_f64()) - cube(left.plus(weight).to_f64());
+        if !T::EXACT {
+            self.rows -= u32::from(weight.to_f64() > 0.0);
+            if self.rows == 0 {
+                // What rounding has left of the sums is nobody.
+                self.total = T::default();
+                self.cubes = 0.0;
+            }
+        }
     }
 
     /// Weight at this very rank.
@@ -247,10 +272,14 @@ impl<'a> Pairs<'a> {
                 let v = pair_weight(g);
                 let total = present.total.to_f64();
                 let mut events = 0.0;
+                let alone = present.is_empty();
                 for p in group.events.clone() {
-                    let (below, equal, above) = present.split(self.rank[p]);
                     let w = weight(p).to_f64();
                     events += w;
+                    if alone {
+                        continue;
+                    }
+                    let (below, equal, above) = present.split(self.rank[p]);
                     sums.concordant += v * w * below;
                     sums.discordant += v * w * above;
                     sums.tied_score += v * w * equal;
@@ -287,6 +316,9 @@ impl<'a> Pairs<'a> {
         let sorted = &self.surv.sorted;
         let mut present = Present::new();
         let mut credit = |present: &Present<T>, p: usize, sign: f64| {
+            if present.is_empty() {
+                return;
+            }
             let (_, equal, above) = present.split(self.rank[p]);
             shares[p].0 += sign * (above + equal / 2.0);
             shares[p].1 += sign * present.total.to_f64();
@@ -337,4 +369,44 @@ fn tied_pairs(events: &mut [(u32, f64)]) -> (f64, f64) {
         lower += seen;
     }
     (time, both)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Error, Harrell, Surv};
+
+    #[test]
+    fn rounding_is_nobody_at_risk() {
+        // The first leaves before the others enter, and they have no event.
+        let (time, entry) = ([1.0, 3.0, 4.0, 4.0], [0.0, 2.0, 2.0, 2.0]);
+        let event = [true, false, false, false];
+        let fit = |scale: f64| {
+            let weights = [1.0, 0.1, 0.3, 0.7].map(|w| scale * w);
+            let surv = Surv::builder(&time, &event).entry(&entry).weights(&weights);
+            let surv = surv.build().unwrap();
+            Harrell::new().fit(&surv, &[2.0, 1.0, 3.0, 2.0])
+        };
+        for scale in [1.0, 0.01, 3.0] {
+            let found = fit(scale);
+            assert!(matches!(found, Err(Error::Undefined { .. })), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn who_comes_after_an_empty_risk_set_is_counted_as_before() {
+        // The rows of 1 and 4 again, and a pair at 6 and 7 that is concordant.
+        let time = [1.0, 3.0, 4.0, 4.0, 6.0, 7.0, 0.5, 0.75];
+        let entry = [0.0, 2.0, 2.0, 2.0, 5.0, 5.0, 0.0, 0.0];
+        let event = [true, false, false, false, true, true, true, true];
+        let weights = [1.0, 0.1, 0.3, 0.7, 0.9, 0.2, 0.4, 0.6];
+        let score = [2.0, 1.0, 3.0, 2.0, 1.0, 0.0, 2.5, 1.5];
+        let surv = Surv::builder(&time, &event).entry(&entry).weights(&weights);
+        let c = Harrell::new().fit(&surv.build().unwrap(), &score).unwrap();
+        let near = |found: f64, want: f64| assert!((found - want).abs() < 1e-15, "{found} {want}");
+        // At 6: 0.9 * 0.2. At 0.5: above 0.6 and 1 of those who stay. At 0.75: below 1.
+        near(c.concordant(), 0.18 + 0.4 * 1.6);
+        near(c.discordant(), 0.6);
+        near(c.tied_score(), 0.0);
+        near(c.dfbeta().unwrap()[1..4].iter().sum(), 0.0);
+    }
 }

@@ -6,12 +6,16 @@ const BITS: u32 = 4;
 
 /// What can be summed: counts (exact, half the memory) or weights.
 pub(crate) trait Tally: Copy + Default + Send + Sync {
+    /// Whether what was added and taken away again leaves nothing.
+    const EXACT: bool;
     fn plus(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
     fn to_f64(self) -> f64;
 }
 
 impl Tally for u32 {
+    const EXACT: bool = true;
+
     #[inline]
     fn plus(self, other: Self) -> Self {
         self.wrapping_add(other)
@@ -27,6 +31,8 @@ impl Tally for u32 {
 }
 
 impl Tally for f64 {
+    const EXACT: bool = false;
+
     #[inline]
     fn plus(self, other: Self) -> Self {
         self + other
