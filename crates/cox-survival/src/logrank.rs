@@ -67,7 +67,8 @@ impl LogRank {
     ///
     /// # Errors
     /// [`Error::TooFewGroups`] with one group, [`Error::Undefined`] when no event time has two
-    /// groups at risk, or the groups cannot all be compared with each other.
+    /// groups at risk, the groups cannot all be compared with each other, or the weights at risk sum to
+    /// 1 or less, which is no more than one patient.
     pub fn test<L: Ord + Display>(&self, surv: &Surv, labels: &[L]) -> Result<LogRankTest> {
         check_length("labels", labels.len(), surv.n())?;
         if !self.rho.is_finite() {
@@ -154,6 +155,8 @@ struct Sums {
     observed: Vec<Sum>,
     expected: Vec<Sum>,
     variance: Vec<Vec<Sum>>,
+    /// Whether a risk set of several groups had no variance because it weighs no more than a patient.
+    too_light: bool,
 }
 
 impl Sums {
@@ -162,6 +165,7 @@ impl Sums {
             observed: vec![Sum::default(); groups],
             expected: vec![Sum::default(); groups],
             variance: vec![vec![Sum::default(); groups]; groups],
+            too_light: false,
         }
     }
 
@@ -215,6 +219,9 @@ impl Sums {
                 self.expected[g].add(w * d * *n_g / n);
             }
             // A single patient at risk has no variance.
+            if n <= 1.0 && table.survivors[j] > 0.0 {
+                self.too_light |= at_risk.iter().filter(|n_g| **n_g > 0.0).count() > 1;
+            }
             if n > 1.0 && table.survivors[j] > 0.0 {
                 let scale = w * w * d * table.survivors[j] / (n - 1.0) / n / n;
                 for g in 0..k {
@@ -248,7 +255,11 @@ impl Sums {
             if pivot <= SINGULAR * value(g, g) {
                 return Err(Error::Undefined {
                     what: "the log-rank test",
-                    reason: "some groups are never at risk together when an event happens",
+                    reason: if self.too_light {
+                        "the weights at risk sum to 1 or less, but they are taken as numbers of patients"
+                    } else {
+                        "some groups are never at risk together when an event happens"
+                    },
                 });
             }
             let dot: f64 = row.iter().zip(&u).map(|(a, b)| a * b).sum();
@@ -504,6 +515,18 @@ mod tests {
             .unwrap();
         let test = LogRank::new().test(&apart, &["a", "a", "b", "b"]);
         assert!(matches!(test, Err(Error::Undefined { .. })));
+        let apart = test.unwrap_err().to_string();
+        assert!(apart.contains("never at risk together"), "{apart}");
+        let together = |weight: f64| {
+            let surv = Surv::builder(&[1.0, 2.0, 3.0, 4.0], &[true; 4])
+                .weights(&[weight; 4])
+                .build()
+                .unwrap();
+            LogRank::new().test(&surv, &["a", "b", "a", "b"])
+        };
+        assert!(together(0.5).is_ok());
+        let light = together(0.25).unwrap_err().to_string();
+        assert!(light.contains("numbers of patients"), "{light}");
     }
 
     #[test]
