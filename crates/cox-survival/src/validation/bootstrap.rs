@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::replicates::replicates;
+use super::replicates::{counted_replicates, finite};
 use super::resampling::Resampling;
 use crate::error::{Error, Result};
-use crate::progress::{Observer, silent};
+use crate::progress::{Counter, Observer, silent};
 
 /// How limits are read off the replicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,7 +18,8 @@ pub enum IntervalKind {
     #[default]
     Percentile,
     /// Quantiles corrected for bias and for a standard error that changes with the value
-    /// (`BCa`). Needs the statistic once more for each unit left out.
+    /// (`BCa`). Needs the statistic once more for each unit left out, before the replicates, and none
+    /// of these may fail.
     Bca,
 }
 
@@ -44,6 +45,8 @@ pub struct Bootstrap {
     level: f64,
     kind: IntervalKind,
 }
+
+const STATISTIC: &str = "the bootstrapped statistic";
 
 impl Default for Bootstrap {
     fn default() -> Self {
@@ -82,8 +85,9 @@ impl Bootstrap {
 
     /// The interval of `statistic`, a function of the rows drawn (row numbers, with repeats).
     ///
-    /// Replicates on which it fails are left out and counted; if fewer than two remain, the error
-    /// of the first is returned.
+    /// Replicates on which it fails, or is not finite, are left out and counted; if fewer than two
+    /// remain, the error of the first is returned. On the data themselves, and for
+    /// [`IntervalKind::Bca`] without each unit, it must succeed.
     pub fn run<F>(&self, resampling: &Resampling, statistic: F) -> Result<BootstrapInterval>
     where
         F: Fn(&[usize]) -> Result<f64> + Sync,
@@ -91,7 +95,8 @@ impl Bootstrap {
         self.run_with(resampling, statistic, &silent)
     }
 
-    /// [`Bootstrap::run`] with an observer that hears of every finished replicate.
+    /// [`Bootstrap::run`] with an observer that hears of every finished replicate, and before them
+    /// of every unit left out where the interval needs that.
     pub fn run_with<F>(
         &self,
         resampling: &Resampling,
@@ -102,19 +107,28 @@ impl Bootstrap {
         F: Fn(&[usize]) -> Result<f64> + Sync,
     {
         resampling.check(resampling.n())?;
+        self.check()?;
         let all: Vec<usize> = (0..resampling.n()).collect();
-        let estimate = statistic(&all)?;
-        let influence = || {
-            let without: Vec<f64> = (0..resampling.units())
-                .into_par_iter()
-                .map(|unit| statistic(&resampling.without(unit)))
-                .collect::<Result<_>>()?;
-            let mean = without.iter().sum::<f64>() / without.len() as f64;
-            Ok(without.iter().map(|value| mean - value).collect())
+        let value = |rows: &[usize]| finite(STATISTIC, statistic(rows)?);
+        let estimate = value(&all)?;
+        let left_out = match self.kind {
+            IntervalKind::Percentile => 0,
+            IntervalKind::Bca => resampling.units(),
         };
+        let counter = Counter::new(left_out + self.replicates, observer);
+        let without: Vec<f64> = (0..left_out)
+            .into_par_iter()
+            .map(|unit| {
+                let value = value(&resampling.without(unit))?;
+                counter.step()?;
+                Ok(value)
+            })
+            .collect::<Result<_>>()?;
+        let mean = without.iter().sum::<f64>() / without.len() as f64;
+        let influence: Vec<f64> = without.iter().map(|value| mean - value).collect();
         let seed = self.seed;
         let replicate = |r: u64| statistic(&resampling.draw(seed, r));
-        self.interval_of(estimate, replicate, influence, observer)
+        self.counted_interval(estimate, replicate, &influence, &counter)
     }
 
     pub(crate) fn seed_value(&self) -> u64 {
@@ -131,24 +145,30 @@ impl Bootstrap {
         observer: &Observer<'_>,
     ) -> Result<BootstrapInterval> {
         self.check()?;
-        let values = replicates(self.replicates, observer, |r| {
-            let value = replicate(r)?;
-            if value.is_finite() {
-                Ok(value)
-            } else {
-                Err(Error::Undefined {
-                    what: "the bootstrapped statistic",
-                    reason: "it is not finite",
-                })
-            }
-        })?;
+        let influence = match self.kind {
+            IntervalKind::Percentile => vec![],
+            IntervalKind::Bca => influence()?,
+        };
+        let counter = Counter::new(self.replicates, observer);
+        self.counted_interval(estimate, replicate, &influence, &counter)
+    }
+
+    fn counted_interval(
+        &self,
+        estimate: f64,
+        replicate: impl Fn(u64) -> Result<f64> + Sync,
+        influence: &[f64],
+        counter: &Counter<'_>,
+    ) -> Result<BootstrapInterval> {
+        let value = |r| finite(STATISTIC, replicate(r)?);
+        let values = counted_replicates(self.replicates, counter, value)?;
         let failed = self.replicates - values.len();
         let tails = match self.kind {
             IntervalKind::Percentile => {
                 let tail = (1.0 - self.level) / 2.0;
                 (tail, 1.0 - tail)
             }
-            IntervalKind::Bca => self.bca_tails(estimate, &values, &influence()?)?,
+            IntervalKind::Bca => self.bca_tails(estimate, &values, influence)?,
         };
         let mut sorted = values.clone();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -419,6 +439,41 @@ mod tests {
         let stopped = Bootstrap::new(10_000).run_with(&plan, mean, &stop);
         assert_eq!(stopped, Err(Error::Interrupted));
         assert!(calls.into_inner() < 10_000);
+    }
+
+    #[test]
+    fn bca_leaves_units_out_first_and_needs_every_one() {
+        let plan = Resampling::rows(15);
+        let bca = Bootstrap::new(50).interval(IntervalKind::Bca);
+        let most = AtomicUsize::new(0);
+        let calls = AtomicUsize::new(0);
+        let hear = |p: crate::Progress| {
+            assert_eq!(p.total, 65);
+            most.fetch_max(p.done, Ordering::Relaxed);
+            calls.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        };
+        bca.run_with(&plan, mean, &hear).unwrap();
+        assert_eq!((most.into_inner(), calls.into_inner()), (65, 65));
+        let stop = |_| ControlFlow::Break(());
+        assert_eq!(bca.run_with(&plan, mean, &stop), Err(Error::Interrupted));
+
+        // Without row 3 there is no value; only the data and the rows left out are asked for it.
+        let calls = AtomicUsize::new(0);
+        let undefined = |rows: &[usize]| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            if rows.contains(&3) {
+                mean(rows)
+            } else {
+                Ok(f64::NAN)
+            }
+        };
+        let found = bca.run(&plan, undefined);
+        assert!(matches!(found, Err(Error::Undefined { .. })), "{found:?}");
+        assert!(calls.load(Ordering::Relaxed) <= 16);
+        assert!(Bootstrap::new(50).run(&plan, undefined).is_ok());
+        let found = Bootstrap::new(50).run(&plan, |_| Ok(f64::NAN));
+        assert!(matches!(found, Err(Error::Undefined { .. })), "{found:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::replicates::replicates;
+use super::replicates::{finite, replicates};
 use super::resampling::Resampling;
 use crate::error::{Error, Result};
 use crate::progress::{Observer, silent};
@@ -127,16 +127,7 @@ impl Optimism {
         resampling.check(resampling.n())?;
         self.check()?;
         let all: Vec<usize> = (0..resampling.n()).collect();
-        let finite = |value: f64| {
-            if value.is_finite() {
-                Ok(value)
-            } else {
-                Err(Error::Undefined {
-                    what: "the measure of performance",
-                    reason: "it is not finite",
-                })
-            }
-        };
+        let finite = |value| finite("the measure of performance", value);
         let apparent = finite(measure(&fit(&all)?, &all)?)?;
         let replicate = |r: u64| -> Result<Replicate> {
             let sample = resampling.draw(self.seed, r);

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::quantile;
+use super::replicates::finite;
 use crate::error::{Error, Result};
 use crate::progress::{Counter, Observer, silent};
 
@@ -65,6 +66,10 @@ impl Permutation {
 
     /// The null of `statistic`, which is told for each of `n` rows whose outcome it has
     /// (`surv.subset(rows)`), and is large when there is something to find.
+    ///
+    /// # Errors
+    /// Those of the statistic, and [`Error::Undefined`] where it is not finite: no other value could be
+    /// said to be at least as large.
     pub fn run<F>(&self, n: usize, statistic: F) -> Result<PermutationNull>
     where
         F: Fn(&[usize]) -> Result<f64> + Sync,
@@ -90,12 +95,13 @@ impl Permutation {
             });
         }
         let rows: Vec<usize> = (0..n).collect();
-        let observed = statistic(&rows)?;
+        let value = |rows: &[usize]| finite("the permuted statistic", statistic(rows)?);
+        let observed = value(&rows)?;
         let counter = Counter::new(self.permutations, observer);
         let null = (0..self.permutations as u64)
             .into_par_iter()
             .map(|k| {
-                let value = statistic(&self.draw(n, k))?;
+                let value = value(&self.draw(n, k))?;
                 counter.step()?;
                 Ok(value)
             })
@@ -205,5 +211,23 @@ mod tests {
             Permutation::new(0).run(30, fixed),
             Err(Error::Setting { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_no_number_is_neither_large_nor_small() {
+        let in_order = |rows: &[usize]| rows.iter().enumerate().all(|(i, r)| i == *r);
+        for bad in [f64::NAN, f64::INFINITY] {
+            for at_the_data in [true, false] {
+                let statistic = |rows: &[usize]| {
+                    Ok(if in_order(rows) == at_the_data {
+                        bad
+                    } else {
+                        0.5
+                    })
+                };
+                let found = Permutation::new(20).run(10, statistic);
+                assert!(matches!(found, Err(Error::Undefined { .. })), "{found:?}");
+            }
+        }
     }
 }

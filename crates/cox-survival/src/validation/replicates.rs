@@ -18,7 +18,15 @@ pub(crate) fn replicates<T: Send>(
     observer: &Observer<'_>,
     work: impl Fn(u64) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let counter = Counter::new(count, observer);
+    counted_replicates(count, &Counter::new(count, observer), work)
+}
+
+/// [`replicates`] that are part of what `counter` counts.
+pub(crate) fn counted_replicates<T: Send>(
+    count: usize,
+    counter: &Counter<'_>,
+    work: impl Fn(u64) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let outcomes: Vec<Result<T>> = (0..count as u64)
         .into_par_iter()
         .map(|r| {
@@ -43,6 +51,18 @@ pub(crate) fn replicates<T: Send>(
     match first_failure {
         Some(error) if found.len() < 2 => Err(error),
         _ => Ok(found),
+    }
+}
+
+/// `value`, or the error that `what` is not finite.
+pub(crate) fn finite(what: &'static str, value: f64) -> Result<f64> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::Undefined {
+            what,
+            reason: "it is not finite",
+        })
     }
 }
 
