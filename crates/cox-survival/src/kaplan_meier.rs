@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
+use crate::area_influence::Stays;
 use crate::compensated::{Product, Sum};
 use crate::confidence::{ConfType, normal_quantile, nullable};
 use crate::error::{Error, Result};
@@ -70,8 +71,9 @@ impl KaplanMeier {
         self
     }
 
-    /// Infinitesimal-jackknife variance instead of Greenwood's: for case weights that are not
-    /// counts of patients (R's default as soon as a weight is not a whole number).
+    /// Infinitesimal-jackknife variance instead of Greenwood's, of the curve and of the restricted mean:
+    /// for case weights that are not counts of patients (R's default as soon as a weight is not a whole
+    /// number).
     pub fn robust(mut self, robust: bool) -> Self {
         self.robust = robust;
         self
@@ -123,6 +125,7 @@ impl KaplanMeier {
         if self.robust {
             (std_err, std_cumhaz) = infinitesimal_jackknife(surv, sample, &table);
         }
+        let stays = self.robust.then(|| Stays::new(surv, sample, &table));
         let limits = (0..m).map(|k| self.conf_type.limits(surv_at[k], std_err[k], z));
         let (lower, upper): (Vec<f64>, Vec<f64>) = limits.unzip();
         let mut curve = KmCurve {
@@ -146,6 +149,7 @@ impl KaplanMeier {
             median_upper: None,
             level: self.level,
             entered: life_table::entered(surv, sample),
+            stays,
         };
         let half = |y: &[f64]| curve.step_of(y).map(|step| step.descends_to(0.5));
         let medians = [half(&curve.surv)?, half(&curve.lower)?, half(&curve.upper)?];
@@ -299,6 +303,9 @@ pub struct KmCurve {
     pub level: f64,
     /// Weight entered up to each entry time; absent without left truncation.
     entered: Option<StepFunction>,
+    /// What the jackknife of the restricted mean needs; absent with Greenwood's variance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stays: Option<Stays>,
 }
 
 /// A quantile of survival time with its confidence limits; `None` where a curve does not come
@@ -416,6 +423,8 @@ impl KmCurve {
     /// mean = area of S over [0, tau]
     /// var  = sum over t_k <= tau of (area of S over [t_k, tau])^2 d_k / (n_k (n_k - d_k))
     /// ```
+    ///
+    /// After [`KaplanMeier::robust`] the variance is that of the infinitesimal jackknife instead.
     pub fn rmst(&self, tau: f64) -> Result<Rmst> {
         if !(tau > 0.0 && tau.is_finite()) {
             return Err(Error::Setting {
@@ -427,6 +436,7 @@ impl KmCurve {
         let upto = self.time.partition_point(|&t| t <= tau);
         let (mut area, mut variance) = (Sum::default(), Sum::default());
         let mut right = tau;
+        let (mut areas, mut steps) = (vec![0.0; upto], vec![0.0; upto]);
         for k in (0..upto).rev() {
             area.add(self.surv[k] * (right - self.time[k]));
             right = self.time[k];
@@ -434,10 +444,16 @@ impl KmCurve {
             // Nobody left: the area to the right is 0 and so is its variance.
             if self.n_event[k] > 0.0 && self.surv[k] > 0.0 {
                 variance.add(area.value().powi(2) * self.n_event[k] / self.n_risk[k] / rest);
+                steps[k] = self.n_event[k] / self.n_risk[k] / rest;
             }
+            areas[k] = area.value();
         }
         area.add(right);
-        let (mean, std_err) = (area.value(), variance.value().sqrt());
+        let variance = match &self.stays {
+            None => variance.value(),
+            Some(stays) => stays.variance(&areas, &self.n_risk, &steps),
+        };
+        let (mean, std_err) = (area.value(), variance.sqrt());
         let z = normal_quantile(self.level)?;
         Ok(Rmst {
             tau,

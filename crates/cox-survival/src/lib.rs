@@ -35,6 +35,7 @@
 //! change any more: it answers questions, prints itself, and goes through serde.
 
 mod aalen_johansen;
+mod area_influence;
 mod compensated;
 mod competing_risks;
 mod confidence;
