@@ -77,17 +77,9 @@ impl CompetingRisks {
         let event: Vec<bool> = (0..self.surv.n())
             .map(|i| self.cause(i) == Some(k))
             .collect();
-        let names = self.surv.stratum_names();
-        let strata: Vec<&String> = self
-            .surv
-            .stratum()
-            .iter()
-            .map(|&s| &names[s as usize])
-            .collect();
-        let mut builder = Surv::builder(self.surv.time(), &event).timefix(false);
-        if names.len() > 1 || !names[0].is_empty() {
-            builder = builder.strata(&strata);
-        }
+        let mut builder = Surv::builder(self.surv.time(), &event)
+            .timefix(false)
+            .strata_of(&self.surv, 0..self.surv.n());
         if let Some(entry) = self.surv.entry() {
             builder = builder.entry(entry);
         }
@@ -119,6 +111,14 @@ mod tests {
         assert_eq!(two.entry(), outcome.surv().entry());
         assert_eq!(two.weights(), outcome.surv().weights());
         assert_eq!(two.stratum_names(), ["n", "s"]);
+        let numbered = Surv::builder(&[5.0, 3.0, 4.0], &[true; 3])
+            .strata(&[10, 2, 10])
+            .build()
+            .unwrap();
+        let numbered = CompetingRisks::new(numbered, &["a", "a", "b"]).unwrap();
+        let a = numbered.cause_specific("a").unwrap();
+        assert_eq!(a.stratum_names(), ["2", "10"]);
+        assert_eq!(a.stratum(), [1, 0, 1]);
         assert!(matches!(
             outcome.cause_specific("7"),
             Err(Error::Setting { .. })

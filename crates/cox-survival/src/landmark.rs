@@ -1,7 +1,7 @@
 //! Landmark subsets: who is still at risk at a given time, seen from then on.
 
 use crate::error::{Error, Result};
-use crate::surv::Surv;
+use crate::surv::{Surv, TIME_TOLERANCE};
 
 /// Settings of a landmark analysis: only patients still under observation and event-free at the
 /// landmark are kept, and time counts from there. What was measured by then may be used as a
@@ -45,7 +45,8 @@ impl Landmark {
         }
     }
 
-    /// Censors everybody still at risk so long after the landmark.
+    /// Censors everybody still at risk so long after the landmark. A time that differs from the end by
+    /// rounding only (1.5e-8 of it) is at the end: an event then still counts.
     pub fn horizon(mut self, horizon: f64) -> Self {
         self.horizon = Some(horizon);
         self
@@ -77,24 +78,27 @@ impl Landmark {
         let rows: Vec<usize> = (0..surv.n())
             .filter(|&i| surv.time()[i] > self.time && entered(i))
             .collect();
-        let after = |i: &usize| surv.time()[*i] - self.time;
+        // `0.4 - 0.1` is more than 0.3.
+        let rounding = TIME_TOLERANCE * (self.time + horizon);
+        let after = |i: &usize| {
+            let time = surv.time()[*i] - self.time;
+            if horizon.is_finite() && (time - horizon).abs() <= rounding {
+                horizon
+            } else {
+                time
+            }
+        };
         let time: Vec<f64> = rows.iter().map(|i| after(i).min(horizon)).collect();
         let event: Vec<bool> = rows
             .iter()
             .map(|i| surv.event()[*i] && after(i) <= horizon)
             .collect();
         let weights: Vec<f64> = rows.iter().map(|&i| surv.weight(i)).collect();
-        let names = surv.stratum_names();
-        let strata: Vec<&String> = rows
-            .iter()
-            .map(|&i| &names[surv.stratum()[i] as usize])
-            .collect();
-        let mut builder = Surv::builder(&time, &event).timefix(false);
+        let mut builder = Surv::builder(&time, &event)
+            .timefix(false)
+            .strata_of(surv, rows.iter().copied());
         if surv.weights().is_some() {
             builder = builder.weights(&weights);
-        }
-        if names.len() > 1 || !names[0].is_empty() {
-            builder = builder.strata(&strata);
         }
         let surv = builder.build()?;
         Ok(LandmarkSubset { rows, surv })
@@ -129,6 +133,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_event_at_the_horizon_counts_whatever_the_rounding() {
+        for (landmark, horizon, end) in [(0.1, 0.3, 0.4), (0.4, 0.3, 0.7), (1e-9, 3e-9, 4e-9)] {
+            let time = [end, end, 0.9 * end, 1.1 * end, 1.1 * end];
+            let event = [true, false, true, true, false];
+            let surv = Surv::builder(&time, &event).timefix(false).build().unwrap();
+            let subset = Landmark::new(landmark).horizon(horizon);
+            let subset = subset.select(&surv).unwrap().surv;
+            assert_eq!(subset.event(), [true, false, true, false, false], "{end}");
+            let at_the_end = subset
+                .time()
+                .iter()
+                .filter(|t| t.total_cmp(&horizon).is_eq());
+            assert_eq!(at_the_end.count(), 4, "{end}");
+        }
+    }
+
+    #[test]
+    fn strata_stay_in_their_order() {
+        let surv = Surv::builder(&[2.0, 3.0, 4.0, 5.0, 1.0], &[true; 5])
+            .strata(&[10, 2, 10, 2, 7])
+            .build()
+            .unwrap();
+        let subset = Landmark::new(1.0).select(&surv).unwrap().surv;
+        assert_eq!(subset.stratum_names(), ["2", "10"]);
+        assert_eq!(subset.stratum(), [1, 0, 1, 0]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, check_finite, check_length};
 use crate::sort;
 
 /// Times closer than this, times the larger of 1 and their mean, are one time (R's `timefix`).
-const TIME_TOLERANCE: f64 = 1.490_116_119_384_765_6e-8;
+pub(crate) const TIME_TOLERANCE: f64 = 1.490_116_119_384_765_6e-8;
 
 /// Right-censored survival data, optionally left-truncated, stratified and weighted.
 ///
@@ -238,6 +238,26 @@ impl<'a> SurvBuilder<'a> {
             .map(|label| levels.binary_search(&label).unwrap_or_default() as u32)
             .collect();
         self.strata = Some((codes, levels.iter().map(ToString::to_string).collect()));
+        self
+    }
+
+    /// The strata that rows of `surv` have there, in the order they have there (rebuilt from their
+    /// names, stratum 10 would come before 2); strata without a row are left out.
+    pub(crate) fn strata_of(mut self, surv: &Surv, rows: impl Iterator<Item = usize>) -> Self {
+        let mut codes: Vec<u32> = rows.map(|row| surv.stratum[row]).collect();
+        let mut new = vec![None; surv.stratum_names.len()];
+        for &code in &codes {
+            new[code as usize] = Some(0);
+        }
+        for (k, code) in new.iter_mut().flatten().enumerate() {
+            *code = k as u32;
+        }
+        for code in &mut codes {
+            *code = new[*code as usize].unwrap_or_default();
+        }
+        let named = surv.stratum_names.iter().zip(&new);
+        let names = named.filter(|(_, code)| code.is_some());
+        self.strata = Some((codes, names.map(|(name, _)| name.clone()).collect()));
         self
     }
 
@@ -627,6 +647,20 @@ mod tests {
             .unwrap();
         assert_eq!(surv.time(), [1.0, 1.0, far, 2.0]);
         assert_eq!(surv.sorted.groups.len(), 2);
+    }
+
+    #[test]
+    fn strata_keep_their_order_and_lose_who_is_not_there() {
+        let surv = Surv::builder(&[1.0, 2.0, 3.0, 4.0], &[true; 4])
+            .strata(&[10, 2, 5, 10])
+            .build()
+            .unwrap();
+        let some = Surv::builder(&[1.0, 2.0, 3.0], &[true; 3])
+            .strata_of(&surv, [3, 1, 0].into_iter())
+            .build()
+            .unwrap();
+        assert_eq!(some.stratum_names(), ["2", "10"]);
+        assert_eq!(some.stratum(), [1, 0, 1]);
     }
 
     #[test]
