@@ -139,7 +139,8 @@ impl Chart {
     }
 
     /// The cross-validated measure against `log lambda` with its standard errors; lines at the best
-    /// lambda and at the largest within a standard error of it.
+    /// lambda and at the largest within a standard error of it. A lambda of 0 has no place on that axis
+    /// and is left out.
     pub fn cross_validation(&self, fit: &CvFit) -> Result<Picture> {
         let label = match fit.measure() {
             CvMeasure::Deviance { .. } => "Partial-likelihood deviance",
@@ -148,19 +149,26 @@ impl Chart {
         let mut points = Series::new("", Mark::Points, vec![]);
         for (k, &lambda) in fit.lambda().iter().enumerate() {
             let (mean, se) = (fit.cvm()[k], fit.cvsd()[k]);
-            if mean.is_finite() && se.is_finite() {
+            if mean.is_finite() && se.is_finite() && lambda > 0.0 {
                 points.points.push((lambda.ln(), mean));
                 points.limits.push((mean - se, mean + se));
             }
         }
         let mut data = Data::new("log lambda", label, vec![points]);
-        data.verticals = vec![fit.lambda_min().ln(), fit.lambda_1se().ln()];
+        data.verticals = [fit.lambda_min(), fit.lambda_1se()]
+            .into_iter()
+            .filter(|&lambda| lambda > 0.0)
+            .map(f64::ln)
+            .collect();
         self.draw("Cross-validation", &data)
     }
 
-    /// Every coefficient that is ever not 0, against `log lambda`; the largest are named.
+    /// Every coefficient that is ever not 0, against `log lambda`; the largest are named. A lambda of 0
+    /// has no place on that axis and is left out.
     pub fn path(&self, fit: &PathFit) -> Result<Picture> {
-        let x: Vec<f64> = fit.lambda().iter().map(|l| l.ln()).collect();
+        // Lambdas decrease: only the last can be 0.
+        let positive = fit.lambda().iter().take_while(|&&l| l > 0.0);
+        let x: Vec<f64> = positive.map(|l| l.ln()).collect();
         let mut lines: Vec<Option<Vec<(f64, f64)>>> = vec![None; fit.names().len()];
         for (k, &at) in x.iter().enumerate() {
             let beta = fit.beta(k);
@@ -264,6 +272,11 @@ impl Chart {
         if data.series.iter().all(|s| s.points.is_empty()) {
             return Err(Error::Picture {
                 reason: "there is nothing to draw".to_owned(),
+            });
+        }
+        if !data.is_finite() {
+            return Err(Error::Picture {
+                reason: "a point is not finite".to_owned(),
             });
         }
         let svg = super::chart_layout::draw(self, title, data)?;
@@ -371,6 +384,31 @@ mod tests {
                 .for_each(|&j| ever[j as usize] = true);
         }
         assert_eq!(count(&svg, "<path"), ever.iter().filter(|&&e| e).count());
+    }
+
+    #[test]
+    fn a_lambda_of_0_is_left_out() {
+        let (surv, x) = data();
+        let x = Covariates::from_rows(&x, 80, 6).unwrap();
+        let folds = Folds::stratified(&surv, 4, 1).unwrap();
+        let path = CoxPath::new().lambdas(vec![0.1, 0.03, 0.01, 0.0]);
+        let fit = CrossValidation::new(path).fit(&surv, &x, &folds).unwrap();
+        let cross_validation = Chart::new().cross_validation(&fit).unwrap();
+        assert_eq!(count(cross_validation.svg(), "<circle"), 3);
+        let path = Chart::new().path(fit.path()).unwrap();
+        assert!(count(path.svg(), "<path") > 0);
+        for svg in [cross_validation.svg(), path.svg()] {
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+        let only = CoxPath::new().lambdas(vec![0.0]).fit(&surv, &x).unwrap();
+        assert!(matches!(
+            Chart::new().path(&only),
+            Err(Error::Picture { .. })
+        ));
+        let fit = crate::CoxPh::new().fit(&surv, &x).unwrap();
+        let residuals = fit.diagnostics(&surv, &x).unwrap().scaled_schoenfeld();
+        let bad = Chart::new().schoenfeld(&residuals, 0, f64::NAN);
+        assert!(matches!(bad, Err(Error::Picture { .. })));
     }
 
     #[test]

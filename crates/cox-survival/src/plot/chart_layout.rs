@@ -70,6 +70,15 @@ impl Data {
             dashed: false,
         }
     }
+
+    /// Whether everything has a place on the axes.
+    pub(super) fn is_finite(&self) -> bool {
+        let pairs = |s: &Series| {
+            let mut pairs = s.points.iter().chain(&s.limits);
+            pairs.all(|p| p.0.is_finite() && p.1.is_finite())
+        };
+        self.series.iter().all(pairs) && self.verticals.iter().all(|x| x.is_finite())
+    }
 }
 
 /// One axis: a range of values on a range of pixels, and where its ticks are.
