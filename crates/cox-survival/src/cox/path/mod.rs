@@ -35,6 +35,7 @@ pub use self::settings::CoxPath;
 use self::solver::{Solved, Solver, Start};
 pub use self::survival::PathSurvival;
 use super::likelihood::Likelihood;
+use super::used::{among, used_rows};
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
 use crate::format_version::FormatVersion;
@@ -43,11 +44,16 @@ use crate::surv::Surv;
 impl CoxPath {
     /// Fits the whole path.
     ///
-    /// A constant column gets coefficient 0. Cost per lambda: `n p` for the check of all
+    /// A constant column gets coefficient 0. A row of weight 0 is as if it were absent.
+    ///
+    /// Cost per lambda: `n p` for the check of all
     /// features, plus `n k` per Newton step on a working set of `k`; the matrix of the working
     /// set, `k^2 n`, is rebuilt a few times per path. The ridge costs `n^2 p` once when `p > n`.
     pub fn fit(&self, surv: &Surv, x: &Covariates<'_>) -> Result<PathFit> {
         let mut terms = self.check(surv, x)?;
+        if let Some(rows) = used_rows(surv) {
+            return among(&rows, surv, x, |surv, x| self.for_rows(&rows).fit(surv, x));
+        }
         if let Some(adaptive) = &self.adaptive {
             adaptive.apply(self, surv, x, &mut terms)?;
         }
