@@ -14,6 +14,7 @@ use super::split;
 use super::state::{self, Standing, TrainingState};
 use crate::covariates::Covariates;
 use crate::cox::Ties;
+use crate::cox::used::{among, used_rows};
 use crate::error::{Error, Result, check_length};
 use crate::progress::{Counter, Observer, silent};
 use crate::surv::Surv;
@@ -46,7 +47,7 @@ pub enum Batches {
 /// Minimises the negative log partial likelihood of `log_risk = network(x)` per event with `AdamW`
 /// (weight decay on all weights), on standardised columns. With early stopping a share of the
 /// patients, stratified by event, is held out; training ends when their loss has not improved for
-/// `patience` epochs, and the weights of their best epoch are kept.
+/// `patience` epochs, and the weights of their best epoch are kept. A row of weight 0 is as if it were absent.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -308,6 +309,26 @@ impl DeepSurv {
         file: Option<&TrainingState>,
     ) -> Result<DeepSurvFit> {
         self.check(surv, x)?;
+        let Some(rows) = used_rows(surv) else {
+            return self.train_on(surv, x, groups, device, observer, file);
+        };
+        let groups: Option<Vec<u32>> =
+            groups.map(|groups| rows.iter().map(|&row| groups[row]).collect());
+        among(&rows, surv, x, |surv, x| {
+            self.train_on(surv, x, groups.as_deref(), device, observer, file)
+        })
+    }
+
+    /// Trains on rows that all have weight.
+    fn train_on(
+        &self,
+        surv: &Surv,
+        x: &Covariates<'_>,
+        groups: Option<&[u32]>,
+        device: &Device,
+        observer: &Observer<'_>,
+        file: Option<&TrainingState>,
+    ) -> Result<DeepSurvFit> {
         let inputs = Inputs::new(surv, x, self.standardize)?;
         let (train, held) = self.split(surv, groups)?;
         let train_surv = surv.subset(&train)?;
