@@ -92,6 +92,17 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// Frequencies of more patients than can be held.
+    #[error(
+        "column `frequencies`, row {}: {value} patients, with those of the other rows, are more than can be held",
+        row + 1
+    )]
+    TooManyPatients {
+        /// Row of the largest frequency, from 0.
+        row: usize,
+        /// That frequency.
+        value: f64,
+    },
     /// Fewer rows than any analysis can use.
     #[error("{n} row(s) are too few, at least 2 are needed")]
     TooFewRows {
@@ -302,7 +313,7 @@ impl Error {
     }
 
     /// Counts its row among the rows of which `rows` were chosen.
-    fn place(&mut self, rows: &[usize]) {
+    pub(crate) fn place(&mut self, rows: &[usize]) {
         match self {
             Self::Overflow { row, .. } | Self::NotFinite { row, .. } => {
                 *row = rows.get(*row).copied().unwrap_or(*row);

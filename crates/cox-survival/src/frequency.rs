@@ -33,25 +33,31 @@ impl Frequencies {
     ///
     /// # Errors
     /// [`Error::Frequency`] names the first row whose number is negative or not whole;
-    /// [`Error::TooManyRows`] when there are more patients than [`Surv`] holds.
+    /// [`Error::TooManyPatients`] the one with the largest, when there are more patients than [`Surv`] or the
+    /// memory holds.
     pub fn new(counts: &[f64]) -> Result<Self> {
         let whole = |v: &f64| *v >= 0.0 && v.is_finite() && v.fract().abs() <= 0.0;
         if let Some(row) = counts.iter().position(|v| !whole(v)) {
             let value = counts[row];
             return Err(Error::Frequency { row, value });
         }
-        let total: f64 = counts.iter().sum();
-        if total >= f64::from(u32::MAX) {
-            // Saturates, which is enough to say that they are too many.
+        let Some(mut rows) = room(counts.iter().sum()) else {
+            let (row, value) =
+                (0..).zip(counts).fold(
+                    (0, 0.0),
+                    |most, (row, &value)| {
+                        if value > most.1 { (row, value) } else { most }
+                    },
+                );
+            return Err(Error::TooManyPatients { row, value });
+        };
+        for (row, &k) in counts.iter().enumerate() {
             #[expect(clippy::cast_sign_loss, reason = "no count is negative")]
-            let n = total as usize;
-            return Err(Error::TooManyRows { n });
+            rows.extend(std::iter::repeat_n(row, k as usize));
         }
-        #[expect(clippy::cast_sign_loss, reason = "no count is negative")]
-        let copies = |(row, &k): (usize, &f64)| std::iter::repeat_n(row, k as usize);
         Ok(Self {
             n: counts.len(),
-            rows: counts.iter().enumerate().flat_map(copies).collect(),
+            rows,
         })
     }
 
@@ -81,6 +87,17 @@ impl Frequencies {
     fn check(&self, n: usize) -> Result<()> {
         crate::error::check_length("frequencies", self.n, n)
     }
+}
+
+/// A list for so many patients, if row numbers can count them and the memory holds it.
+fn room(total: f64) -> Option<Vec<usize>> {
+    if total >= f64::from(u32::MAX) {
+        return None;
+    }
+    #[expect(clippy::cast_sign_loss, reason = "no count is negative")]
+    let total = total as usize;
+    let mut rows = Vec::new();
+    rows.try_reserve_exact(total).ok().map(|()| rows)
 }
 
 #[cfg(test)]
@@ -169,8 +186,13 @@ mod tests {
             let error = Frequencies::new(&[1.0, bad]).unwrap_err();
             assert!(matches!(error, Error::Frequency { row: 1, .. }), "{error}");
         }
-        let many = Frequencies::new(&[3e9, 3e9]).unwrap_err();
-        assert!(matches!(many, Error::TooManyRows { .. }));
+        for (counts, row) in [([2e9, 3e9, 0.0], 1), ([1.0, 7.0, 1e300], 2)] {
+            let many = Frequencies::new(&counts).unwrap_err();
+            let value = counts[row];
+            assert_eq!(many, Error::TooManyPatients { row, value }, "{many}");
+        }
+        // Reserved or refused, as the machine has it, but never the end of the program.
+        drop(room(4e9));
         let surv = Surv::new(&TIME, &EVENT).unwrap();
         let short = Frequencies::new(&[1.0; 3]).unwrap();
         assert!(matches!(short.surv(&surv), Err(Error::Length { .. })));

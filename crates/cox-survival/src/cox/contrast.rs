@@ -18,7 +18,8 @@ use crate::text_table::significant;
 ///
 /// With `V` the variance of the coefficients (robust when the fit is): standard errors are
 /// `sqrt(diag(L V L'))`, the statistic `(L beta)' (L V L')^-1 (L beta)` on as many degrees of freedom
-/// as `L` has rows.
+/// as `L` has rows. A row that is known, of fixed coefficients alone, has standard error 0 and neither test nor
+/// limits (NaN).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Contrast {
@@ -91,14 +92,16 @@ impl CoxFit {
             .map(|i| (0..p).map(|j| l[(i, j)] * self.coef()[j]).sum())
             .collect();
         let se: Vec<f64> = (0..rows).map(|i| of[(i, i)].sqrt()).collect();
-        let z: Vec<f64> = estimate.iter().zip(&se).map(|(e, s)| e / s).collect();
-        let width = normal_quantile(self.level())?;
-        let limit = |sign: f64| {
+        let uncertain = |f: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
             let pairs = estimate.iter().zip(&se);
+            // Not of what has no error.
             pairs
-                .map(|(e, s)| (e + sign * width * s).exp())
-                .collect::<Vec<f64>>()
+                .map(|(e, s)| if *s > 0.0 { f(*e, *s) } else { f64::NAN })
+                .collect()
         };
+        let z = uncertain(&|e, s| e / s);
+        let width = normal_quantile(self.level())?;
+        let limit = |sign: f64| uncertain(&|e, s| (e + sign * width * s).exp());
         let chisq = Factor::new(&of).map_or(f64::NAN, |factor| {
             factor
                 .solve(&estimate)

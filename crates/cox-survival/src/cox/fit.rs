@@ -248,16 +248,13 @@ impl CoxFit {
         self.robust_variance.as_deref()
     }
 
-    /// Coefficients over their standard errors (robust when present).
+    /// Coefficients over their standard errors (robust when present); NaN for a fixed coefficient, of which
+    /// there is nothing to test.
     pub fn z(&self) -> Vec<f64> {
-        self.coef
-            .iter()
-            .zip(self.used_se())
-            .map(|(b, s)| b / s)
-            .collect()
+        self.estimated(|b, s| b / s)
     }
 
-    /// Two-sided Wald p-values.
+    /// Two-sided Wald p-values; NaN for a fixed coefficient.
     pub fn p_values(&self) -> Vec<f64> {
         self.z()
             .iter()
@@ -265,12 +262,12 @@ impl CoxFit {
             .collect()
     }
 
-    /// Lower confidence limits of the hazard ratios.
+    /// Lower confidence limits of the hazard ratios; NaN for a fixed coefficient.
     pub fn lower(&self) -> Vec<f64> {
         self.limits(-1.0)
     }
 
-    /// Upper confidence limits of the hazard ratios.
+    /// Upper confidence limits of the hazard ratios; NaN for a fixed coefficient.
     pub fn upper(&self) -> Vec<f64> {
         self.limits(1.0)
     }
@@ -283,10 +280,13 @@ impl CoxFit {
     /// Limits of the coefficients themselves: the lower ones for a `sign` of -1, the upper ones for 1.
     pub(super) fn coef_limits(&self, sign: f64) -> Vec<f64> {
         let width = sign * std::f64::consts::SQRT_2 * erfc_inv(1.0 - self.level);
-        self.coef
-            .iter()
-            .zip(self.used_se())
-            .map(|(b, s)| b + width * s)
+        self.estimated(|b, s| b + width * s)
+    }
+
+    /// `f` of every coefficient and its standard error; NaN where it was not estimated.
+    fn estimated(&self, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let each = self.coef.iter().zip(self.used_se()).zip(&self.fixed);
+        each.map(|((b, s), fixed)| if *fixed { f64::NAN } else { f(*b, *s) })
             .collect()
     }
 

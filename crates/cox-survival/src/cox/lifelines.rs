@@ -39,21 +39,29 @@ impl CoxFit {
         let (exp, z, p) = (self.exp_coef(), self.z(), self.p_values());
         let (lower, upper) = (self.coef_limits(-1.0), self.coef_limits(1.0));
         let row = |j: usize| {
-            vec![
+            let mut row = vec![
                 self.names()[j].clone(),
                 number(self.coef()[j]),
                 number(exp[j]),
                 number(se[j]),
-                number(lower[j]),
-                number(upper[j]),
-                number(lower[j].exp()),
-                number(upper[j].exp()),
-                // Coefficients are compared with no effect.
-                "0.00".to_owned(),
-                format!("{:.2}", z[j]),
-                p_text(p[j]),
-                bits(p[j]),
-            ]
+            ];
+            row.extend(if self.fixed()[j] {
+                // Neither limits nor test.
+                ["", "", "", "", "", "", "fixed", ""].map(Into::into)
+            } else {
+                [
+                    number(lower[j]),
+                    number(upper[j]),
+                    number(lower[j].exp()),
+                    number(upper[j].exp()),
+                    // Coefficients are compared with no effect.
+                    "0.00".to_owned(),
+                    format!("{:.2}", z[j]),
+                    p_text(p[j]),
+                    bits(p[j]),
+                ]
+            });
+            row
         };
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
         Table::new(&header, (0..self.coef().len()).map(row).collect())

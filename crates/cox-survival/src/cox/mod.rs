@@ -36,6 +36,7 @@ mod term_tests;
 mod time_varying;
 #[cfg(test)]
 pub(crate) mod twins;
+pub(crate) mod used;
 pub(crate) mod warning;
 pub(crate) mod zph;
 

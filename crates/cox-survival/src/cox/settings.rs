@@ -118,7 +118,8 @@ impl CoxPh {
         self
     }
 
-    /// Keeps the coefficient of a column at a value; its standard error is 0, its test undefined.
+    /// Keeps the coefficient of a column at a value; its standard error is 0, its test and limits are
+    /// undefined (NaN).
     pub fn fix(mut self, column: impl Into<String>, coefficient: f64) -> Self {
         self.fix.insert(column.into(), coefficient);
         self

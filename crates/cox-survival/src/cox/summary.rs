@@ -76,12 +76,17 @@ impl CoxFit {
             if let Some(robust) = self.robust_se() {
                 row.push(number(robust[j]));
             }
-            row.extend([
-                format!("{:.3}", z[j]),
-                p_text(p[j]),
-                number(lower[j]),
-                number(upper[j]),
-            ]);
+            row.extend(if self.fixed()[j] {
+                // Neither test nor limits.
+                ["", "fixed", "", ""].map(Into::into)
+            } else {
+                [
+                    format!("{:.3}", z[j]),
+                    p_text(p[j]),
+                    number(lower[j]),
+                    number(upper[j]),
+                ]
+            });
             rows.push(row);
         }
         let header: Vec<&str> = header.iter().map(String::as_str).collect();

@@ -301,6 +301,37 @@ fn heavy_exact_ties_do_not_overflow() {
 }
 
 #[test]
+fn of_a_fixed_coefficient_there_is_nothing_to_test() {
+    let time: Vec<f64> = (0..30).map(|i| f64::from(1 + i * 11 % 17)).collect();
+    let event: Vec<bool> = (0..30).map(|i| i % 3 != 2).collect();
+    let x: Vec<f64> = (0..60).map(|k| f64::from(k * 29 % 61) / 10.0).collect();
+    let x = Covariates::from_rows(&x, 30, 2).unwrap();
+    let x = x.with_names(["dose", "age"]).unwrap();
+    let surv = Surv::new(&time, &event).unwrap();
+    for robust in [false, true] {
+        let settings = CoxPh::new().fix("age", 0.3).robust(robust);
+        let fit = settings.fit(&surv, &x).unwrap();
+        for of in [fit.z(), fit.p_values(), fit.lower(), fit.upper()] {
+            assert!(of[0].is_finite() && of[1].is_nan(), "{of:?}");
+        }
+        assert!(fit.se()[1] <= 0.0);
+        let last = |table: &crate::Table| table.rows()[1].join("|");
+        let told = last(&fit.table());
+        assert!(told.starts_with("age|0.30000|1.3499|0.00000|"), "{told}");
+        assert!(told.ends_with("||fixed||"), "{told}");
+        let told = last(&fit.lifelines_table());
+        assert_eq!(told, "age|0.30000|1.3499|0.00000|||||||fixed|");
+        // Twice a known number is known; with the other it is not.
+        let known = fit.contrast(&[0.0, 2.0, 1.0, 1.0]).unwrap();
+        assert!((known.estimate[0] - 0.6).abs() < 1e-15);
+        for of in [&known.z, &known.p, &known.lower, &known.upper] {
+            assert!(of[0].is_nan() && of[1].is_finite(), "{of:?}");
+        }
+        assert!(known.to_string().contains("1      0.6"), "{known}");
+    }
+}
+
+#[test]
 fn settings_that_make_no_sense_are_named() {
     let surv = Surv::new(&[1.0, 2.0, 3.0, 4.0, 5.0], &[true, true, false, true, true]).unwrap();
     let x = Covariates::from_columns(&[0.3, 0.1, 0.9, 0.5, 0.2], 5, 1).unwrap();

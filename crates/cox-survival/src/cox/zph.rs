@@ -12,6 +12,7 @@
 //! `g V` is one information matrix with the event times weighted. The test does not depend on the
 //! origin and the unit of `g`, so `g` is brought to `[0, 1]`. Cost: three information matrices.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -22,6 +23,7 @@ use super::diagnostics::CoxDiagnostics;
 use super::information::information;
 use super::newton::Factor;
 use super::summary::{chi_square_tail, p_text};
+use super::used::used_rows;
 use crate::error::{Error, Result};
 use crate::kaplan_meier::KaplanMeier;
 use crate::surv::Surv;
@@ -31,11 +33,11 @@ use crate::table::Table;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ZphTransform {
-    /// One less the Kaplan-Meier estimate of all rows just before `t` (without weights and strata): R's
-    /// default. Outlying times have no leverage.
+    /// One less the Kaplan-Meier estimate of all rows just before `t` (without weights and strata, but for
+    /// rows of weight 0, which are as if absent): R's default. Outlying times have no leverage.
     #[default]
     Km,
-    /// The rank of `t` among the times of all rows, ties at their mean rank.
+    /// The rank of `t` among the times of all rows (of positive weight), ties at their mean rank.
     Rank,
     /// `t` itself.
     Identity,
@@ -207,19 +209,23 @@ impl CoxDiagnostics<'_> {
         };
         let groups = &self.likelihood.sorted.groups;
         let times: Vec<f64> = groups.iter().map(|g| g.time).collect();
+        let surv = match used_rows(self.surv) {
+            Some(rows) => Cow::Owned(self.surv.subset(&rows)?),
+            None => Cow::Borrowed(self.surv),
+        };
         let mut values: Vec<f64> = match transform {
             ZphTransform::Identity => times,
             ZphTransform::Log => times.iter().map(|t| t.ln()).collect(),
             ZphTransform::Rank => {
-                let mut time = self.surv.time().to_vec();
+                let mut time = surv.time().to_vec();
                 time.sort_by(f64::total_cmp);
                 let below = |t: f64| time.partition_point(|&s| s < t);
                 let upto = |t: f64| time.partition_point(|&s| s <= t);
                 times.iter().map(|&t| (below(t) + upto(t)) as f64).collect()
             }
             ZphTransform::Km => {
-                let mut builder = Surv::builder(self.surv.time(), self.surv.event()).timefix(false);
-                if let Some(entry) = self.surv.entry() {
+                let mut builder = Surv::builder(surv.time(), surv.event()).timefix(false);
+                if let Some(entry) = surv.entry() {
                     builder = builder.entry(entry);
                 }
                 let fit = KaplanMeier::new().fit(&builder.build()?)?;

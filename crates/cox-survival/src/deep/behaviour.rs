@@ -132,6 +132,36 @@ fn early_stopping_keeps_the_best_epoch() {
 }
 
 #[test]
+fn rows_without_weight_are_as_if_absent() {
+    let mut data = data(90, 2, 14, |x| x[0]);
+    let weights: Vec<f64> = (0..90).map(|i| [0.0, 1.0, 0.5][i % 3]).collect();
+    for i in (0..90).step_by(3) {
+        data.x[2 * i] = 1e6;
+        data.event[i] = true;
+    }
+    let used: Vec<usize> = (0..90).filter(|i| i % 3 > 0).collect();
+    let surv = Surv::builder(&data.time, &data.event).weights(&weights);
+    let surv = surv.build().unwrap();
+    let (only, x) = (surv.subset(&used).unwrap(), data.x());
+    let patient: Vec<u32> = (0..90).map(|i| i / 2).collect();
+    let theirs: Vec<u32> = used.iter().map(|&i| patient[i]).collect();
+    let go = |_: Progress| ControlFlow::Continue(());
+    let base = DeepSurv::new().hidden(&[4]).norm(Norm::Batch).epochs(4);
+    for settings in [
+        base.clone().early_stopping(0.3, 2),
+        base.batches(Batches::InRiskSets { size: 20 }),
+    ] {
+        let fit = |surv: &Surv, x: &Covariates<'_>, groups: &[u32]| {
+            let fit = settings.fit_grouped(surv, x, groups, &device(), &go, None);
+            fit.unwrap()
+        };
+        let all = fit(&surv, &x, &patient);
+        assert_eq!(all, fit(&only, &x.select(&used).unwrap(), &theirs));
+        assert!(all.to_string().contains("n = 60,"), "{all}");
+    }
+}
+
+#[test]
 fn a_seed_gives_the_same_bits_on_any_number_of_threads() {
     let data = data(90, 5, 6, |x| x[0]);
     let surv = Surv::new(&data.time, &data.event).unwrap();

@@ -10,6 +10,7 @@ mod fit;
 mod io;
 mod loss;
 mod network;
+mod split;
 mod state;
 mod train;
 

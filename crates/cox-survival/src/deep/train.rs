@@ -10,13 +10,14 @@ use super::adamw::AdamW;
 use super::fit::{DeepSurvFit, Epoch, Inputs};
 use super::loss::PartialLikelihood;
 use super::network::{Activation, Network, Norm, Shape, Training, Weights};
+use super::split;
 use super::state::{self, Standing, TrainingState};
 use crate::covariates::Covariates;
 use crate::cox::Ties;
+use crate::cox::used::{among, used_rows};
 use crate::error::{Error, Result, check_length};
 use crate::progress::{Counter, Observer, silent};
 use crate::surv::Surv;
-use crate::validation::folds::Folds;
 
 /// Which patients a step of the optimiser sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub enum Batches {
 /// Minimises the negative log partial likelihood of `log_risk = network(x)` per event with `AdamW`
 /// (weight decay on all weights), on standardised columns. With early stopping a share of the
 /// patients, stratified by event, is held out; training ends when their loss has not improved for
-/// `patience` epochs, and the weights of their best epoch are kept.
+/// `patience` epochs, and the weights of their best epoch are kept. A row of weight 0 is as if it were absent.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -168,8 +169,8 @@ impl DeepSurv {
         self
     }
 
-    /// Holds out this share of the patients and stops after `patience` epochs without a better
-    /// loss among them (default: no early stopping).
+    /// Holds out this share of the patients (of the groups of [`DeepSurv::fit_grouped`]), to the nearest whole
+    /// number, and stops after `patience` epochs without a better loss among them (default: no early stopping).
     pub fn early_stopping(mut self, share: f64, patience: usize) -> Self {
         self.early_stopping = Some((share, patience));
         self
@@ -308,6 +309,26 @@ impl DeepSurv {
         file: Option<&TrainingState>,
     ) -> Result<DeepSurvFit> {
         self.check(surv, x)?;
+        let Some(rows) = used_rows(surv) else {
+            return self.train_on(surv, x, groups, device, observer, file);
+        };
+        let groups: Option<Vec<u32>> =
+            groups.map(|groups| rows.iter().map(|&row| groups[row]).collect());
+        among(&rows, surv, x, |surv, x| {
+            self.train_on(surv, x, groups.as_deref(), device, observer, file)
+        })
+    }
+
+    /// Trains on rows that all have weight.
+    fn train_on(
+        &self,
+        surv: &Surv,
+        x: &Covariates<'_>,
+        groups: Option<&[u32]>,
+        device: &Device,
+        observer: &Observer<'_>,
+        file: Option<&TrainingState>,
+    ) -> Result<DeepSurvFit> {
         let inputs = Inputs::new(surv, x, self.standardize)?;
         let (train, held) = self.split(surv, groups)?;
         let train_surv = surv.subset(&train)?;
@@ -425,15 +446,8 @@ impl DeepSurv {
         let Some((share, _)) = self.early_stopping else {
             return Ok(((0..surv.n()).collect(), None));
         };
-        // As many folds as come nearest; the first is held out.
-        let most = surv.n().max(2);
-        let nearest = (2..=most).find(|&k| 1.0 / (k as f64 + 0.5) < share);
-        let folds = nearest.unwrap_or(most);
-        let folds = match groups {
-            None => Folds::stratified(surv, folds, self.seed)?,
-            Some(groups) => Folds::grouped(surv, groups, folds, self.seed)?,
-        };
-        Ok((folds.training(0), Some(folds.held_out(0))))
+        let (train, held) = split::split(surv, groups, share, self.seed)?;
+        Ok((train, Some(held)))
     }
 
     fn check(&self, surv: &Surv, x: &Covariates<'_>) -> Result<()> {

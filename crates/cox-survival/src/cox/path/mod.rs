@@ -32,9 +32,10 @@ pub use self::relaxed::RelaxedFit;
 pub(crate) use self::relaxed::check_gamma;
 pub use self::result::{PathFit, SparseColumn};
 pub use self::settings::CoxPath;
-use self::solver::{Solved, Solver};
+use self::solver::{Solved, Solver, Start};
 pub use self::survival::PathSurvival;
 use super::likelihood::Likelihood;
+use super::used::{among, used_rows};
 use crate::covariates::Covariates;
 use crate::error::{Error, Result};
 use crate::format_version::FormatVersion;
@@ -43,11 +44,16 @@ use crate::surv::Surv;
 impl CoxPath {
     /// Fits the whole path.
     ///
-    /// A constant column gets coefficient 0. Cost per lambda: `n p` for the check of all
+    /// A constant column gets coefficient 0. A row of weight 0 is as if it were absent.
+    ///
+    /// Cost per lambda: `n p` for the check of all
     /// features, plus `n k` per Newton step on a working set of `k`; the matrix of the working
     /// set, `k^2 n`, is rebuilt a few times per path. The ridge costs `n^2 p` once when `p > n`.
     pub fn fit(&self, surv: &Surv, x: &Covariates<'_>) -> Result<PathFit> {
         let mut terms = self.check(surv, x)?;
+        if let Some(rows) = used_rows(surv) {
+            return among(&rows, surv, x, |surv, x| self.for_rows(&rows).fit(surv, x));
+        }
         if let Some(adaptive) = &self.adaptive {
             adaptive.apply(self, surv, x, &mut terms)?;
         }
@@ -77,11 +83,10 @@ impl CoxPath {
         if ridge::applies(&problem, self.alpha) {
             let small = ridge::Compressed::new(&problem)?;
             // The sequence starts where the original features say, not their rotation.
-            let start = Solver::new(&problem, &mut likelihood, self.alpha, self.tolerance)
-                .lambda_max_ridge();
+            let start = Solver::new(&problem, &mut likelihood, self.alpha, self.tolerance).start();
             let mut raw = self.run(&small.problem, &mut likelihood, Some(start))?;
             let beta = small.restore(&problem, &raw);
-            ridge::certify(&problem, &beta, &mut raw);
+            ridge::certify(&problem, &beta, &mut raw, start);
             for (k, solution) in raw.iter_mut().enumerate() {
                 solution.beta = SparseColumn::from_dense((0..problem.p).map(|j| beta[(j, k)]));
             }
@@ -101,11 +106,17 @@ impl CoxPath {
         &self,
         problem: &Problem<'_>,
         likelihood: &mut Likelihood<'_>,
-        start: Option<f64>,
+        start: Option<Start>,
     ) -> Result<Vec<Solution>> {
         let mut solver = Solver::new(problem, likelihood, self.alpha, self.tolerance);
         let computed = solver.lambda_max();
-        let lambdas = self.sequence(problem, start.unwrap_or(computed), start.is_some())?;
+        let lambdas = match start {
+            Some(start) => {
+                solver.measure_by(start);
+                self.sequence(problem, start.lambda, true)?
+            }
+            None => self.sequence(problem, computed, false)?,
+        };
         Ok(lambdas
             .into_iter()
             .map(|lambda| {

@@ -142,7 +142,8 @@ impl<'a> Oracle<'a> {
                 let right = slope + if b[j] >= 0.0 { l1 } else { -l1 };
                 let left = slope + if b[j] > 0.0 { l1 } else { -l1 };
                 let [lower, upper] = self.limits[j];
-                let near = |limit: f64| (b[j] - limit).abs() <= 1e-14 * limit.abs();
+                let near =
+                    |limit: f64| limit.is_finite() && (b[j] - limit).abs() <= 1e-14 * limit.abs();
                 let up = if near(upper) { 0.0 } else { (-right).max(0.0) };
                 let down = if near(lower) { 0.0 } else { left.max(0.0) };
                 up.max(down) / unit
@@ -536,6 +537,37 @@ fn ridge_is_where_lbfgs_goes() {
                 assert!((a - b).abs() < 1e-5 * size, "{k}: {a} {b}");
             }
         }
+    }
+}
+
+#[test]
+fn certificates_of_the_ridge_have_the_unit_of_every_path() {
+    let data = cohort(24, 60, 5, false, true);
+    let (surv, x) = (data.surv().unwrap(), data.covariates());
+    let factor: Vec<f64> = (0..60).map(|j| [0.01, 0.3, 2.0][j % 3]).collect();
+    // So coarse that what is left is far above rounding.
+    let base = CoxPath::new().alpha(0.0).tolerance(0.1);
+    let base = base.penalty_factor(factor);
+    let first = base.clone().n_lambda(1).fit(&surv, &x).unwrap().lambda()[0];
+    let settings = base.lambdas([0.5, 0.1, 1e-2, 1e-5, 1e-7].map(|l| l * first).to_vec());
+    let fit = settings.fit(&surv, &x).unwrap();
+    let oracle = Oracle::new(&surv, &x, &settings);
+    let (_, gradient) = oracle.loss(&[0.0; 60]);
+    let enters = |j: usize| gradient[j].abs() / oracle.factor[j];
+    let largest = (0..60).max_by(|&a, &b| enters(a).total_cmp(&enters(b)));
+    let share = oracle.factor[largest.unwrap()].min(1.0);
+    assert!(share < 0.1);
+    let mut oracle = oracle;
+    for (k, &lambda) in fit.lambda().iter().enumerate() {
+        oracle = oracle.at(lambda);
+        let fresh = oracle.certificate(&oracle.standardised(&fit, k));
+        let want = fresh * lambda / lambda.max(1e-4 * first) / share;
+        let found = fit.kkt()[k];
+        assert!(
+            (found - want).abs() <= 1e-6 * want + 1e-9,
+            "{k}: {found} {want}"
+        );
+        assert!(found <= 0.1 * 60f64.sqrt(), "{k}: {found}");
     }
 }
 

@@ -11,6 +11,7 @@ use super::problem::Terms;
 use super::result::{PathFit, SparseColumn};
 use super::settings::{CoxPath, setting};
 use crate::covariates::Covariates;
+use crate::cox::used::{among, used_rows};
 use crate::error::{Error, Result};
 use crate::surv::Surv;
 use crate::table::Table;
@@ -37,8 +38,12 @@ impl CoxPath {
     /// # Ok::<(), cox_survival::Error>(())
     /// ```
     pub fn fit_relaxed(&self, surv: &Surv, x: &Covariates<'_>) -> Result<RelaxedFit> {
-        let path = self.fit(surv, x)?;
         let terms = self.check(surv, x)?;
+        if let Some(rows) = used_rows(surv) {
+            let part = self.for_rows(&rows);
+            return among(&rows, surv, x, |surv, x| part.fit_relaxed(surv, x));
+        }
+        let path = self.fit(surv, x)?;
         let mut refits = PathFit {
             lambda: Vec::new(),
             beta: Vec::new(),

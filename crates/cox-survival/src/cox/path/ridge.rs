@@ -14,17 +14,18 @@ use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use super::Solution;
 use super::problem::{BLOCK, Problem};
+use super::solver::Start;
 use crate::error::{Error, Result};
 
 /// Replaces the certificates of the small problem by those of the original features: how far
-/// `z_j' r / W - lambda v_j b_j` is from 0, relative to `lambda * 0.001`. Cost: `n p` per lambda.
-pub(super) fn certify(problem: &Problem<'_>, beta: &Mat<f64>, raw: &mut [Solution]) {
+/// `z_j' r / W - lambda v_j b_j` is from 0, in the unit of every path. Cost: `n p` per lambda.
+pub(super) fn certify(problem: &Problem<'_>, beta: &Mat<f64>, raw: &mut [Solution], start: Start) {
     let residuals = Mat::from_fn(problem.n, raw.len(), |i, s| {
         raw[s].residual[i] / problem.total
     });
     let gradient = problem.transposed_times(residuals.as_ref());
     for (s, solution) in raw.iter_mut().enumerate() {
-        let unit = 1e-3 * solution.lambda;
+        let unit = start.unit(solution.lambda, 0.0);
         solution.kkt = (0..problem.p)
             .filter(|&j| problem.scale[j] > 0.0)
             .map(|j| {

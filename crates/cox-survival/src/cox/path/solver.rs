@@ -80,6 +80,21 @@ impl Pace {
     }
 }
 
+/// Where the sequence of lambdas starts, and the unit of violations along it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) lambda: f64,
+    floor: f64,
+    share: f64,
+}
+
+impl Start {
+    /// What violations at a finite `lambda` are measured against.
+    pub(super) fn unit(&self, lambda: f64, alpha: f64) -> f64 {
+        lambda.max(self.floor) * alpha.max(1e-3) * self.share
+    }
+}
+
 /// What one lambda took and how good it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Solved {
@@ -179,9 +194,19 @@ impl<'a, 'b> Solver<'a, 'b> {
         lambda
     }
 
-    /// [`Solver::lambda_max`] for a ridge without unpenalised columns fitted first.
-    pub(super) fn lambda_max_ridge(mut self) -> f64 {
-        self.lambda_max()
+    /// [`Solver::lambda_max`], and what violations are then measured against.
+    pub(super) fn start(mut self) -> Start {
+        let lambda = self.lambda_max();
+        Start {
+            lambda,
+            floor: self.floor,
+            share: self.share,
+        }
+    }
+
+    /// Measures violations as the solver does that `start` comes from.
+    pub(super) fn measure_by(&mut self, start: Start) {
+        (self.floor, self.share) = (start.floor, start.share);
     }
 
     /// Solves at `lambda`, warm from the last solution.
