@@ -193,14 +193,15 @@ impl PathFlags {
             json.groups = groups.as_ref().map(|groups| groups.of(path));
             json
         };
+        let located = |error| cohort.locate(error);
         let Some(folds) = self.make_folds(cohort)? else {
             if self.relax {
-                let fit = settings.fit_relaxed(surv, &x)?;
+                let fit = settings.fit_relaxed(surv, &x).map_err(located)?;
                 let text = format.of(|| fit.table()).unwrap_or_else(|| fit.to_string());
                 let json = json.then(|| build(fit.path(), None, Some(Relaxed::new(&fit)), None));
                 return report::result(json.as_ref(), &text);
             }
-            let fit = settings.fit(surv, &x)?;
+            let fit = settings.fit(surv, &x).map_err(located)?;
             let baseline = match self.at.filter(|_| baseline) {
                 None => None,
                 Some(lambda) => {
@@ -228,7 +229,7 @@ impl PathFlags {
         if self.relax {
             let fit = cv.fit_relaxed_with(surv, &x, &folds, &self.gamma, &observer);
             bar.finish_and_clear();
-            let fit = fit?;
+            let fit = fit.map_err(located)?;
             let plain = fit.penalised();
             let (lambda, gamma) = (fit.lambda_min(), fit.gamma_min());
             let baseline = if baseline {
@@ -249,7 +250,7 @@ impl PathFlags {
         }
         let fit = cv.fit_with(surv, &x, &folds, &observer);
         bar.finish_and_clear();
-        let fit = fit?;
+        let fit = fit.map_err(located)?;
         let baseline = if baseline {
             let lambda = self.at.unwrap_or(fit.lambda_min());
             let model = fit.path().survival(surv, &x, lambda, offset)?;

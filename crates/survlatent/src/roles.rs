@@ -277,6 +277,12 @@ impl Roles {
         let surv = builder
             .build()
             .map_err(|error| locate(error, table, &rows, &names))?;
+        let line = |&row: &usize| table.place("", row).line;
+        // A line of the table says nothing about a value of another file.
+        let lines = match &latents {
+            None => rows.iter().map(line).collect(),
+            Some(_) => None,
+        };
         let (features, single_level) = assemble(table, &plan, latents, &rows)?;
         Ok(Cohort {
             surv,
@@ -286,6 +292,7 @@ impl Roles {
             groups: groups(&self.groups)?,
             folds: groups(self.folds.as_slice())?,
             rows,
+            lines,
             dropped_rows,
             single_level,
             notices,
