@@ -329,6 +329,27 @@ fn a_number_that_is_too_large_is_named_by_column_and_row() {
 }
 
 #[test]
+fn rows_that_were_dropped_or_repeated_count_in_an_error_of_a_fit() {
+    let csv = "t,e,x,k\n5,1,,1\n8,1,44,3\n13,1,59,2\n9,1,1e300,1\n11,1,71,1\n20,0,52,1\n6,1,50,1\n7,0,41,1\n";
+    let place = ["column `x`, row 4 (line 5)", "1e300 is too large"];
+    let mut verbs = vec![
+        "cox",
+        "cox --path",
+        "cox --path --cv 2",
+        "cox --path --relax",
+        "cox --path --relax --cv 2",
+    ];
+    if cfg!(feature = "deep") {
+        verbs.push("deepsurv");
+    }
+    for verb in verbs {
+        let line = format!("{verb} {{}} --time t --event e --features x --drop-missing");
+        run_on(csv, &line).fails(1, &place);
+        run_on(csv, &format!("{line} --frequencies k")).fails(1, &place);
+    }
+}
+
+#[test]
 fn columns_have_one_part() {
     let line = "cox {} --time time --event status --features age,time";
     run_on(GOOD, line).fails(1, &["`time` cannot be both the time and a feature"]);
