@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use survlatent::cox_survival::{
     AdaptiveWeights, CoxPath, CrossValidation, CvMeasure, Folds, Progress, Ties,
@@ -16,9 +16,14 @@ use crate::failure::Failure;
 use crate::table_format::TableFormat;
 use crate::{report, value};
 
+/// Folds in which the ridge of an adaptive lasso is cross-validated.
+const RIDGE_FOLDS: usize = 10;
+
 /// Flags that only a path has.
 #[derive(Args)]
 #[command(next_help_heading = "Penalised path")]
+#[command(group = ArgGroup::new("folds").args(["cv", "foldid"]).multiple(true))]
+#[command(group = ArgGroup::new("draws").args(["cv", "adaptive"]).multiple(true))]
 pub(crate) struct PathFlags {
     /// Fit an elastic-net path instead of one unpenalised model
     #[arg(long)]
@@ -49,8 +54,14 @@ pub(crate) struct PathFlags {
     /// Column of fold labels: cross-validate in these folds
     #[arg(long, value_name = "COL", requires = "path")]
     foldid: Option<String>,
-    /// Seed of the folds
-    #[arg(long, value_name = "S", default_value = "0", requires = "path")]
+    /// Seed of the folds of --cv and of --adaptive
+    #[arg(
+        long,
+        value_name = "S",
+        default_value = "0",
+        requires = "path",
+        requires = "draws"
+    )]
     seed: u64,
     /// What is cross-validated: deviance (per event, differences of whole risk sets),
     /// deviance-ungrouped (within held-out rows) or c (Harrell's concordance)
@@ -60,7 +71,8 @@ pub(crate) struct PathFlags {
         default_value = "deviance",
         value_parser = ["deviance", "deviance-ungrouped", "c"],
         hide_possible_values = true,
-        requires = "path"
+        requires = "path",
+        requires = "folds"
     )]
     measure: String,
     /// Scale features to unit variance for the fit; coefficients are in original units either way
@@ -115,7 +127,8 @@ pub(crate) struct PathFlags {
         value_delimiter = ',',
         default_value = "0,0.25,0.5,0.75,1",
         value_parser = value::unit,
-        requires = "relax"
+        requires = "relax",
+        requires = "folds"
     )]
     gamma: Vec<f64>,
     /// Group lasso: features of one group enter together
@@ -176,9 +189,11 @@ impl PathFlags {
     ) -> Result<(), Failure> {
         self.check(cohort)?;
         if baseline && self.at.is_none() && self.cv.is_none() && self.foldid.is_none() {
-            return Err(Failure::usage(
-                "--baseline with --path needs a lambda: --at LAMBDA, or --cv K to choose one",
-            ));
+            return Err(Failure::usage(if self.relax {
+                "--baseline with --relax needs --cv K or --foldid COL, which choose lambda and blend"
+            } else {
+                "--baseline with --path needs a lambda: --at LAMBDA, or --cv K to choose one"
+            }));
         }
         let warnings = constant(cohort)?;
         for warning in &warnings {
@@ -320,7 +335,8 @@ impl PathFlags {
         let places = self.exclude.iter().map(|name| excluded.place(name));
         settings = settings.exclude(places.collect::<Result<_, _>>()?);
         if let Some(gamma) = self.adaptive {
-            settings = settings.adaptive(AdaptiveWeights::ridge().gamma(gamma));
+            settings =
+                settings.adaptive(AdaptiveWeights::ridge_cv(RIDGE_FOLDS, self.seed).gamma(gamma));
         }
         Ok(settings)
     }
