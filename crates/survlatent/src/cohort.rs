@@ -64,6 +64,11 @@ pub enum Notice {
     },
     /// Rows of the matrix were paired with the table's by the columns `id` of both.
     PairedById,
+    /// Times that differ by rounding only were taken as one.
+    TimesMerged {
+        /// Rows whose time (or entry) is now another's.
+        rows: usize,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -95,6 +100,11 @@ impl fmt::Display for Notice {
             Self::PairedById => {
                 f.write_str("rows of the feature file are paired with the table's by `id`")
             }
+            Self::TimesMerged { rows } => write!(
+                f,
+                "{rows} row(s) have a time within rounding of an earlier one (1.5e-8, times the mean where that \
+                 is above 1) and count as tied with it"
+            ),
         }
     }
 }

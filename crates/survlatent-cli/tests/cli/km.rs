@@ -76,6 +76,23 @@ fn strata_are_those_of_the_test_and_the_curves_are_of_everybody() {
 }
 
 #[test]
+fn times_taken_as_tied_are_told() {
+    let csv = "t,e\n1,1\n1.000000001,1\n2,1\n3,0\n";
+    let run = run_on(csv, "km {} --time t --event e --json");
+    assert_eq!(run.json()["strata"][0]["time"].as_array().unwrap().len(), 3);
+    assert!(
+        run.stderr.contains("1 row(s) have a time within rounding"),
+        "{}",
+        run.stderr
+    );
+    let plain = run_on(
+        &csv.replace("000000001", ""),
+        "km {} --time t --event e --json",
+    );
+    assert_eq!((plain.code, plain.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn one_group_has_a_curve_but_no_test() {
     let csv = "t,e,g\n1,1,a\n2,0,a\n3,1,a\n";
     let run = run_on(csv, "km {} --time t --event e --by g --json");
