@@ -215,6 +215,10 @@ fn features_files_that_do_not_fit() {
     cox("huge.npy").fails(1, &["huge.npy", "more values than can be counted"]);
     cox("cut.npy").fails(1, &["cut.npy", "needs 24 bytes of data, the file has 4"]);
     cox("noise.bin").fails(1, &["noise.bin"]);
+    for unnamed in ["short.csv", "flat.npy"] {
+        let named = format!("{unnamed} --features-array zz");
+        cox(&named).fails(1, &[unnamed, "array `zz` was asked for"]);
+    }
     cox("absent.npy").fails(1, &["absent.npy"]);
 }
 
@@ -263,6 +267,12 @@ fn bad_usage_is_exit_code_2() {
         ("--path --group agee=a,trt=b", "did you mean `age`"),
         ("--path --group a,b", "2 groups for 8"),
         ("--path --group layer --adaptive", "cannot be used with"),
+        ("--format csv --zph", "cannot be used with"),
+        ("--format csv --residuals score", "cannot be used with"),
+        (
+            "--path --cv 3 --baseline --format csv",
+            "cannot be used with",
+        ),
         ("--level 95", "between 0 and 1"),
         ("--features-array w", "--features-file"),
         ("--no-such-flag", "--no-such-flag"),
