@@ -138,9 +138,10 @@ impl Cox {
         }
         let x = cohort.covariates()?;
         let fit = match cohort.cluster() {
-            None => settings.fit(cohort.surv(), &x)?,
-            Some(cluster) => settings.fit_clustered(cohort.surv(), &x, cluster.codes())?,
+            None => settings.fit(cohort.surv(), &x),
+            Some(cluster) => settings.fit_clustered(cohort.surv(), &x, cluster.codes()),
         };
+        let fit = fit.map_err(|error| cohort.locate(error))?;
         let diagnostics = self.diagnostics.of(&fit, cohort)?;
         let lifelines = self.style == "lifelines";
         let coefficients = || {

@@ -15,15 +15,15 @@ pub(crate) struct DiagnosticFlags {
     /// Test proportional hazards, with time as km, rank, identity or log (default km)
     #[arg(long, value_name = "TRANSFORM", num_args = 0..=1, default_missing_value = "km",
           value_parser = ["km", "rank", "identity", "log"], hide_possible_values = true,
-          conflicts_with = "path")]
+          conflicts_with_all = ["path", "format"])]
     zph: Option<String>,
     /// Residuals: martingale, deviance, score, dfbeta, schoenfeld, scaledsch
     #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = Kind::NAMES,
-          hide_possible_values = true, conflicts_with = "path")]
+          hide_possible_values = true, conflicts_with_all = ["path", "format"])]
     residuals: Vec<String>,
     /// Cumulative baseline hazard at covariates zero, at every distinct time of each stratum; with --path
     /// at --at, or else at the lambda (with --relax, and the blend) that --cv chooses
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     baseline: bool,
 }
 

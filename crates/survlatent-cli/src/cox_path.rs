@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use survlatent::cox_survival::{
     AdaptiveWeights, CoxPath, CrossValidation, CvMeasure, Folds, Progress, Ties,
@@ -16,9 +16,14 @@ use crate::failure::Failure;
 use crate::table_format::TableFormat;
 use crate::{report, value};
 
+/// Folds in which the ridge of an adaptive lasso is cross-validated.
+const RIDGE_FOLDS: usize = 10;
+
 /// Flags that only a path has.
 #[derive(Args)]
 #[command(next_help_heading = "Penalised path")]
+#[command(group = ArgGroup::new("folds").args(["cv", "foldid"]).multiple(true))]
+#[command(group = ArgGroup::new("draws").args(["cv", "adaptive"]).multiple(true))]
 pub(crate) struct PathFlags {
     /// Fit an elastic-net path instead of one unpenalised model
     #[arg(long)]
@@ -49,8 +54,14 @@ pub(crate) struct PathFlags {
     /// Column of fold labels: cross-validate in these folds
     #[arg(long, value_name = "COL", requires = "path")]
     foldid: Option<String>,
-    /// Seed of the folds
-    #[arg(long, value_name = "S", default_value = "0", requires = "path")]
+    /// Seed of the folds of --cv and of --adaptive
+    #[arg(
+        long,
+        value_name = "S",
+        default_value = "0",
+        requires = "path",
+        requires = "draws"
+    )]
     seed: u64,
     /// What is cross-validated: deviance (per event, differences of whole risk sets),
     /// deviance-ungrouped (within held-out rows) or c (Harrell's concordance)
@@ -60,7 +71,8 @@ pub(crate) struct PathFlags {
         default_value = "deviance",
         value_parser = ["deviance", "deviance-ungrouped", "c"],
         hide_possible_values = true,
-        requires = "path"
+        requires = "path",
+        requires = "folds"
     )]
     measure: String,
     /// Scale features to unit variance for the fit; coefficients are in original units either way
@@ -115,7 +127,8 @@ pub(crate) struct PathFlags {
         value_delimiter = ',',
         default_value = "0,0.25,0.5,0.75,1",
         value_parser = value::unit,
-        requires = "relax"
+        requires = "relax",
+        requires = "folds"
     )]
     gamma: Vec<f64>,
     /// Group lasso: features of one group enter together
@@ -176,9 +189,11 @@ impl PathFlags {
     ) -> Result<(), Failure> {
         self.check(cohort)?;
         if baseline && self.at.is_none() && self.cv.is_none() && self.foldid.is_none() {
-            return Err(Failure::usage(
-                "--baseline with --path needs a lambda: --at LAMBDA, or --cv K to choose one",
-            ));
+            return Err(Failure::usage(if self.relax {
+                "--baseline with --relax needs --cv K or --foldid COL, which choose lambda and blend"
+            } else {
+                "--baseline with --path needs a lambda: --at LAMBDA, or --cv K to choose one"
+            }));
         }
         let warnings = constant(cohort)?;
         for warning in &warnings {
@@ -193,14 +208,15 @@ impl PathFlags {
             json.groups = groups.as_ref().map(|groups| groups.of(path));
             json
         };
+        let located = |error| cohort.locate(error);
         let Some(folds) = self.make_folds(cohort)? else {
             if self.relax {
-                let fit = settings.fit_relaxed(surv, &x)?;
+                let fit = settings.fit_relaxed(surv, &x).map_err(located)?;
                 let text = format.of(|| fit.table()).unwrap_or_else(|| fit.to_string());
                 let json = json.then(|| build(fit.path(), None, Some(Relaxed::new(&fit)), None));
                 return report::result(json.as_ref(), &text);
             }
-            let fit = settings.fit(surv, &x)?;
+            let fit = settings.fit(surv, &x).map_err(located)?;
             let baseline = match self.at.filter(|_| baseline) {
                 None => None,
                 Some(lambda) => {
@@ -228,7 +244,7 @@ impl PathFlags {
         if self.relax {
             let fit = cv.fit_relaxed_with(surv, &x, &folds, &self.gamma, &observer);
             bar.finish_and_clear();
-            let fit = fit?;
+            let fit = fit.map_err(located)?;
             let plain = fit.penalised();
             let (lambda, gamma) = (fit.lambda_min(), fit.gamma_min());
             let baseline = if baseline {
@@ -249,7 +265,7 @@ impl PathFlags {
         }
         let fit = cv.fit_with(surv, &x, &folds, &observer);
         bar.finish_and_clear();
-        let fit = fit?;
+        let fit = fit.map_err(located)?;
         let baseline = if baseline {
             let lambda = self.at.unwrap_or(fit.lambda_min());
             let model = fit.path().survival(surv, &x, lambda, offset)?;
@@ -319,7 +335,8 @@ impl PathFlags {
         let places = self.exclude.iter().map(|name| excluded.place(name));
         settings = settings.exclude(places.collect::<Result<_, _>>()?);
         if let Some(gamma) = self.adaptive {
-            settings = settings.adaptive(AdaptiveWeights::ridge().gamma(gamma));
+            settings =
+                settings.adaptive(AdaptiveWeights::ridge_cv(RIDGE_FOLDS, self.seed).gamma(gamma));
         }
         Ok(settings)
     }

@@ -90,7 +90,7 @@ pub(crate) struct FeatureFlags {
     /// one with the name of a column of the table replaces it.
     #[arg(long, value_name = "FILE")]
     features_file: Option<PathBuf>,
-    /// Which array of --features-file, when it holds several
+    /// Which array of --features-file, an .npz or .safetensors file, when it holds several
     #[arg(long, value_name = "NAME", requires = "features_file")]
     features_array: Option<String>,
 }

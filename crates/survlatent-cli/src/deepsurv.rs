@@ -121,7 +121,7 @@ mod with_networks {
     use serde::Serialize;
     use survlatent::cox_survival::deep::{self, Activation, Batches, DeepSurvFit, Norm};
     use survlatent::cox_survival::{Error, Folds, Progress, concordance};
-    use survlatent::{Cohort, Groups};
+    use survlatent::{Cohort, Groups, OutputFile};
 
     use super::DeepSurv;
     use crate::failure::Failure;
@@ -138,6 +138,14 @@ mod with_networks {
             self.check(&cohort)?;
             let (surv, x) = (cohort.surv(), cohort.covariates()?);
             let settings = self.settings()?;
+            // Without clusters every row is one by itself.
+            let own: Vec<u32> = (0..surv.n() as u32).collect();
+            let cluster = cohort.cluster().map_or(own.as_slice(), Groups::codes);
+            // What can be wrong is found before hours of training: the folds, and a folder not to be written to.
+            let folds = self.folds(&cohort, cluster)?;
+            if let Some(path) = &self.save {
+                drop(OutputFile::create(path)?);
+            }
             let device = self.device.open()?;
             let bar = ProgressBar::new((self.epochs * (1 + self.cv.unwrap_or(0))) as u64);
             if let Ok(style) =
@@ -149,16 +157,18 @@ mod with_networks {
                 bar.inc(1);
                 ControlFlow::Continue(())
             };
-            // Without clusters every row is one by itself.
-            let own: Vec<u32> = (0..surv.n() as u32).collect();
-            let cluster = cohort.cluster().map_or(own.as_slice(), Groups::codes);
             let state = self.state.as_ref().map(deep::TrainingState::new);
             let state = state.as_ref();
-            let fit = settings.fit_grouped(surv, &x, cluster, &device, &watch, state)?;
-            let cv = match self.cv {
+            let fit = settings.fit_grouped(surv, &x, cluster, &device, &watch, state);
+            let fit = fit.map_err(|error| cohort.locate(error))?;
+            // Before the cross-validation, which may still fail.
+            if let Some(path) = &self.save {
+                fit.save(path)?;
+            }
+            let cv = match folds {
                 None => None,
-                Some(k) => {
-                    let folds = Folds::grouped(surv, cluster, k, self.seed)?;
+                Some(folds) => {
+                    let k = folds.count();
                     let mut cv = Cv {
                         foldid: folds.ids(),
                         log_risk: vec![0.0; surv.n()],
@@ -167,7 +177,7 @@ mod with_networks {
                     };
                     for fold in 0..k {
                         let (train, test) = (folds.training(fold), folds.held_out(fold));
-                        let of = |error| in_fold(folds.label(fold), &error);
+                        let of = |error| in_fold(&cohort, folds.label(fold), &train, error);
                         let part = surv.subset(&train).map_err(of)?;
                         let own: Vec<u32> = train.iter().map(|&row| cluster[row]).collect();
                         let rows = x.select(&train)?;
@@ -185,9 +195,6 @@ mod with_networks {
                 }
             };
             bar.finish_and_clear();
-            if let Some(path) = &self.save {
-                fit.save(path)?;
-            }
             let out_of_fold = cv.as_ref().map_or_else(String::new, |cv| {
                 format!(
                     "Concordance (out-of-fold, mean of {} folds) = {:.4}\n",
@@ -201,6 +208,34 @@ mod with_networks {
                 .json
                 .then(|| Json::new(self, &fit, &cohort, cv));
             report::result(json.as_ref(), &table)
+        }
+
+        /// The folds of the cross-validation, each with something to learn from and something to judge.
+        fn folds(&self, cohort: &Cohort, cluster: &[u32]) -> Result<Option<Folds>, Failure> {
+            let Some(k) = self.cv else {
+                return Ok(None);
+            };
+            let (surv, x) = (cohort.surv(), cohort.covariates()?);
+            let folds = Folds::grouped(surv, cluster, k, self.seed)?;
+            for fold in 0..folds.count() {
+                let (train, test) = (folds.training(fold), folds.held_out(fold));
+                let of = |error| in_fold(cohort, folds.label(fold), &train, error);
+                let (part, held) = (surv.subset(&train), surv.subset(&test));
+                if part.map_err(of)?.n_events() == 0 {
+                    return Err(of(Error::NoEvents));
+                }
+                let varies = |j: usize| {
+                    let first = x.get(train[0], j);
+                    train.iter().any(|&i| x.get(i, j).total_cmp(&first).is_ne())
+                };
+                if x.p() > 0 && !(0..x.p()).any(varies) {
+                    let column = x.name(0);
+                    return Err(of(Error::ConstantColumn { column }));
+                }
+                // Whether there are pairs to be compared does not depend on the risks.
+                concordance(&held.map_err(of)?, &vec![0.0; test.len()]).map_err(of)?;
+            }
+            Ok(Some(folds))
         }
 
         /// Of the hidden layers.
@@ -257,9 +292,17 @@ mod with_networks {
         }
     }
 
-    /// An error met in a fold of the cross-validation.
-    fn in_fold(fold: usize, error: &Error) -> Failure {
-        Failure::run(format!("fold {fold}: {error}"))
+    /// An error met in a fold of the cross-validation, whose training rows are these rows of the cohort.
+    fn in_fold(cohort: &Cohort, fold: usize, train: &[usize], error: Error) -> Failure {
+        let error = match error {
+            Error::Overflow { column, row, value } => Error::Overflow {
+                column,
+                row: train[row],
+                value,
+            },
+            other => other,
+        };
+        Failure::run(format!("fold {fold}: {}", cohort.locate(error)))
     }
 
     #[derive(Serialize)]

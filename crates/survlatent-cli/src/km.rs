@@ -39,6 +39,10 @@ pub(crate) struct Km {
         hide_possible_values = true
     )]
     conf_type: String,
+    /// Robust standard errors (infinitesimal jackknife), each row a patient; for weights that are not
+    /// numbers of patients
+    #[arg(long)]
+    robust: bool,
     /// Level of the confidence limits
     #[arg(long, value_name = "L", default_value = "0.95", value_parser = value::inside)]
     level: f64,
@@ -70,7 +74,10 @@ JSON:
   strata[]: one {name, time[], n_risk[], n_event[], n_censor[], surv[], std_err[], lower[],
   upper[], median, median_lower, median_upper} per group (name `COL=level`, empty without --by);
   logrank {chisq, df, p} with two groups or more, else null; dropped_rows
-  std_err is that of log S, as R's survfit has it.
+  std_err is that of log S: Greenwood's, or with --robust the infinitesimal jackknife's. R's survfit
+  has the first too while all weights are whole numbers; with others it goes over to the jackknife
+  by itself, and its std.err is then that of S: surv * std_err here.
+  The log-rank test takes weights as numbers of patients.
 
 Examples:
   survlatent km lung.csv --time time --event status --by sex --plot lung.svg
@@ -105,7 +112,13 @@ impl Km {
         let cohort = roles.cohort(&self.outcome.read()?)?;
         report::notices(&cohort);
         let conf_type: ConfType = self.conf_type.parse()?;
-        let settings = KaplanMeier::new().conf_type(conf_type).level(self.level);
+        let settings = KaplanMeier::new()
+            .conf_type(conf_type)
+            .level(self.level)
+            .robust(self.robust);
+        if !self.robust {
+            report::weights_as_counts(cohort.surv(), "standard errors", "give --robust");
+        }
         let everybody = unstratified(cohort.surv())?;
         let curves = match cohort.groups() {
             None => Curves {
@@ -115,7 +128,10 @@ impl Km {
             Some(groups) => {
                 let labels = groups.labels();
                 let test = match LogRank::new().test(cohort.surv(), &labels) {
-                    Ok(test) => Some(test),
+                    Ok(test) => {
+                        crate::logrank::weights_as_counts(&cohort);
+                        Some(test)
+                    }
                     Err(error @ (Error::TooFewGroups { .. } | Error::Undefined { .. })) => {
                         report::note(&format!("no log-rank test: {error}"));
                         None

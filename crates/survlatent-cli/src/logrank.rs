@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
+use survlatent::Cohort;
 use survlatent::cox_survival::{LogRank, LogRankTest};
 
 use crate::data::Outcome;
@@ -33,7 +34,7 @@ const JSON: &str = "\
 JSON:
   chisq, df, p, rho, groups[], n[], observed[], expected[] (by group, summed over strata; weighted
   by rho), variance[][] of observed less expected, strata (their number), dropped_rows
-  As R's survdiff has them. Case weights count patients.
+  As R's survdiff has them. Weights are taken as numbers of patients; for others see cox --robust.
 
 Examples:
   survlatent logrank lung.csv --time time --event status --by sex
@@ -69,6 +70,7 @@ impl Logrank {
             .map(survlatent::Groups::labels)
             .unwrap_or_default();
         let test = LogRank::new().rho(self.rho).test(cohort.surv(), &labels)?;
+        weights_as_counts(&cohort);
         let json = self
             .outcome
             .json
@@ -76,6 +78,15 @@ impl Logrank {
         let text = self.format.of(|| test.table());
         report::result(json.as_ref(), &text.unwrap_or_else(|| test.to_string()))
     }
+}
+
+/// Says what the test takes weights for.
+pub(crate) fn weights_as_counts(cohort: &Cohort) {
+    report::weights_as_counts(
+        cohort.surv(),
+        "log-rank tests",
+        "use `survlatent cox --robust`",
+    );
 }
 
 fn json(test: &LogRankTest, dropped_rows: usize) -> Json<'_> {

@@ -34,7 +34,8 @@ pub(crate) struct Metrics {
     /// .npy, .npz, .safetensors or .csv
     #[arg(long, value_name = "FILE", requires = "times")]
     survival: Option<PathBuf>,
-    /// Evaluation times, ascending (default: the deciles of the event times, for the AUC)
+    /// Evaluation times, ascending (default, for the AUC: those deciles of the event times at which it
+    /// can be judged)
     #[arg(long, value_name = "T1,T2,..", value_delimiter = ',', value_parser = value::not_negative)]
     times: Option<Vec<f64>>,
     /// Table of the training patients, with the same columns for time and event: the censoring curve
@@ -53,7 +54,8 @@ pub(crate) struct Metrics {
 const JSON: &str = "\
 JSON:
   harrell, harrell_std_error, uno, uno_std_error (the estimation of the censoring curve counted,
-  as uno_std_error_full of `survlatent concordance`), auc {times[], auc[], mean}, dropped_rows;
+  as uno_std_error_full of `survlatent concordance`), auc {times[], auc[], mean} (null where no
+  decile can be judged: a note says why), dropped_rows;
   with --survival: brier {times[], brier[]}, ibs (null for one time), d_calibration {statistic, df,
   p, counts[], expected}, else null
   d_calibration takes the survival predicted for each patient's own time as that at the last of the
@@ -68,7 +70,8 @@ Examples:
 struct All {
     harrell: Concordance,
     uno: Concordance,
-    auc: AucOverTime,
+    /// None where no decile of the event times can be judged.
+    auc: Option<AucOverTime>,
     curves: Option<(ScoreOverTime, DCalibrationFit)>,
 }
 
@@ -85,10 +88,12 @@ impl All {
         for (name, c) in [("Harrell", &self.harrell), ("Uno", &self.uno)] {
             row(name, String::new(), c.concordance(), error(c));
         }
-        for (t, v) in self.auc.times.iter().zip(&self.auc.auc) {
-            row("AUC", time(t), *v, String::new());
+        if let Some(auc) = &self.auc {
+            for (t, v) in auc.times.iter().zip(&auc.auc) {
+                row("AUC", time(t), *v, String::new());
+            }
+            row("AUC, mean", String::new(), auc.mean, String::new());
         }
-        row("AUC, mean", String::new(), self.auc.mean, String::new());
         if let Some((brier, d)) = &self.curves {
             for (t, v) in brier.times.iter().zip(&brier.values) {
                 row("Brier", time(t), *v, String::new());
@@ -110,11 +115,10 @@ impl All {
 
 impl fmt::Display for All {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Harrell: {}\nUno: {}\n{}",
-            self.harrell, self.uno, self.auc
-        )?;
+        write!(f, "Harrell: {}\nUno: {}\n", self.harrell, self.uno)?;
+        if let Some(auc) = &self.auc {
+            write!(f, "{auc}")?;
+        }
         match &self.curves {
             None => Ok(()),
             Some((brier, d)) => write!(f, "\n{brier}\nD-calibration\n{d}"),
@@ -128,7 +132,7 @@ struct Json<'a> {
     harrell_std_error: Option<f64>,
     uno: f64,
     uno_std_error: Option<f64>,
-    auc: Auc<'a>,
+    auc: Option<Auc<'a>>,
     brier: Option<BrierJson<'a>>,
     ibs: Option<f64>,
     d_calibration: Option<DJson<'a>>,
@@ -172,7 +176,8 @@ impl Metrics {
             None => None,
             Some(path) => {
                 let roles = self.outcome.roles().features([] as [&str; 0]);
-                let training = roles.cohort(&Table::read(path)?)?;
+                let training = roles.cohort(&Table::read(path)?);
+                let training = training.map_err(|error| error.in_file(path))?;
                 report::notices(&training);
                 Some(training)
             }
@@ -204,22 +209,72 @@ impl Metrics {
         } else {
             uno.fit(surv, &score)?
         };
-        let times = self.times.clone().unwrap_or_else(|| deciles(surv));
-        let curves = match &self.survival {
-            None => None,
-            Some(path) => {
-                let curves = predicted(path, &times, cohort, rows)?;
-                let brier = Brier::new().fit(surv, &curves, &censoring)?;
-                Some((brier, DCalibration::new().fit_curves(surv, &curves)?))
+        let harrell = harrell.fit(surv, &score)?;
+        let located = |error| cohort.locate(error);
+        let curves = match (&self.survival, &self.times) {
+            (Some(path), Some(times)) => {
+                let curves = predicted(path, times, cohort, rows)?;
+                let brier = Brier::new().fit(surv, &curves, &censoring);
+                let calibration = DCalibration::new().fit_curves(surv, &curves)?;
+                Some((brier.map_err(located)?, calibration))
             }
+            _ => None,
+        };
+        let auc = match &self.times {
+            Some(times) => {
+                let fit = auc.fit(surv, &score, times, &censoring);
+                Some(fit.map_err(located)?)
+            }
+            None => at_deciles(auc, cohort, &score, &censoring)?,
         };
         Ok(All {
-            harrell: harrell.fit(surv, &score)?,
+            harrell,
             uno,
-            auc: auc.fit(surv, &score, &times, &censoring)?,
+            auc,
             curves,
         })
     }
+}
+
+/// The AUC at the deciles of the event times, as far as the censoring curve reaches; a note says what
+/// is left out.
+fn at_deciles(
+    auc: DynamicAuc,
+    cohort: &Cohort,
+    score: &[f64],
+    censoring: &CensoringModel,
+) -> Result<Option<AucOverTime>, Failure> {
+    let surv = cohort.surv();
+    let mut times = deciles(surv);
+    let mut left_out = None;
+    while !times.is_empty() {
+        match auc.fit(surv, score, &times, censoring) {
+            // An event without a weight is a case at its own time and at every later one.
+            Err(Error::NoCensoringWeight { row, time, reason })
+                if times.iter().any(|&t| t >= time) =>
+            {
+                times.retain(|&t| t < time);
+                left_out = Some((time, Error::NoCensoringWeight { row, time, reason }));
+            }
+            Err(error) => return Err(cohort.locate(error).into()),
+            Ok(fit) => {
+                if let Some((time, error)) = left_out {
+                    let error = cohort.locate(error);
+                    report::note(&format!(
+                        "no AUC at the deciles from time {time} on: {error}"
+                    ));
+                }
+                return Ok(Some(fit));
+            }
+        }
+    }
+    match left_out {
+        Some((_, error)) => report::note(&format!("no AUC: {}", cohort.locate(error))),
+        None => report::note(
+            &"no AUC: every event is at the end of follow-up, where nobody is left to compare with",
+        ),
+    }
+    Ok(None)
 }
 
 /// The predictions of the rows of the table that are in the cohort.
@@ -290,11 +345,11 @@ impl All {
             harrell_std_error: self.harrell.std_error(),
             uno: self.uno.concordance(),
             uno_std_error: self.uno.std_error(),
-            auc: Auc {
-                times: &self.auc.times,
-                values: &self.auc.auc,
-                mean: self.auc.mean,
-            },
+            auc: self.auc.as_ref().map(|auc| Auc {
+                times: &auc.times,
+                values: &auc.auc,
+                mean: auc.mean,
+            }),
             brier: brier.map(|b| BrierJson {
                 times: &b.times,
                 brier: &b.values,

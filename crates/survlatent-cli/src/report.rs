@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use survlatent::cox_survival::Surv;
 use survlatent::{Cohort, Error};
 
 use crate::failure::Failure;
@@ -39,6 +40,19 @@ fn output(error: std::io::Error) -> Failure {
 pub(crate) fn notices(cohort: &Cohort) {
     for notice in cohort.notices() {
         note(notice);
+    }
+}
+
+/// Says that `what` takes weights as numbers of patients, where they cannot be that.
+pub(crate) fn weights_as_counts(surv: &Surv, what: &str, otherwise: &str) {
+    let fractional = |weight: &f64| weight.fract().abs() > 0.0;
+    if surv
+        .weights()
+        .is_some_and(|weights| weights.iter().any(fractional))
+    {
+        note(&format!(
+            "{what} take weights as numbers of patients, and not all of these are whole; for other weights {otherwise}"
+        ));
     }
 }
 

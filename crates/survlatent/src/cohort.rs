@@ -4,7 +4,7 @@ use std::fmt;
 
 use cox_survival::{Covariates, Surv};
 
-use crate::error::{Error, Result, first_of};
+use crate::error::{Error, Place, Result, first_of};
 use crate::latents::Latents;
 use crate::table::{Labels, Table};
 
@@ -18,6 +18,8 @@ pub struct Cohort {
     pub(crate) groups: Option<Groups>,
     pub(crate) folds: Option<Groups>,
     pub(crate) rows: Vec<usize>,
+    /// Lines of the rows, where the features have no other file.
+    pub(crate) lines: Option<Vec<u64>>,
     pub(crate) dropped_rows: usize,
     pub(crate) single_level: Vec<String>,
     pub(crate) notices: Vec<Notice>,
@@ -62,6 +64,11 @@ pub enum Notice {
     },
     /// Rows of the matrix were paired with the table's by the columns `id` of both.
     PairedById,
+    /// Times that differ by rounding only were taken as one.
+    TimesMerged {
+        /// Rows whose time (or entry) is now another's.
+        rows: usize,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -93,6 +100,11 @@ impl fmt::Display for Notice {
             Self::PairedById => {
                 f.write_str("rows of the feature file are paired with the table's by `id`")
             }
+            Self::TimesMerged { rows } => write!(
+                f,
+                "{rows} row(s) have a time within rounding of an earlier one (1.5e-8, times the mean where that \
+                 is above 1) and count as tied with it"
+            ),
         }
     }
 }
@@ -172,6 +184,59 @@ impl Cohort {
     /// What the user should know.
     pub fn notices(&self) -> &[Notice] {
         &self.notices
+    }
+
+    /// Counts the row that an error of an analysis names among the rows of the table.
+    ///
+    /// An analysis knows the rows of this cohort only, which are other rows where some were dropped or
+    /// stand for several patients.
+    ///
+    /// ```
+    /// use survlatent::cox_survival::CoxPh;
+    /// use survlatent::{Roles, Table};
+    /// let csv = b"days,died,age\n5,1,\n8,0,44\n13,1,1e300\n9,1,58\n11,1,71\n";
+    /// let roles = Roles::new("days", "died").drop_missing(true);
+    /// let cohort = roles.cohort(&Table::from_csv(csv)?)?;
+    /// let error = CoxPh::new().fit(cohort.surv(), &cohort.covariates()?).unwrap_err();
+    /// let error = cohort.locate(error).to_string();
+    /// assert!(error.starts_with("column `age`, row 3 (line 4): 1e300 is too large"));
+    /// # Ok::<(), survlatent::Error>(())
+    /// ```
+    pub fn locate(&self, error: cox_survival::Error) -> Error {
+        use cox_survival::Error as Cox;
+        let at = |row: usize| {
+            let line = self.lines.as_ref().and_then(|lines| lines.get(row));
+            (self.rows.get(row).copied().unwrap_or(row), line.copied())
+        };
+        let place = |column: String, row: usize| {
+            let (row, line) = at(row);
+            Place { column, row, line }
+        };
+        match error {
+            Cox::NotFinite { column, row, value } => Error::NotFinite {
+                place: place(column, row),
+                value,
+            },
+            Cox::Overflow { column, row, value } => Error::OutOfRange {
+                place: place(column, row),
+                text: format!("{value:e}"),
+                reason: "is too large, the column's variance overflows; rescale it".into(),
+            },
+            Cox::NoCensoringWeight { row, time, reason } => {
+                let (row, line) = at(row);
+                Error::NoCensoringWeight {
+                    row,
+                    line,
+                    time,
+                    reason,
+                }
+            }
+            Cox::WithoutFold { fold, error } => Error::WithoutFold {
+                fold,
+                source: Box::new(self.locate(*error)),
+            },
+            other => Error::Cox(other),
+        }
     }
 }
 
@@ -314,5 +379,68 @@ pub(crate) fn locate(
             ),
         },
         other => Error::Cox(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Roles;
+
+    #[test]
+    fn rows_of_an_error_are_those_of_the_table() {
+        use cox_survival::Error as Cox;
+        let csv = b"t,e,x,k\n1,1,,1\n2,0,3,2\n3,1,4,1\n";
+        let roles = Roles::new("t", "e").frequencies("k").drop_missing(true);
+        let cohort = roles.cohort(&Table::from_csv(csv).unwrap()).unwrap();
+        assert_eq!(cohort.rows(), [1, 1, 2]);
+        let overflow = |fold| Cox::WithoutFold {
+            fold,
+            error: Box::new(Cox::Overflow {
+                column: "x".into(),
+                row: 2,
+                value: 1e200,
+            }),
+        };
+        let nested = Cox::WithoutFold {
+            fold: 3,
+            error: Box::new(overflow(5)),
+        };
+        let found = cohort.locate(nested).to_string();
+        let place =
+            "the fit without fold 3: the fit without fold 5: column `x`, row 3 (line 4): 1e200 ";
+        assert!(found.starts_with(place), "{found}");
+        let weight = Cox::NoCensoringWeight {
+            row: 1,
+            time: 2.5,
+            reason: "it is late",
+        };
+        let found = cohort.locate(weight).to_string();
+        assert_eq!(
+            found,
+            "row 2 (line 3): no censoring weight at time 2.5: it is late"
+        );
+        assert!(matches!(
+            cohort.locate(Cox::NoEvents),
+            Error::Cox(Cox::NoEvents)
+        ));
+    }
+
+    #[test]
+    fn a_line_of_the_table_is_not_one_of_the_latents() {
+        let table = Table::from_csv(b"t,e\n1,1\n2,0\n").unwrap();
+        let latents = crate::LatentsReader::new()
+            .read_bytes(b"z\n1\n2\n")
+            .unwrap();
+        let cohort = Roles::new("t", "e").cohort_with(&table, &latents).unwrap();
+        let found = cohort.locate(cox_survival::Error::NotFinite {
+            column: "z".into(),
+            row: 1,
+            value: f64::INFINITY,
+        });
+        assert_eq!(
+            found.to_string(),
+            "column `z`, row 2: inf is not a finite number"
+        );
     }
 }

@@ -17,11 +17,12 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "column `{}`, row {}", self.column, self.row + 1)?;
-        match self.line {
-            Some(line) => write!(f, " (line {line})"),
-            None => Ok(()),
-        }
+        write!(
+            f,
+            "column `{}`, {}",
+            self.column,
+            in_table(self.row, self.line)
+        )
     }
 }
 
@@ -264,6 +265,26 @@ pub enum Error {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A row that would need an infinite weight, or one that the censoring curve cannot give.
+    #[error("{}: no censoring weight at time {time}: {reason}", in_table(*row, *line))]
+    NoCensoringWeight {
+        /// Data row, from 0.
+        row: usize,
+        /// Line of a text file, from 1.
+        line: Option<u64>,
+        /// The time at which the weight is needed.
+        time: f64,
+        /// Why there is none.
+        reason: &'static str,
+    },
+    /// What a fit to the rows outside a fold was refused for.
+    #[error("the fit without fold {fold}: {source}")]
+    WithoutFold {
+        /// The fold's label.
+        fold: usize,
+        /// What was wrong.
+        source: Box<Error>,
+    },
     /// The statistics refuse; rows and columns are the user's.
     #[error(transparent)]
     Cox(#[from] cox_survival::Error),
@@ -306,6 +327,15 @@ impl Error {
             },
         }
     }
+}
+
+/// A data row as a person counts it, and its line if there is one.
+fn in_table(row: usize, line: Option<u64>) -> String {
+    let row = row + 1;
+    line.map_or_else(
+        || format!("row {row}"),
+        |line| format!("row {row} (line {line})"),
+    )
 }
 
 fn hint(nearest: Option<&str>, header: Header) -> String {

@@ -52,8 +52,8 @@ impl OutputFile {
         match builder.tempfile_in(folder) {
             Ok(file) => Ok(Self { path, file }),
             Err(source) => Err(Error::Io {
-                path: folder.to_owned(),
-                source,
+                source: without_place(source),
+                path,
             }),
         }
     }
@@ -101,6 +101,15 @@ impl OutputFile {
     }
 }
 
+/// What the system said, without the name of a temporary file that nobody asked for.
+fn without_place(error: std::io::Error) -> std::io::Error {
+    let text = error.to_string();
+    match text.rsplit_once(" at path ") {
+        Some((said, _)) => std::io::Error::new(error.kind(), said.to_owned()),
+        None => error,
+    }
+}
+
 impl std::io::Write for OutputFile {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
         self.file.write(buffer)
@@ -145,7 +154,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let absent = folder.path().join("no/such/folder/a.svg");
         let error = OutputFile::create(&absent).unwrap_err().to_string();
-        assert!(error.contains("no/such/folder"), "{error}");
+        assert!(error.contains("no/such/folder/a.svg: "), "{error}");
+        assert!(!error.contains(".part"), "{error}");
         assert!(OutputFile::create(folder.path()).is_err());
     }
 }

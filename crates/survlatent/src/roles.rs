@@ -277,6 +277,21 @@ impl Roles {
         let surv = builder
             .build()
             .map_err(|error| locate(error, table, &rows, &names))?;
+        let moved = |now: &[f64], was: &[f64], i: usize| now[i].total_cmp(&was[i]).is_ne();
+        let merged = |&i: &usize| {
+            moved(surv.time(), &time, i)
+                || matches!((surv.entry(), &entry), (Some(now), Some(was)) if moved(now, was, i))
+        };
+        let merged = (0..surv.n()).filter(merged).count();
+        if merged > 0 {
+            notices.push(Notice::TimesMerged { rows: merged });
+        }
+        let line = |&row: &usize| table.place("", row).line;
+        // A line of the table says nothing about a value of another file.
+        let lines = match &latents {
+            None => rows.iter().map(line).collect(),
+            Some(_) => None,
+        };
         let (features, single_level) = assemble(table, &plan, latents, &rows)?;
         Ok(Cohort {
             surv,
@@ -286,6 +301,7 @@ impl Roles {
             groups: groups(&self.groups)?,
             folds: groups(self.folds.as_slice())?,
             rows,
+            lines,
             dropped_rows,
             single_level,
             notices,

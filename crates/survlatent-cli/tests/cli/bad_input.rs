@@ -215,6 +215,10 @@ fn features_files_that_do_not_fit() {
     cox("huge.npy").fails(1, &["huge.npy", "more values than can be counted"]);
     cox("cut.npy").fails(1, &["cut.npy", "needs 24 bytes of data, the file has 4"]);
     cox("noise.bin").fails(1, &["noise.bin"]);
+    for unnamed in ["short.csv", "flat.npy"] {
+        let named = format!("{unnamed} --features-array zz");
+        cox(&named).fails(1, &[unnamed, "array `zz` was asked for"]);
+    }
     cox("absent.npy").fails(1, &["absent.npy"]);
 }
 
@@ -239,6 +243,11 @@ fn bad_usage_is_exit_code_2() {
         ("--path --penalty-factor 1,2", "2 factors for 8"),
         ("--path --penalty-factor agee=1", "did you mean `age`"),
         ("--path --baseline", "needs a lambda"),
+        ("--path --baseline --relax", "--cv K or --foldid COL"),
+        ("--path --measure c", "--foldid"),
+        ("--path --seed 1", "--adaptive"),
+        ("--path --foldid prior --seed 1", "--adaptive"),
+        ("--path --relax --gamma 0.5", "--cv"),
         ("--path --at 0.1", "--baseline"),
         ("--path --baseline --at 0.1 --relax", "cannot be used with"),
         ("--path --standardize maybe", "maybe"),
@@ -258,6 +267,12 @@ fn bad_usage_is_exit_code_2() {
         ("--path --group agee=a,trt=b", "did you mean `age`"),
         ("--path --group a,b", "2 groups for 8"),
         ("--path --group layer --adaptive", "cannot be used with"),
+        ("--format csv --zph", "cannot be used with"),
+        ("--format csv --residuals score", "cannot be used with"),
+        (
+            "--path --cv 3 --baseline --format csv",
+            "cannot be used with",
+        ),
         ("--level 95", "between 0 and 1"),
         ("--features-array w", "--features-file"),
         ("--no-such-flag", "--no-such-flag"),
@@ -326,6 +341,27 @@ fn a_number_that_is_too_large_is_named_by_column_and_row() {
     let place = ["column `age`", "row", "1e308"];
     cox(&huge, 1, &place);
     run_on(&huge, "cox {} --time time --event status --path").fails(1, &place);
+}
+
+#[test]
+fn rows_that_were_dropped_or_repeated_count_in_an_error_of_a_fit() {
+    let csv = "t,e,x,k\n5,1,,1\n8,1,44,3\n13,1,59,2\n9,1,1e300,1\n11,1,71,1\n20,0,52,1\n6,1,50,1\n7,0,41,1\n";
+    let place = ["column `x`, row 4 (line 5)", "1e300 is too large"];
+    let mut verbs = vec![
+        "cox",
+        "cox --path",
+        "cox --path --cv 2",
+        "cox --path --relax",
+        "cox --path --relax --cv 2",
+    ];
+    if cfg!(feature = "deep") {
+        verbs.push("deepsurv");
+    }
+    for verb in verbs {
+        let line = format!("{verb} {{}} --time t --event e --features x --drop-missing");
+        run_on(csv, &line).fails(1, &place);
+        run_on(csv, &format!("{line} --frequencies k")).fails(1, &place);
+    }
 }
 
 #[test]

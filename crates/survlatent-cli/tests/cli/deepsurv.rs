@@ -103,6 +103,52 @@ fn faults_are_told() {
     run_on(&csv, "deepsurv {} --time t --event e --features y").fails(1, &["`y`"]);
 }
 
+#[cfg(feature = "deep")]
+#[test]
+fn faults_of_the_folds_are_told_before_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.safetensors");
+    let line = format!(
+        "deepsurv {{}} --time t --event e --epochs 2 --state {}",
+        state.display()
+    );
+    // One patient has the only event, and all of `x`.
+    let mut alone = "t,e,f,x\n".to_owned();
+    for i in 0..12 {
+        writeln!(
+            alone,
+            "{},{},{},{}",
+            1 + i * 5 % 12,
+            i32::from(i == 3),
+            i % 3,
+            i32::from(i == 3)
+        )
+        .unwrap();
+    }
+    let csv = cohort();
+    let short = csv.lines().take(9).collect::<Vec<_>>().join("\n");
+    run_on(&short, &format!("{line} --cv 400")).fails(2, &["folds = 400"]);
+    run_on(&short, &format!("{line} --cv 8")).fails(1, &["fold 1", "too few"]);
+    run_on(&alone, &format!("{line} --features f --cv 2")).fails(1, &["fold", "no event"]);
+    let all = alone.replace(",0,", ",1,");
+    run_on(&all, &format!("{line} --features x --cv 2")).fails(1, &["fold", "`x` is constant"]);
+    run_on(&csv, &format!("{line} --save no/such/network.safetensors")).fails(1, &["no/such"]);
+    assert!(!state.exists(), "nothing was trained");
+}
+
+#[cfg(feature = "deep")]
+#[test]
+fn a_training_is_saved_although_its_cross_validation_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("network.safetensors");
+    // The fiftieth part of sixty patients is two of them; of the forty outside a fold it is one, too few to judge by.
+    let line = "deepsurv {} --time t --event e --hidden 0 --epochs 2 --early-stopping 0.02 --cv 3";
+    let line = format!("{line} --save {}", file.display());
+    run_on(&cohort(), &line).fails(1, &["fold 1", "too few"]);
+    let fit = survlatent::cox_survival::deep::DeepSurvFit::load(&file).unwrap();
+    assert_eq!(fit.names(), ["x", "z"]);
+}
+
 #[cfg(not(feature = "deep"))]
 #[test]
 fn without_networks_it_says_how_to_get_them() {

@@ -1,5 +1,7 @@
 //! `km` against R's `survfit` and `survdiff`.
 
+use std::fmt::Write as _;
+
 use crate::support::{agrees, data, golden, golden_json, run, run_in, run_on};
 
 /// Relative agreement with R.
@@ -74,6 +76,23 @@ fn strata_are_those_of_the_test_and_the_curves_are_of_everybody() {
 }
 
 #[test]
+fn times_taken_as_tied_are_told() {
+    let csv = "t,e\n1,1\n1.000000001,1\n2,1\n3,0\n";
+    let run = run_on(csv, "km {} --time t --event e --json");
+    assert_eq!(run.json()["strata"][0]["time"].as_array().unwrap().len(), 3);
+    assert!(
+        run.stderr.contains("1 row(s) have a time within rounding"),
+        "{}",
+        run.stderr
+    );
+    let plain = run_on(
+        &csv.replace("000000001", ""),
+        "km {} --time t --event e --json",
+    );
+    assert_eq!((plain.code, plain.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn one_group_has_a_curve_but_no_test() {
     let csv = "t,e,g\n1,1,a\n2,0,a\n3,1,a\n";
     let run = run_on(csv, "km {} --time t --event e --by g --json");
@@ -131,4 +150,59 @@ fn a_failed_run_leaves_no_picture_and_keeps_an_old_one() {
         data("veteran")
     );
     run_in(folder.path(), &other).fails(2, &[".svg or .png"]);
+}
+
+/// Twenty patients in two groups; the column `w` holds weights that are no counts, `v` twenty times these.
+fn weighted() -> String {
+    let mut csv = "t,e,g,w,v\n".to_owned();
+    for i in 0..20 {
+        let (time, event) = (1 + i * 7 % 19 + 3 * (i % 2), i32::from(i % 4 > 0));
+        let weight = 0.5 + 0.25 * f64::from(i % 3);
+        writeln!(csv, "{time},{event},{},{weight},{}", i % 2, 20.0 * weight).unwrap();
+    }
+    csv
+}
+
+#[test]
+fn weights_that_are_no_counts_are_told_and_have_robust_errors() {
+    let csv = weighted();
+    let km = |rest: &str| run_on(&csv, &format!("km {{}} --time t --event e --json {rest}"));
+    let errors = |rest: &str| -> Vec<f64> {
+        let errors = km(rest).json()["strata"][0]["std_err"].clone();
+        let errors = errors.as_array().unwrap().iter();
+        errors.map(|v| v.as_f64().unwrap_or(0.0)).collect()
+    };
+    // Relative weights are what they are in any unit.
+    let (one, many) = (
+        errors("--weights w --robust"),
+        errors("--weights v --robust"),
+    );
+    for (a, b) in one.iter().zip(&many) {
+        assert!((a - b).abs() < 1e-12, "{a} {b}");
+    }
+    let (one, many) = (errors("--weights w"), errors("--weights v"));
+    assert!(one.iter().any(|&v| v > 0.0));
+    for (a, b) in one.iter().zip(&many) {
+        assert!((a - b * 20f64.sqrt()).abs() < 1e-9, "{a} {b}");
+    }
+    let told = km("--weights w --by g");
+    assert_eq!(told.code, Some(0));
+    for words in [
+        "standard errors take weights as numbers of patients",
+        "give --robust",
+        "log-rank tests",
+    ] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    let robust = km("--weights w --by g --robust").stderr;
+    assert!(
+        !robust.contains("standard errors") && robust.contains("log-rank tests"),
+        "{robust}"
+    );
+    let line = "logrank {} --time t --event e --by g --json --weights";
+    let told = run_on(&csv, &format!("{line} w"));
+    assert!(told.stderr.contains("numbers of patients") && told.stderr.contains("cox --robust"));
+    // Counts say nothing.
+    let counted = run_on(&csv, &format!("{line} v"));
+    assert_eq!((counted.code, counted.stderr.as_str()), (Some(0), ""));
 }

@@ -146,3 +146,64 @@ fn the_table_and_the_faults() {
     std::fs::write(folder.path().join("bad.csv"), "a\n0.5\n").unwrap();
     run("--survival bad.csv --times 2").fails(1, &["1", "2"]);
 }
+
+#[test]
+fn a_row_without_a_censoring_weight_is_that_of_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file(
+        "test.csv",
+        "days,died,risk\n1,1,\n2,1,5\n3,1,4\n4,0,3\n6,1,2\n8,0,1\n",
+    );
+    file("train.csv", "days,died\n1,1\n2,0\n3,1\n5,1\n");
+    let run = |rest: &str| {
+        let line = "metrics test.csv --time days --event died --score risk --drop-missing --train train.csv";
+        run_in(folder.path(), &format!("{line} {rest}"))
+    };
+    let place = "row 5 (line 6): no censoring weight at time 6";
+    run("--times 2.5,7").fails(1, &[place]);
+    let line = "metrics test.csv --time days --event died --score risk --drop-missing --train";
+    file("other.csv", "day,died\n1,1\n2,0\n");
+    run_in(folder.path(), &format!("{line} other.csv")).fails(1, &["other.csv: ", "`days`"]);
+    file("other.csv", "days,died\n1,1\n-2,0\n");
+    run_in(folder.path(), &format!("{line} other.csv"))
+        .fails(1, &["other.csv: ", "row 2 (line 3)"]);
+    file("survival.csv", "a,b\n1,1\n1,1\n1,1\n1,1\n1,1\n1,1\n");
+    run("--times 2.5,7 --survival survival.csv").fails(1, &[place]);
+    // Nobody asked for the decile that the training patients do not reach.
+    let run = run("--json");
+    let json = run.json();
+    assert_eq!(numbers(&json["auc"]["times"]), [2.0, 3.0]);
+    assert!(json["harrell"].as_f64().unwrap() > 0.99);
+    for words in ["from time 6 on", place] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn without_a_time_that_can_be_judged_there_is_no_auc() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("last.csv", "days,died,risk\n5,1,3\n5,1,2\n5,0,1\n3,0,1\n");
+    let line = "metrics last.csv --time days --event died --score risk --left-limit";
+    let run = run_in(folder.path(), &format!("{line} --json"));
+    let json = run.json();
+    assert!(json["auc"].is_null() && json["harrell"].as_f64().unwrap() > 0.99);
+    assert!(
+        run.stderr.contains("no AUC: every event is at the end"),
+        "{}",
+        run.stderr
+    );
+    let table = run_in(folder.path(), line);
+    assert_eq!(table.code, Some(0), "{}", table.stderr);
+    assert!(table.stdout.contains("Harrell:") && !table.stdout.contains("AUC"));
+    // Nor where the training patients were all gone before the first event.
+    file("test.csv", "days,died,risk\n5,1,3\n6,1,2\n7,0,1\n");
+    file("train.csv", "days,died\n1,0\n2,1\n");
+    let line = "metrics test.csv --time days --event died --score risk --train train.csv --json";
+    let run = run_in(folder.path(), line);
+    assert!(run.json()["auc"].is_null());
+    for words in ["no AUC: row 1 (line 2)", "do not reach that far"] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+}

@@ -279,7 +279,11 @@ fn offset_limits_and_relaxed_fits() {
     assert!(last.iter().all(|&b| b <= 0.03) && last[0] >= -0.02 && last[4] >= 0.0);
     assert!(last[1].abs() < 1e-300 && last[8].abs() < 1e-300);
     let adaptive = on("--nlambda 8 --adaptive");
-    assert_eq!(adaptive, on("--nlambda 8 --adaptive=1"));
+    assert_eq!(adaptive, on("--nlambda 8 --adaptive=1 --seed 0"));
+    assert_ne!(
+        adaptive["beta"],
+        on("--nlambda 8 --adaptive --seed 1")["beta"]
+    );
     assert_ne!(adaptive["beta"], on("--nlambda 8")["beta"]);
 
     let want = &golden["relaxed_cv"];

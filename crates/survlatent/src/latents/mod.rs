@@ -74,7 +74,7 @@ impl LatentsReader {
         Self::default()
     }
 
-    /// The array called `name` (of an `.npz` or `.safetensors` file; others have no names).
+    /// The array called `name` of an `.npz` or `.safetensors` file; others have no names and are refused.
     pub fn array(mut self, name: impl Into<String>) -> Self {
         self.array = Some(name.into());
         self
@@ -127,13 +127,24 @@ impl LatentsReader {
     /// The array of a file that holds arrays, with its name where it has one.
     fn find(&self, bytes: &[u8]) -> Result<Option<(String, Array)>> {
         let wanted = self.array.as_deref();
+        let nameless = || match wanted {
+            None => Ok(()),
+            Some(name) => Err(Error::Format {
+                format: "npz or safetensors",
+                reason: format!(
+                    "array `{name}` was asked for, and no other format gives arrays names"
+                ),
+            }),
+        };
         if npy::is_npy(bytes) {
+            nameless()?;
             Ok(Some((String::new(), npy::read(bytes)?)))
         } else if npz::is_zip(bytes) {
             npz::read(bytes, wanted).map(Some)
         } else if safetensors::is_safetensors(bytes) {
             safetensors::read(bytes, wanted).map(Some)
         } else {
+            nameless()?;
             Ok(None)
         }
     }

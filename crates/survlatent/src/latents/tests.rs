@@ -394,3 +394,13 @@ fn safetensors_may_name_their_rows() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+#[test]
+fn an_array_cannot_be_chosen_where_none_has_a_name() {
+    let reader = LatentsReader::new().array("zz");
+    let error = reader
+        .read_bytes(b"z1,z2\n1,2\n3,4\n")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("array `zz`"), "{error}");
+}
