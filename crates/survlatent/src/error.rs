@@ -59,8 +59,20 @@ pub enum Error {
         /// Line of the file, from 1.
         line: u64,
     },
+    /// A quotation mark that swallows what follows it.
+    #[error("line {line}: {}", astray(*last))]
+    Quote {
+        /// Line of the file, from 1, on which the cell begins.
+        line: u64,
+        /// Line on which the cell ends; none when the file ends first.
+        last: Option<u64>,
+    },
     /// A row with more or fewer cells than the header.
-    #[error("row {} (line {line}) has {found} cells, the header has {expected}", row + 1)]
+    #[error(
+        "row {} (line {line}) has {found} cells, the header has {expected}{}",
+        row + 1,
+        hint(None, *header)
+    )]
     Ragged {
         /// Data row, from 0.
         row: usize,
@@ -70,6 +82,8 @@ pub enum Error {
         found: usize,
         /// Cells in the header.
         expected: usize,
+        /// Whether the header looks like another separator's.
+        header: Header,
     },
     /// Two columns of one name.
     #[error("column {} and column {} are both called `{name}`", first + 1, second + 1)]
@@ -292,6 +306,17 @@ pub enum Header {
     Tab,
 }
 
+impl Header {
+    /// What the names of a header look like.
+    pub(crate) fn of<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
+        match (names.next(), names.next()) {
+            (Some(one), None) if one.contains(';') => Self::Semicolon,
+            (Some(one), None) if one.contains('\t') => Self::Tab,
+            _ => Self::Comma,
+        }
+    }
+}
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -308,10 +333,21 @@ impl Error {
     }
 }
 
+fn astray(last: Option<u64>) -> String {
+    match last {
+        Some(last) => format!(
+            "a cell in quotation marks goes on to line {last}, over what reads as rows of the table; is one \
+             of the marks astray?"
+        ),
+        None => "a quotation mark opens a cell that no other closes".into(),
+    }
+}
+
 fn hint(nearest: Option<&str>, header: Header) -> String {
     match (header, nearest) {
         (Header::Semicolon, _) => {
-            "; the header has semicolons, but cells are separated by commas".into()
+            "; the header has semicolons, but cells are separated by commas (and decimals by points)"
+                .into()
         }
         (Header::Tab, _) => "; the header has tabs, but cells are separated by commas".into(),
         (Header::Comma, Some(nearest)) => format!("; did you mean `{nearest}`?"),

@@ -44,6 +44,12 @@ fn files_that_are_no_tables() {
         1,
         &["column 3 and column 4", "`age`"],
     );
+    // Marks that swallow rows, in every verb that reads a table.
+    let open = with_line(4, "13,1,59,\"1");
+    cox(&open, 1, &["data.csv", "line 4", "no other closes"]);
+    run_on(&open, "km {} --time time --event status").fails(1, &["data.csv", "line 4"]);
+    let two = open.replace("71,1\n", "71,\"1\n");
+    cox(&two, 1, &["data.csv", "line 4", "goes on to line 6"]);
     std::fs::write(folder.path().join("latin1.csv"), b"time,status\n1,\xe9\n").unwrap();
     run_in(folder.path(), "cox latin1.csv --time time --event status")
         .fails(1, &["latin1.csv", "line 2", "UTF-8"]);
