@@ -187,6 +187,18 @@ pub enum Error {
         /// What it should be as well.
         second: &'static str,
     },
+    /// One part for two columns, by a setting and by the formula.
+    #[error(
+        "the {role} is column `{first}`, but column `{second}` in the formula: name one of them"
+    )]
+    RoleTwice {
+        /// The part.
+        role: &'static str,
+        /// The column set.
+        first: String,
+        /// The column of the formula.
+        second: String,
+    },
     /// A column declared categorical that is no feature.
     #[error("column `{name}` is declared categorical, but it is not among the features")]
     CategoricalNotUsed {

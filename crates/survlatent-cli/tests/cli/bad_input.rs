@@ -304,6 +304,8 @@ fn folds_without_an_event_and_clusters_in_two_folds() {
     let formula = "cox {} --time t --event e --path --formula x+z+cluster(id)";
     run_on(&csv, &format!("{formula} --foldid f")).fails(1, &["fold 2", parted]);
     run_on(&csv, formula).fails(2, &["a cluster", "--cv", "--foldid"]);
+    let twice = format!("{formula} --foldid id --cluster z");
+    run_on(&csv, &twice).fails(2, &["the cluster", "`z`", "`id`"]);
     // Folds that keep them together are used, and named by the flag or by the formula they are the same.
     let flagged = run_on(&csv, &format!("{line} --foldid id --cluster id --json")).json();
     let written = run_on(&csv, &format!("{formula} --foldid id --json")).json();
