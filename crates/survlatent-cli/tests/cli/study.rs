@@ -89,6 +89,24 @@ fn faults_of_a_study_file_name_line_and_key() {
 }
 
 #[test]
+fn files_of_somebody_s_own_are_not_written_over() {
+    for name in ["table.csv", "latents.safetensors", "truth.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join(name), "{\"mine\": 1}").unwrap();
+        let line = format!("simulate --out {at} --n 10 --dim 2");
+        run(&line).fails(1, &[name, "already"]);
+        assert_eq!(text(folder.path(), name), "{\"mine\": 1}");
+        assert_eq!(files(folder.path()), [name]);
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+        // What a simulation made may be made again.
+        for _ in 0..2 {
+            assert_eq!(run(&line).code, Some(0));
+        }
+    }
+}
+
+#[test]
 fn a_generator_gives_latents_and_labelled_portraits() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
