@@ -290,6 +290,14 @@ pub enum Error {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A `key=value` in place of what a study's file says that cannot be.
+    #[error("--set {pair}: {reason}")]
+    Set {
+        /// The pair.
+        pair: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The statistics refuse; rows and columns are the user's.
     #[error(transparent)]
     Cox(#[from] cox_survival::Error),
@@ -333,10 +341,10 @@ impl Header {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Puts a file's name before the message.
+    /// Puts a file's name before the message, unless it has one or is about the command line.
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            named @ (Self::Io { .. } | Self::InFile { .. }) => named,
+            named @ (Self::Io { .. } | Self::InFile { .. } | Self::Set { .. }) => named,
             source => Self::InFile {
                 path: path.to_owned(),
                 source: Box::new(source),
