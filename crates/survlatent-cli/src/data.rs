@@ -77,7 +77,8 @@ pub(crate) struct FeatureFlags {
     /// a + b + a:b, every other numeric column as a dot, terms behind a minus sign left out. Functions
     /// of a column: log, log2, log10, sqrt, exp, square; rcs(x, k), a restricted cubic spline with k
     /// knots at quantiles, or with knots given; factor(x), categories. strata(a, b), cluster(a) and
-    /// offset(a) are as the flags.
+    /// offset(a) are as the flags. As in R, terms of fewer factors come first, : binds closer than *,
+    /// and a product whose factors are not in the model by themselves has every level.
     #[arg(long, value_name = "TERMS", conflicts_with = "features")]
     formula: Option<String>,
     /// Features that are categories although their levels are numbers

@@ -54,6 +54,7 @@ impl From<Error> for Failure {
                 error @ (cox_survival::Error::Setting { .. }
                 | cox_survival::Error::CoefficientLimit { .. }),
             ) => Self::usage(error.to_string()),
+            error @ (Error::Set { .. } | Error::RoleTwice { .. }) => Self::usage(error.to_string()),
             error => Self::Run(Box::new(error)),
         }
     }

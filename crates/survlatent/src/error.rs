@@ -60,8 +60,20 @@ pub enum Error {
         /// Line of the file, from 1.
         line: u64,
     },
+    /// A quotation mark that swallows what follows it.
+    #[error("line {line}: {}", astray(*last))]
+    Quote {
+        /// Line of the file, from 1, on which the cell begins.
+        line: u64,
+        /// Line on which the cell ends; none when the file ends first.
+        last: Option<u64>,
+    },
     /// A row with more or fewer cells than the header.
-    #[error("row {} (line {line}) has {found} cells, the header has {expected}", row + 1)]
+    #[error(
+        "row {} (line {line}) has {found} cells, the header has {expected}{}",
+        row + 1,
+        hint(None, *header)
+    )]
     Ragged {
         /// Data row, from 0.
         row: usize,
@@ -71,6 +83,8 @@ pub enum Error {
         found: usize,
         /// Cells in the header.
         expected: usize,
+        /// Whether the header looks like another separator's.
+        header: Header,
     },
     /// Two columns of one name.
     #[error("column {} and column {} are both called `{name}`", first + 1, second + 1)]
@@ -173,6 +187,18 @@ pub enum Error {
         first: &'static str,
         /// What it should be as well.
         second: &'static str,
+    },
+    /// One part for two columns, by a setting and by the formula.
+    #[error(
+        "the {role} is column `{first}`, but column `{second}` in the formula: name one of them"
+    )]
+    RoleTwice {
+        /// The part.
+        role: &'static str,
+        /// The column set.
+        first: String,
+        /// The column of the formula.
+        second: String,
     },
     /// A column declared categorical that is no feature.
     #[error("column `{name}` is declared categorical, but it is not among the features")]
@@ -285,6 +311,14 @@ pub enum Error {
         /// What was wrong.
         source: Box<Error>,
     },
+    /// A `key=value` in place of what a study's file says that cannot be.
+    #[error("--set {pair}: {reason}")]
+    Set {
+        /// The pair.
+        pair: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The statistics refuse; rows and columns are the user's.
     #[error(transparent)]
     Cox(#[from] cox_survival::Error),
@@ -313,14 +347,25 @@ pub enum Header {
     Tab,
 }
 
+impl Header {
+    /// What the names of a header look like.
+    pub(crate) fn of<'a>(mut names: impl Iterator<Item = &'a str>) -> Self {
+        match (names.next(), names.next()) {
+            (Some(one), None) if one.contains(';') => Self::Semicolon,
+            (Some(one), None) if one.contains('\t') => Self::Tab,
+            _ => Self::Comma,
+        }
+    }
+}
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Puts a file's name before the message.
+    /// Puts a file's name before the message, unless it has one or is about the command line.
     pub fn in_file(self, path: &Path) -> Self {
         match self {
-            named @ (Self::Io { .. } | Self::InFile { .. }) => named,
+            named @ (Self::Io { .. } | Self::InFile { .. } | Self::Set { .. }) => named,
             source => Self::InFile {
                 path: path.to_owned(),
                 source: Box::new(source),
@@ -338,10 +383,21 @@ fn in_table(row: usize, line: Option<u64>) -> String {
     )
 }
 
+fn astray(last: Option<u64>) -> String {
+    match last {
+        Some(last) => format!(
+            "a cell in quotation marks goes on to line {last}, over what reads as rows of the table; is one \
+             of the marks astray?"
+        ),
+        None => "a quotation mark opens a cell that no other closes".into(),
+    }
+}
+
 fn hint(nearest: Option<&str>, header: Header) -> String {
     match (header, nearest) {
         (Header::Semicolon, _) => {
-            "; the header has semicolons, but cells are separated by commas".into()
+            "; the header has semicolons, but cells are separated by commas (and decimals by points)"
+                .into()
         }
         (Header::Tab, _) => "; the header has tabs, but cells are separated by commas".into(),
         (Header::Comma, Some(nearest)) => format!("; did you mean `{nearest}`?"),

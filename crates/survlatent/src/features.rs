@@ -7,6 +7,7 @@ use crate::latents::Latents;
 use crate::table::Table;
 
 /// Where a feature comes from.
+#[derive(PartialEq)]
 pub(crate) enum Feature {
     Numeric(String),
     Categorical(String),
@@ -23,6 +24,72 @@ impl Feature {
             Self::Numeric(name) | Self::Categorical(name) => vec![name],
             Self::Latent(_) => vec![],
             Self::Product(factors) => factors.iter().flat_map(|(f, _)| f.columns()).collect(),
+        }
+    }
+
+    /// The factors it is a product of, each with what is made of it, if anything is.
+    fn factors(&self) -> Vec<Factor<'_>> {
+        match self {
+            Self::Product(factors) => factors
+                .iter()
+                .map(|(feature, transform)| match transform {
+                    Transform::Identity | Transform::Categories => (feature, None),
+                    made => (feature, Some(made)),
+                })
+                .collect(),
+            single => vec![(single, None)],
+        }
+    }
+}
+
+/// A factor of a term.
+type Factor<'a> = (&'a Feature, Option<&'a Transform>);
+
+/// How the categories of a term become columns.
+struct Coding {
+    /// By factor: whether the first level has a column, too.
+    every_level: Vec<bool>,
+    /// Whether the cell of all the last levels has none: it follows from the others.
+    last_cell: bool,
+}
+
+impl Coding {
+    /// R's rule for term `k`: the first level of a factor has a column of its own unless the rest of the
+    /// term is within another of fewer factors, or of as many and before it.
+    fn of(plan: &[Feature], k: usize) -> Self {
+        let term = plan[k].factors();
+        if term.len() < 2 {
+            return Self {
+                every_level: vec![false],
+                last_cell: false,
+            };
+        }
+        let category = |f: &Factor<'_>| matches!(f.0, Feature::Categorical(_));
+        let others = || plan.iter().map(Feature::factors).enumerate();
+        let every_level: Vec<bool> = (0..term.len())
+            .map(|i| {
+                let rest = || term.iter().enumerate().filter(|(j, _)| *j != i);
+                let margin = |(at, other): (usize, Vec<_>)| {
+                    (other.len(), at) < (term.len(), k) && rest().all(|(_, f)| other.contains(f))
+                };
+                category(&term[i]) && !others().any(margin)
+            })
+            .collect();
+        // With every level of every category the columns add up to the rest: a constant, or a term.
+        let rest: Vec<_> = term.iter().filter(|f| !category(f)).collect();
+        let whole = term
+            .iter()
+            .zip(&every_level)
+            .all(|(f, every)| *every || !category(f));
+        let last_cell = rest.len() < term.len()
+            && whole
+            && (rest.is_empty()
+                || others().any(|(_, other)| {
+                    other.len() == rest.len() && rest.iter().all(|f| other.contains(f))
+                }));
+        Self {
+            every_level,
+            last_cell,
         }
     }
 }
@@ -60,8 +127,8 @@ pub(crate) fn assemble(
         single_level: vec![],
     };
     let (mut names, mut values) = (Vec::new(), Vec::new());
-    for feature in plan {
-        for (name, column) in source.columns(feature)? {
+    for (k, feature) in plan.iter().enumerate() {
+        for (name, column) in source.columns(feature, &Coding::of(plan, k))? {
             names.push(name);
             values.extend(column);
         }
@@ -84,7 +151,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn columns(&mut self, feature: &Feature) -> Result<Made> {
+    fn columns(&mut self, feature: &Feature, coding: &Coding) -> Result<Made> {
         let rows = self.rows;
         Ok(match feature {
             Feature::Numeric(name) => {
@@ -99,10 +166,11 @@ impl Source<'_> {
             }
             Feature::Categorical(name) => {
                 let groups = Groups::new(self.table, std::slice::from_ref(name), rows)?;
-                if groups.levels().len() < 2 {
+                let first = usize::from(!coding.every_level[0]);
+                if groups.levels().len() <= first {
                     self.single_level.push(name.clone());
                 }
-                let levels = groups.levels().iter().enumerate().skip(1);
+                let levels = groups.levels().iter().enumerate().skip(first);
                 levels
                     .map(|(code, level)| {
                         let is_level = |&c: &u32| f64::from(u8::from(c as usize == code));
@@ -119,19 +187,40 @@ impl Source<'_> {
                 None => vec![],
             },
             Feature::Product(factors) => {
-                let mut product: Made = vec![];
+                let (mut product, mut last): (Made, Vec<bool>) = (vec![], vec![]);
                 for (k, (feature, transform)) in factors.iter().enumerate() {
-                    let next = self.transformed(feature, transform)?;
-                    product = if k == 0 { next } else { times(&product, &next) };
+                    let own = Coding {
+                        every_level: vec![coding.every_level[k]],
+                        last_cell: false,
+                    };
+                    let next = self.transformed(feature, transform, &own)?;
+                    let category = matches!(feature, Feature::Categorical(_));
+                    let ends = (0..next.len()).map(|j| !category || j + 1 == next.len());
+                    if k == 0 {
+                        (last, product) = (ends.collect(), next);
+                    } else {
+                        last = ends
+                            .flat_map(|end| last.iter().map(move |l| *l && end))
+                            .collect();
+                        product = times(&product, &next);
+                    }
                 }
-                product
+                let kept = product.into_iter().zip(last);
+                kept.filter(|(_, last)| !(coding.last_cell && *last))
+                    .map(|(column, _)| column)
+                    .collect()
             }
         })
     }
 
-    fn transformed(&mut self, feature: &Feature, transform: &Transform) -> Result<Made> {
+    fn transformed(
+        &mut self,
+        feature: &Feature,
+        transform: &Transform,
+        coding: &Coding,
+    ) -> Result<Made> {
         let mut made = Vec::new();
-        for (name, values) in self.columns(feature)? {
+        for (name, values) in self.columns(feature, coding)? {
             let before = values.clone();
             let columns = transform.columns(&name, values);
             made.extend(columns.map_err(|fault| match fault {

@@ -76,6 +76,14 @@ impl Term {
         }
     }
 
+    /// The product; a factor times itself is the factor, as in R.
+    fn times(&self, other: &Self) -> Self {
+        let mut factors = self.0.clone();
+        let new = other.0.iter().filter(|factor| !self.0.contains(factor));
+        factors.extend(new.cloned());
+        Self(factors)
+    }
+
     /// The same factors, in whatever order.
     fn same(&self, other: &Self) -> bool {
         self.0.len() == other.0.len() && self.0.iter().all(|factor| other.0.contains(factor))
@@ -171,7 +179,8 @@ impl Formula {
         }
     }
 
-    /// The terms, with `others` in the place of `.`, without those removed.
+    /// The terms, with `others` in the place of `.`, without those removed, in R's order: by the number of
+    /// their factors, and these as they first come in the formula.
     pub(crate) fn expand(self, others: &[String]) -> Vec<Term> {
         let mut terms = self.terms;
         if let Some(at) = self.others {
@@ -180,7 +189,12 @@ impl Formula {
             let new: Vec<Term> = new.filter(|t| !named.iter().any(|n| n.same(t))).collect();
             terms.splice(at..at, new);
         }
+        let written: Vec<Factor> = terms.iter().flat_map(|Term(t)| t.clone()).collect();
         terms.retain(|term| !self.removed.iter().any(|gone| gone.same(term)));
+        for Term(factors) in terms.iter_mut().filter(|Term(t)| t.len() > 1) {
+            factors.sort_by_cached_key(|factor| written.iter().position(|f| f == factor));
+        }
+        terms.sort_by_key(|Term(factors)| factors.len());
         terms
     }
 }
@@ -240,7 +254,7 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    /// Factors joined by `:` and `*`, a role such as `strata(..)`, or `.`.
+    /// Products joined by `*`, a role such as `strata(..)`, or `.`.
     fn term(&mut self, formula: &mut Formula, minus: bool) -> Result<()> {
         let (begin, quoted) = (self.at, self.peek() == Some('`'));
         let name = self.name()?;
@@ -259,34 +273,31 @@ impl Parser<'_> {
             }
             return self.role(formula, &name);
         }
-        let mut terms = vec![self.factor(name, quoted)?];
-        loop {
-            let crossed = match self.peek() {
-                Some(':') => false,
-                Some('*') => true,
-                _ => break,
-            };
-            self.at += 1;
+        let mut terms = vec![self.product(name, quoted)?];
+        while self.eat('*') {
             let quoted = self.peek() == Some('`');
             let name = self.name()?;
-            let Term(next) = self.factor(name, quoted)?;
-            // a * b is a + b + a:b, products behind their factors.
-            let products = terms
-                .iter()
-                .map(|Term(t)| Term([t.clone(), next.clone()].concat()));
-            let products: Vec<Term> = products.collect();
-            if crossed {
-                terms.push(Term(next));
-                terms.extend(products);
-                terms.sort_by_key(|Term(factors)| factors.len());
-            } else {
-                terms = products;
-            }
+            let next = self.product(name, quoted)?;
+            // a * b is a + b + a:b.
+            let products: Vec<Term> = terms.iter().map(|term| term.times(&next)).collect();
+            terms.push(next);
+            terms.extend(products);
         }
         for term in terms {
             formula.add(term, minus);
         }
         Ok(())
+    }
+
+    /// Factors joined by `:`, which binds closer than `*`; behind the first name.
+    fn product(&mut self, name: String, quoted: bool) -> Result<Term> {
+        let mut term = self.factor(name, quoted)?;
+        while self.eat(':') {
+            let quoted = self.peek() == Some('`');
+            let name = self.name()?;
+            term = term.times(&self.factor(name, quoted)?);
+        }
+        Ok(term)
     }
 
     /// Behind the name of a column or of a function.
@@ -411,14 +422,68 @@ mod tests {
                 "age:sex:bili"
             ]
         );
-        assert_eq!(names("age:arm + age"), ["age:armb", "age:armc", "age"]);
+        // Main effects come first, and then no level of `arm` has a slope of its own.
+        assert_eq!(names("age:arm + age"), ["age", "age:armb", "age:armc"]);
+        assert_eq!(names("arm*age - arm"), ["age", "armb:age", "armc:age"]);
+        assert_eq!(names("age*sex - age"), ["sex", "age:sex"]);
+        assert_eq!(names("age:age + sex*sex"), ["age", "sex"]);
+        // `:` binds closer than `*`.
+        assert_eq!(names("age*sex:bili"), ["age", "sex:bili", "age:sex:bili"]);
+        assert_eq!(names("sex:bili*age"), ["age", "sex:bili", "sex:bili:age"]);
         assert_eq!(names("rcs(age, 3)"), ["age", "age'"]);
         assert_eq!(
             names(". - id - age:sex + age:bili"),
             ["age", "bili", "sex", "age:bili"]
         );
-        assert_eq!(names("age + sex:age + age:sex"), ["age", "sex:age"]);
+        assert_eq!(names("age + sex:age + age:sex"), ["age", "age:sex"]);
         assert_eq!(names("`age` + sqrt(bili)"), ["age", "sqrt(bili)"]);
+    }
+
+    #[test]
+    fn products_without_their_margins_have_every_level_as_in_r() {
+        assert_eq!(names("age:arm"), ["age:arma", "age:armb", "age:armc"]);
+        assert_eq!(
+            names("arm*age - age"),
+            ["armb", "armc", "arma:age", "armb:age", "armc:age"]
+        );
+        // Of two categories the last cell, which follows from the others.
+        assert_eq!(
+            names("age + factor(sex):arm"),
+            [
+                "age",
+                "sex1:arma",
+                "sex2:arma",
+                "sex1:armb",
+                "sex2:armb",
+                "sex1:armc"
+            ]
+        );
+        assert_eq!(
+            names("bili + rcs(age, 3) + rcs(age, 3):arm:centre").len(),
+            13
+        );
+        assert_eq!(
+            names("arm:age + bili:arm:centre").len(),
+            9,
+            "no margin among either"
+        );
+        // Another term that holds the rest counts, as in R, where it stands before.
+        assert_eq!(
+            names("centre:age + age:bili + centre:bili"),
+            ["centrex:age", "centrey:age", "age:bili", "centrey:bili"]
+        );
+        assert_eq!(names("log(bili):arm + log(bili)").len(), 3);
+        assert_eq!(names("log(bili):arm + bili").len(), 4);
+        let table = Table::from_csv(CSV).unwrap();
+        let cohort = Roles::new("t", "e")
+            .formula("age:arm")
+            .cohort(&table)
+            .unwrap();
+        let x = cohort.covariates().unwrap();
+        assert_eq!(
+            [0, 1, 2].map(|j| x.get(0, j).to_bits()),
+            [61.0f64, 0.0, 0.0].map(f64::to_bits)
+        );
     }
 
     #[test]
@@ -429,15 +494,22 @@ mod tests {
         let x = cohort.covariates().unwrap();
         assert_eq!(
             x.names(),
-            ["log(bili):armb", "log(bili):armc", "age:sex", "age", "age'"]
+            [
+                "age",
+                "age'",
+                "log(bili):arma",
+                "log(bili):armb",
+                "log(bili):armc",
+                "age:sex"
+            ]
         );
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} {b}");
-        close(x.get(1, 0), 0.5f64.ln());
-        close(x.get(2, 0), 0.0);
-        close(x.get(2, 1), 3.4f64.ln());
-        close(x.get(3, 2), 58.0 * 2.0);
+        close(x.get(1, 3), 0.5f64.ln());
+        close(x.get(2, 3), 0.0);
+        close(x.get(2, 4), 3.4f64.ln());
+        close(x.get(3, 5), 58.0 * 2.0);
         // ((71-45)^3 - (71-55)^3 * 20/10 + (71-65)^3 * 10/10) / 20^2
-        close(x.get(4, 4), (17576.0 - 8192.0 + 216.0) / 400.0);
+        close(x.get(4, 1), (17576.0 - 8192.0 + 216.0) / 400.0);
     }
 
     #[test]
@@ -453,6 +525,14 @@ mod tests {
         );
         assert_eq!(cohort.cluster().unwrap().levels().len(), 6);
         assert_eq!(cohort.offset().unwrap()[2].to_bits(), 3.4f64.to_bits());
+        let twice = Roles::new("t", "e").formula("age + cluster(id) + offset(bili)");
+        let error = |roles: Roles| roles.cohort(&table).unwrap_err().to_string();
+        let both = error(twice.clone().cluster("centre"));
+        assert!(both.contains("`centre`") && both.contains("`id`"), "{both}");
+        let both = error(twice.clone().offset("sex"));
+        assert!(both.contains("`sex`") && both.contains("`bili`"), "{both}");
+        let same = twice.cluster("id").offset("bili").cohort(&table).unwrap();
+        assert_eq!(same.cluster().unwrap().levels().len(), 6);
     }
 
     #[test]

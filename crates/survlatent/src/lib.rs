@@ -14,6 +14,7 @@ pub mod pipeline;
 #[cfg(feature = "pictures")]
 pub mod png;
 pub mod proof;
+mod quotes;
 mod roles;
 pub mod simulate;
 pub mod study;

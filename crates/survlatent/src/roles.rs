@@ -152,7 +152,10 @@ impl Roles {
     /// terms that are left out. `log`, `log2`, `log10`, `sqrt`, `exp` and `square` are functions of a
     /// column; `rcs(x, k)` is a restricted cubic spline with `k` knots at quantiles of the rows used (4
     /// unless said), `rcs(x, k1, k2, ..)` one with these knots; `factor(x)` makes categories of numbers.
-    /// Text columns are categories: one 0/1 column per level but the first.
+    /// Text columns are categories: one 0/1 column per level but the first. As in R, terms of fewer factors
+    /// come first, `:` binds closer than `*`, and a product whose factors are not in the model by themselves
+    /// has a column for the first level, too: `age:arm` is a slope per arm. A cell of several categories that
+    /// follows from the others is left out; R shows it as NA.
     pub fn formula(mut self, formula: impl Into<String>) -> Self {
         self.formula = Some(formula.into());
         self
@@ -199,8 +202,22 @@ impl Roles {
         let mut formula = Formula::parse(text)?;
         let mut roles = self.clone();
         roles.strata.append(&mut formula.strata);
-        roles.cluster = formula.cluster.take().or(roles.cluster);
-        roles.offset = formula.offset.take().or(roles.offset);
+        for (role, own, written) in [
+            ("cluster", &mut roles.cluster, formula.cluster.take()),
+            ("offset", &mut roles.offset, formula.offset.take()),
+        ] {
+            match (&*own, written) {
+                (Some(first), Some(second)) if *first != second => {
+                    return Err(Error::RoleTwice {
+                        role,
+                        first: first.clone(),
+                        second,
+                    });
+                }
+                (_, None) => {}
+                (_, written) => *own = written,
+            }
+        }
         roles.read_terms(table, latents, Some(formula))
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::error::{Error, Header, Place, Result};
+use crate::quotes;
 
 /// Cells that stand for a missing value, in any mixture of upper and lower case; an empty cell
 /// is missing too.
@@ -230,8 +231,10 @@ impl Table {
     /// Reads a table from the bytes of a CSV file.
     ///
     /// # Errors
-    /// [`Error::EmptyTable`], [`Error::NotText`], [`Error::Ragged`], [`Error::DuplicateColumn`].
+    /// [`Error::EmptyTable`], [`Error::NotText`], [`Error::Quote`], [`Error::Ragged`],
+    /// [`Error::DuplicateColumn`].
     pub fn from_csv(bytes: &[u8]) -> Result<Self> {
+        quotes::closed(bytes)?;
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .has_headers(false)
@@ -241,18 +244,22 @@ impl Table {
         if !next(&mut reader, &mut record)? {
             return Err(Error::EmptyTable { what: "header" });
         }
-        let (names, index) = header(&record, lines_read.line_of(&record))?;
+        let line = lines_read.line_of(&record);
+        quotes::within_a_row(&record, line, record.len())?;
+        let (names, index) = header(&record, line)?;
         let mut lines = Vec::new();
         // All cells as text, row after row; the end of each cell in `ends`.
         let (mut text, mut ends) = (String::new(), Vec::new());
         while next(&mut reader, &mut record)? {
             let line = lines_read.line_of(&record);
+            quotes::within_a_row(&record, line, names.len())?;
             if record.len() != names.len() {
                 return Err(Error::Ragged {
                     row: lines.len(),
                     line,
                     found: record.len(),
                     expected: names.len(),
+                    header: Header::of(names.iter().map(String::as_str)),
                 });
             }
             for cell in &record {
@@ -413,15 +420,10 @@ impl Table {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let header = match &self.columns[..] {
-            [one] if one.name.contains(';') => Header::Semicolon,
-            [one] if one.name.contains('\t') => Header::Tab,
-            _ => Header::Comma,
-        };
         Error::UnknownColumn {
             name: name.to_owned(),
             nearest: nearest(name, self.columns.iter().map(Column::name)),
-            header,
+            header: Header::of(self.columns.iter().map(Column::name)),
         }
     }
 }
@@ -588,6 +590,12 @@ mod tests {
         );
         let latin1 = Table::from_csv(b"a\nx\n\xe9\n").unwrap_err();
         assert!(matches!(latin1, Error::NotText { line: 3 }));
+        // As spreadsheets write it where numbers have decimal commas.
+        assert_eq!(
+            message("time;age\n1,5;60,2\n"),
+            "row 1 (line 2) has 3 cells, the header has 1; the header has semicolons, but cells are \
+             separated by commas (and decimals by points)"
+        );
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Manifest {
     /// # Errors
     ///
     /// [`Error::Io`]; [`Error::Malformed`] if a column is missing, a cell is empty, an id is there
-    /// twice, or a file is not there; it names the line.
+    /// twice, a quotation mark swallows rows, or a file is not there; it names the line.
     pub fn read_csv(path: impl AsRef<Path>) -> Result<Self> {
         Self::read(path.as_ref(), false)
     }
@@ -131,6 +131,14 @@ impl Manifest {
         for record in reader.records() {
             let record = record.map_err(|e| bad(None, e.to_string()))?;
             let line = record.position().map(csv::Position::line);
+            // A stray quotation mark takes the lines up to the next one, or to the end, into its cell.
+            let rows = |cell: &str| {
+                cell.contains(['\n', '\r']) && cell.matches(',').count() + 1 >= header.len()
+            };
+            if record.iter().any(rows) {
+                let reason = "a cell goes on over other rows: is a quotation mark astray?";
+                return Err(bad(line, reason.to_owned()));
+            }
             let cell = |at: usize, name: &str| match record.get(at) {
                 Some(text) if !text.is_empty() => Ok(text.to_owned()),
                 _ => Err(bad(line, format!("`{name}` is empty"))),
@@ -245,6 +253,12 @@ mod tests {
         let found = read("\u{feff}patient,id,file\nP1,a,1.png\nP1, b ,1.png\n").unwrap();
         assert_eq!(ids(&found), ["a", "b"]);
         assert_eq!(found.entries()[1].patient.as_deref(), Some("P1"));
+        let astray = read("id,file,note\na,1.png,x\nb,1.png,\"y\nc,1.png,z\nd,1.png,z\n");
+        let astray = astray.unwrap_err().to_string();
+        assert!(
+            astray.contains("line 3: a cell goes on over other rows"),
+            "{astray}"
+        );
         let other = read("patient,id,file\nP1,b,1.png\nP1,a,1.png\n").unwrap();
         assert_ne!(found.fingerprint(), other.fingerprint());
         let some = "id,file\na,1.png\nb,2.png\n";

@@ -261,6 +261,14 @@ pub(super) fn landmarks(
     for record in reader.records() {
         let record = record.map_err(|e| failed(e.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
+        // A stray quotation mark takes the lines up to the next one, or to the end, into its cell.
+        let rows = |cell: &str| {
+            cell.contains(['\n', '\r']) && cell.matches(',').count() + 1 >= header.len()
+        };
+        if record.iter().any(rows) {
+            let what = "a cell goes on over other rows: is a quotation mark astray?";
+            return Err(failed(format!("line {line}: {what}")));
+        }
         // A photo in which no face was found has none, as in our own table.
         let cells = || places.iter().map(|&k| record.get(k).unwrap_or_default());
         let none = cells().all(str::is_empty);

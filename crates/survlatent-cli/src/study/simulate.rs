@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use latent_inversion::StyleGan2;
 use survlatent::OutputFile;
-use survlatent::simulate::{PortraitSurv, Portraits, Shortcut, ShortcutKind};
+use survlatent::simulate::{PortraitSurv, Portraits, Shortcut, ShortcutKind, Truth};
 
 use crate::failure::Failure;
 use crate::gan::network::NetworkArgs;
@@ -71,6 +71,8 @@ Files:
   truth.json           settings, direction, every patient's log hazard, what perfect scores reach
   photos/ID.png        with --network; the metadata say that they are synthetic
   study.toml           a study of them, for survlatent run; one that is there already is left alone
+  Those of an earlier simulation are replaced. Files of these names beside no truth.json of ours are
+  somebody's own, and the folder is refused.
 
 Examples:
   survlatent simulate --out cohort --n 2000 --age 0.3 --sex 0.4
@@ -112,6 +114,7 @@ fn shortcut(text: &str) -> Result<Shortcut, String> {
 
 impl Simulate {
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        self.check_folder()?;
         let settings = PortraitSurv {
             n: self.n,
             photos: self.photos,
@@ -148,6 +151,24 @@ impl Simulate {
         portraits.write(&cohort, &photos, &step)?;
         bar.finish_and_clear();
         self.study()
+    }
+
+    /// Refuses to write over files that no simulation made.
+    fn check_folder(&self) -> Result<(), Failure> {
+        let truth = std::fs::read(self.out.join("truth.json"));
+        if truth.is_ok_and(|bytes| serde_json::from_slice::<Truth>(&bytes).is_ok()) {
+            return Ok(());
+        }
+        let photos = self.network.is_some().then_some("photos");
+        let names = ["table.csv", "latents.safetensors", "truth.json"];
+        let mut paths = names.into_iter().chain(photos).map(|n| self.out.join(n));
+        match paths.find(|path| path.exists()) {
+            None => Ok(()),
+            Some(path) => Err(Failure::run(format!(
+                "{}: it is there already and not of an earlier simulation; choose another folder",
+                path.display()
+            ))),
+        }
     }
 
     /// Writes a study of the cohort beside it.

@@ -132,6 +132,15 @@ fn an_own_table_gives_the_landmarks() {
     .unwrap();
     let line = "align in part --size 48 --landmarks part.csv";
     run_in(dir, line).fails(1, &["line 2", "right_eye_x"]);
+    // A quotation mark astray would take the photos behind it.
+    let own = std::fs::read_to_string(dir.join("out/aligned.csv")).unwrap();
+    let notes = ["note", "x", "\"y", "z"];
+    let lines = own
+        .lines()
+        .zip(notes)
+        .map(|(line, note)| format!("{line},{note}\n"));
+    std::fs::write(dir.join("part.csv"), lines.collect::<String>()).unwrap();
+    run_in(dir, line).fails(1, &["part.csv", "line 3", "quotation mark"]);
 }
 
 #[cfg(unix)]

@@ -44,6 +44,12 @@ fn files_that_are_no_tables() {
         1,
         &["column 3 and column 4", "`age`"],
     );
+    // Marks that swallow rows, in every verb that reads a table.
+    let open = with_line(4, "13,1,59,\"1");
+    cox(&open, 1, &["data.csv", "line 4", "no other closes"]);
+    run_on(&open, "km {} --time time --event status").fails(1, &["data.csv", "line 4"]);
+    let two = open.replace("71,1\n", "71,\"1\n");
+    cox(&two, 1, &["data.csv", "line 4", "goes on to line 6"]);
     std::fs::write(folder.path().join("latin1.csv"), b"time,status\n1,\xe9\n").unwrap();
     run_in(folder.path(), "cox latin1.csv --time time --event status")
         .fails(1, &["latin1.csv", "line 2", "UTF-8"]);
@@ -313,6 +319,8 @@ fn folds_without_an_event_and_clusters_in_two_folds() {
     let formula = "cox {} --time t --event e --path --formula x+z+cluster(id)";
     run_on(&csv, &format!("{formula} --foldid f")).fails(1, &["fold 2", parted]);
     run_on(&csv, formula).fails(2, &["a cluster", "--cv", "--foldid"]);
+    let twice = format!("{formula} --foldid id --cluster z");
+    run_on(&csv, &twice).fails(2, &["the cluster", "`z`", "`id`"]);
     // Folds that keep them together are used, and named by the flag or by the formula they are the same.
     let flagged = run_on(&csv, &format!("{line} --foldid id --cluster id --json")).json();
     let written = run_on(&csv, &format!("{formula} --foldid id --json")).json();

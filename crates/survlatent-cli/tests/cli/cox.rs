@@ -112,6 +112,76 @@ fn every_number_of_the_contract() {
     }
 }
 
+/// `coxph` of R's survival 3.5.3 on veteran, `trt` and `prior` behind `factor()`; what it shows as NA is left
+/// out.
+#[test]
+fn products_without_their_margins_are_those_of_r() {
+    let cases: [(&str, &str, &[f64], f64); 5] = [
+        (
+            "factor(trt):age",
+            "trt0:age trt1:age",
+            &[0.007_452_465_907_05, 0.007_511_795_011_71],
+            -505.136_159_558,
+        ),
+        (
+            "factor(trt)*age-age",
+            "trt1 trt0:age trt1:age",
+            &[
+                -0.311_394_221_267,
+                0.005_700_613_342_15,
+                0.010_906_045_628_3,
+            ],
+            -505.102_761_546,
+        ),
+        (
+            "age*karno:trt",
+            "age karno:trt age:karno:trt",
+            &[
+                0.008_221_788_619_87,
+                -0.011_024_919_520_3,
+                9.420_697_727_83e-5,
+            ],
+            -502.799_557_875,
+        ),
+        (
+            "factor(trt):age+age:karno+factor(trt):karno",
+            "trt0:age trt1:age age:karno trt1:karno",
+            &[
+                0.015_089_826_116_5,
+                0.027_650_816_193_5,
+                -0.000_400_501_780_607,
+                -0.010_443_807_606_8,
+            ],
+            -485.666_456_289,
+        ),
+        (
+            "age*factor(trt):factor(prior)",
+            "age trt0:prior0 trt1:prior0 trt0:prior1 age:trt0:prior0 age:trt1:prior0 age:trt0:prior1",
+            &[
+                0.015_280_289_716,
+                0.732_119_311_395,
+                1.515_902_924_49,
+                1.461_064_737_53,
+                -0.007_890_387_402_2,
+                -0.017_838_998_560_8,
+                -0.017_418_211_038_6,
+            ],
+            -503.451_068_954,
+        ),
+    ];
+    for (formula, names, coef, loglik) in cases {
+        let line = format!(
+            "cox {} --time time --event status --json --formula {formula}",
+            data("veteran")
+        );
+        let got = run(&line).json();
+        let names: Vec<&str> = names.split(' ').collect();
+        agrees(&got["names"], &serde_json::json!(names), 0.0, formula);
+        agrees(&got["coef"], &serde_json::json!(coef), 1e-6, formula);
+        agrees(&got["loglik"], &serde_json::json!(loglik), 1e-10, formula);
+    }
+}
+
 #[test]
 fn the_table_is_r_s() {
     let table = run(&format!(

@@ -89,6 +89,47 @@ fn faults_of_a_study_file_name_line_and_key() {
 }
 
 #[test]
+fn files_of_somebody_s_own_are_not_written_over() {
+    for name in ["table.csv", "latents.safetensors", "truth.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join(name), "{\"mine\": 1}").unwrap();
+        let line = format!("simulate --out {at} --n 10 --dim 2");
+        run(&line).fails(1, &[name, "already"]);
+        assert_eq!(text(folder.path(), name), "{\"mine\": 1}");
+        assert_eq!(files(folder.path()), [name]);
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+        // What a simulation made may be made again.
+        for _ in 0..2 {
+            assert_eq!(run(&line).code, Some(0));
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_stop_a_run_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    assert_eq!(
+        run(&format!("simulate --out {at} --n 30 --dim 2")).code,
+        Some(0)
+    );
+    for pair in [
+        "models.alphas=[2]",
+        "models.n_lambda=0",
+        "models.lambda_min_ratio=5",
+        "models.components=[0]",
+    ] {
+        let key = pair.split('=').next().unwrap();
+        run(&format!("run {at}/study.toml --out {at}/run --set {pair}")).fails(1, &[key]);
+    }
+    let line = format!("run {at}/study.toml --set title=x --set seed=y --set validation.repeats=1");
+    let found = run(&line);
+    found.fails(2, &["--set seed=y: invalid type"]);
+    assert!(!found.stderr.contains("title"), "{}", found.stderr);
+}
+
+#[test]
 fn a_generator_gives_latents_and_labelled_portraits() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();

@@ -269,7 +269,8 @@ impl StudyFile {
     /// From the text of a file.
     ///
     /// # Errors
-    /// [`Error::Study`]: an unknown key or a wrong type with its line, a `set` that is none.
+    /// [`Error::Study`]: an unknown key or a wrong type with its line; [`Error::Set`]: the pair of `set` that
+    /// is at fault.
     pub fn parse(text: &str, set: &[String]) -> Result<Self> {
         let study = Self::parse_some(text, set)?;
         study.complete()?;
@@ -284,17 +285,35 @@ impl StudyFile {
             return Ok(plain);
         }
         let mut table: Table = toml::from_str(text).map_err(|e| fault(e.to_string()))?;
+        let refused = |pair: &String, reason: String| Error::Set {
+            pair: pair.clone(),
+            reason,
+        };
+        let mut reasons = Vec::new();
+        let mut study = plain;
         for pair in set {
             let (key, value) = pair
                 .split_once('=')
-                .ok_or_else(|| fault(format!("--set {pair}: expected key=value")))?;
-            put(&mut table, key.trim(), value.trim())
-                .map_err(|reason| fault(format!("--set {pair}: {reason}")))?;
+                .ok_or_else(|| refused(pair, "expected key=value".to_owned()))?;
+            put(&mut table, key.trim(), value.trim()).map_err(|reason| refused(pair, reason))?;
+            let read: std::result::Result<Self, toml::de::Error> =
+                Value::Table(table.clone()).try_into();
+            reasons.push(match read {
+                Ok(read) => {
+                    study = read;
+                    None
+                }
+                Err(error) => Some(error.message().to_owned()),
+            });
         }
-        let all = set.join(", ");
-        Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| fault(format!("--set {all}: {}", error.message())))
+        // A pair may need a later one (a share and its hazard): what counts is the fault that remains.
+        match reasons.last() {
+            Some(Some(reason)) => {
+                let sound = reasons.iter().rposition(|r| r.as_ref() != Some(reason));
+                Err(refused(&set[sound.map_or(0, |k| k + 1)], reason.clone()))
+            }
+            _ => Ok(study),
+        }
     }
 
     fn complete(&self) -> Result<()> {
@@ -393,7 +412,28 @@ mod tests {
                 .contains("--set validation.repeat=2")
         );
         assert!(set("seed").unwrap_err().contains("key=value"));
-        assert!(set("seed=x").is_err());
+        let several = |pairs: &[&str]| {
+            let pairs: Vec<String> = pairs.iter().map(ToString::to_string).collect();
+            let text = "[data]\ntable = \"t.csv\"\n";
+            StudyFile::parse(text, &pairs).map_err(|e| e.to_string())
+        };
+        let wrong = several(&["validation.repeats=2", "seed=x", "title=y"]).unwrap_err();
+        assert!(
+            wrong.starts_with("--set seed=x: invalid type: string"),
+            "{wrong}"
+        );
+        // Half a table is sound once the other half is there, and the last of two values is the one.
+        let shortcut = ["simulate.shortcut.share=0.2", "simulate.shortcut.log_hr=1"];
+        let of_shortcut = |text: String| assert!(text.contains("leave [data] out"), "{text}");
+        of_shortcut(several(&shortcut).unwrap_err());
+        assert!(
+            several(&shortcut[..1])
+                .unwrap_err()
+                .contains("--set simulate.shortcut.share=0.2")
+        );
+        assert_eq!(several(&["seed=x", "seed=3"]).unwrap().seed, 3);
+        let late = several(&[shortcut[0], "seed=x", shortcut[1]]).unwrap_err();
+        assert!(late.starts_with("--set seed=x: "), "{late}");
         let two = set("columns.clinical=[\"age\", \"sex\"]").unwrap();
         assert_eq!(two.columns.clinical, ["age", "sex"]);
         assert_eq!(

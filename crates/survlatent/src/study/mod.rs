@@ -323,9 +323,10 @@ impl Study {
             v if !(v.level > 0.0 && v.level < 1.0) => {
                 Some(("validation.level", "must lie between 0 and 1"))
             }
-            _ if self.models.alphas.is_empty() => Some(("models.alphas", "needs a value")),
-            _ if self.models.components.is_empty() => Some(("models.components", "needs a value")),
-            _ => None,
+            v if v.horizons.iter().any(|t| !(t.is_finite() && *t > 0.0)) => {
+                Some(("validation.horizons", "must be positive"))
+            }
+            _ => self.models.fault(),
         };
         match fault {
             None => self.models.training.validate(),

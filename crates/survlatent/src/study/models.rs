@@ -156,6 +156,24 @@ impl StudyModels {
         };
         PhotoNetwork::ALL.into_iter().filter(wanted).collect()
     }
+
+    /// The first key out of its range, and what it should be.
+    pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let ratio = self.lambda_min_ratio;
+        match self {
+            m if m.alphas.is_empty() => Some(("models.alphas", "needs a value")),
+            m if !m.alphas.iter().all(|alpha| (0.0..=1.0).contains(alpha)) => {
+                Some(("models.alphas", "must lie in [0, 1]"))
+            }
+            m if m.n_lambda == 0 => Some(("models.n_lambda", "must be at least 1")),
+            _ if !(ratio > 0.0 && ratio < 1.0) => {
+                Some(("models.lambda_min_ratio", "must lie between 0 and 1"))
+            }
+            m if m.components.is_empty() => Some(("models.components", "needs a value")),
+            m if m.components.contains(&0) => Some(("models.components", "must be at least 1")),
+            _ => None,
+        }
+    }
 }
 
 impl Default for StudyModels {

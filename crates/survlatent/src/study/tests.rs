@@ -405,6 +405,25 @@ fn faults_are_told() {
             .to_string()
             .contains("outer_folds")
     );
+    let of = |change: &dyn Fn(&mut Study)| {
+        let mut study = study(&[]);
+        change(&mut study);
+        study.predict(&data, &go).unwrap_err().to_string()
+    };
+    let alphas = |alpha| move |s: &mut Study| s.models.alphas = vec![0.5, alpha];
+    for alpha in [2.0, -0.5, f64::NAN] {
+        assert_eq!(of(&alphas(alpha)), "models.alphas must lie in [0, 1]");
+    }
+    for ratio in [5.0, 0.0, 1.0, f64::NAN] {
+        let error = of(&|s| s.models.lambda_min_ratio = ratio);
+        assert_eq!(error, "models.lambda_min_ratio must lie between 0 and 1");
+    }
+    let lambdas = of(&|s| s.models.n_lambda = 0);
+    assert_eq!(lambdas, "models.n_lambda must be at least 1");
+    let components = of(&|s| s.models.components = vec![2, 0]);
+    assert_eq!(components, "models.components must be at least 1");
+    let horizon = of(&|s| s.validation.horizons = vec![1.0, -2.0]);
+    assert_eq!(horizon, "validation.horizons must be positive");
     // A model without its data fails alone.
     let other = study(&[ModelKind::FaceWPlus, ModelKind::AgeSex]);
     let all = other.predict(&data, &go).unwrap();
