@@ -374,7 +374,7 @@ mod tests {
         let expected = "\
 Health direction (weights: what the model reads)
   space           W+ (2 layers x 2), edits on all layers
-  risk slope      -0.50000 log hazard per unit step (latent units)
+  risk slope      -0.500000 log hazard per unit step (latent units)
   hazard ratio    0.5 at a step of 1.38629
   model           4 coefficients, 0 map steps
   largest entries d +0.800, a -0.600
