@@ -138,7 +138,20 @@ impl HealthDirection {
     ///
     /// The slope is computed anew along the restricted direction, so a dose in hazard ratio stays
     /// exact. Conditions hold within the open layers.
+    ///
+    /// A direction of [`conditioned_in_data`](Self::conditioned_in_data) is refused, as its projection
+    /// belongs to the layers that were open then ([`Error::MaskAfterProjection`]): there the mask
+    /// comes first.
     pub fn restricted_to(&self, mask: &LayerMask) -> Result<Self> {
+        let direction = self.within(mask)?;
+        if self.kind == DirectionKind::Projected && direction.space != self.space {
+            return Err(Error::MaskAfterProjection);
+        }
+        Ok(direction)
+    }
+
+    /// [`restricted_to`](Self::restricted_to) of any kind.
+    pub(crate) fn within(&self, mask: &LayerMask) -> Result<Self> {
         let mut direction = self.clone();
         direction.space = self.space.narrowed(mask)?;
         direction.reoriented()
