@@ -138,7 +138,20 @@ impl HealthDirection {
     ///
     /// The slope is computed anew along the restricted direction, so a dose in hazard ratio stays
     /// exact. Conditions hold within the open layers.
+    ///
+    /// A direction of [`conditioned_in_data`](Self::conditioned_in_data) is refused, as its projection
+    /// belongs to the layers that were open then ([`Error::MaskAfterProjection`]): there the mask
+    /// comes first.
     pub fn restricted_to(&self, mask: &LayerMask) -> Result<Self> {
+        let direction = self.within(mask)?;
+        if self.kind == DirectionKind::Projected && direction.space != self.space {
+            return Err(Error::MaskAfterProjection);
+        }
+        Ok(direction)
+    }
+
+    /// [`restricted_to`](Self::restricted_to) of any kind.
+    pub(crate) fn within(&self, mask: &LayerMask) -> Result<Self> {
         let mut direction = self.clone();
         direction.space = self.space.narrowed(mask)?;
         direction.reoriented()
@@ -374,7 +387,7 @@ mod tests {
         let expected = "\
 Health direction (weights: what the model reads)
   space           W+ (2 layers x 2), edits on all layers
-  risk slope      -0.50000 log hazard per unit step (latent units)
+  risk slope      -0.500000 log hazard per unit step (latent units)
   hazard ratio    0.5 at a step of 1.38629
   model           4 coefficients, 0 map steps
   largest entries d +0.800, a -0.600

@@ -133,6 +133,12 @@ pub enum Error {
         /// The space in words.
         space: String,
     },
+    /// A mask for a direction that was projected in the metric of the data. What goes along with an
+    /// attribute depends on the layers that may move, so the mask comes first.
+    #[error(
+        "a direction conditioned in the data cannot be restricted to layers: restrict it first, then condition it"
+    )]
+    MaskAfterProjection,
     /// All model coefficients are zero: the model knows no direction.
     #[error("all {count} coefficients are zero, so the model names no direction")]
     ZeroCoefficients {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::feature_map::{Affine, FeatureMap};
 use crate::space::LatentSpace;
 use crate::standardizer::column_means;
-use crate::vector::dot;
+use crate::vector::{column_sizes, dot, varies};
 
 /// The log hazard of a Cox model as a function of the latent.
 ///
@@ -160,7 +160,8 @@ impl LatentRisk {
     /// `Sigma` is never formed: `Sigma g = Xc' (Xc g) / (n - 1)` costs `O(n dim)`.
     ///
     /// The slope of the risk along it is never positive, as `-g' Sigma g` is minus the variance of
-    /// the risk.
+    /// the risk. Where that variance is no more than rounding the pattern is zero:
+    /// [`Error::ZeroDirection`].
     pub fn pattern<T: Copy + Into<f64>>(&self, latents: &[T], n: usize) -> Result<HealthDirection> {
         let p = self.space.dim();
         check::matrix("latents", latents, n, p)?;
@@ -172,7 +173,13 @@ impl LatentRisk {
                 found: n,
             });
         }
-        let mut raw = covariance_times(latents, p, &self.affine.gradient);
+        let gradient = &self.affine.gradient;
+        let mut raw = covariance_times(latents, p, gradient);
+        if !varies(dot(gradient, &raw), gradient, &column_sizes(latents, p), n) {
+            return Err(Error::ZeroDirection {
+                what: "the data's pattern vector (the risk does not vary in these latents)",
+            });
+        }
         for value in &mut raw {
             *value = -*value;
         }
@@ -310,5 +317,24 @@ mod tests {
             risk.pattern(&[1.0, 2.0, 1.0, 3.0], 2),
             Err(Error::ZeroDirection { .. })
         ));
+    }
+
+    #[test]
+    fn a_risk_that_varies_by_rounding_only_has_no_pattern() {
+        // The mean of ten times 0.1 is off by an ulp.
+        let latents: Vec<f64> = (0..10).flat_map(|i| [0.1, f64::from(i)]).collect();
+        let risk = LatentRisk::from_cox(w(2), &[1.0, 0.0], FeatureMap::identity(2)).unwrap();
+        assert!(matches!(
+            risk.pattern(&latents, 10),
+            Err(Error::ZeroDirection { .. })
+        ));
+        // Both columns vary, and the risk takes their difference.
+        let latents: Vec<f64> = (0..10).flat_map(|i| [0.1 * f64::from(i); 2]).collect();
+        let risk = LatentRisk::from_cox(w(2), &[0.3, -0.3], FeatureMap::identity(2)).unwrap();
+        assert!(risk.pattern(&latents, 10).is_err());
+        // One part in 10^9 is variation.
+        let latents: Vec<f64> = (0..10).map(|i| 1e9 + f64::from(i)).collect();
+        let risk = LatentRisk::from_cox(w(1), &[1.0], FeatureMap::identity(1)).unwrap();
+        assert!(risk.pattern(&latents, 10).is_ok());
     }
 }

@@ -177,7 +177,7 @@ impl HealthDirection {
                     header.space, direction.space
                 ),
             })?;
-            direction = direction.restricted_to(mask)?;
+            direction = direction.within(mask)?;
             if header.space != direction.space {
                 let reason = format!(
                     "direction in {}, model in {}",

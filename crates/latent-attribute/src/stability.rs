@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::check;
 use crate::error::{Error, Result};
-use crate::vector::{cosine, dot, normalise};
+use crate::vector::{column_sizes, cosine, dot, normalise, varies};
 
 /// Cosines between a direction and its bootstrap replicates. Made by [`direction_stability`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -231,7 +231,8 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 ///
 /// Two directions can be far apart in angle and still rank patients alike, because latent
 /// coordinates are correlated. This is the correlation of the scores `X a` and `X b`, for `latents`
-/// row-major `[n, dim]`: close to 1 means the disagreement is invisible in this cohort.
+/// row-major `[n, dim]`: close to 1 means the disagreement is invisible in this cohort. Scores that vary by
+/// no more than rounding have no correlation: [`Error::ZeroDirection`].
 pub fn score_correlation<T: Copy + Into<f64>>(
     latents: &[T],
     n: usize,
@@ -241,7 +242,8 @@ pub fn score_correlation<T: Copy + Into<f64>>(
     check::matrix("latents", latents, n, a.len())?;
     let a = check::finite("first vector", a)?;
     let b = check::vector("second vector", b, a.len())?;
-    let centred_scores = |v: &[f64]| {
+    let sizes = column_sizes(latents, a.len());
+    let centred_scores = |v: &[f64], what| {
         let mut scores: Vec<f64> = latents
             .chunks_exact(v.len())
             .map(|row| dot(v, row))
@@ -250,9 +252,16 @@ pub fn score_correlation<T: Copy + Into<f64>>(
         for score in &mut scores {
             *score -= centre;
         }
-        scores
+        if varies(dot(&scores, &scores) / n as f64, v, &sizes, n) {
+            Ok(scores)
+        } else {
+            Err(Error::ZeroDirection { what })
+        }
     };
-    cosine(&centred_scores(&a), &centred_scores(&b))
+    cosine(
+        &centred_scores(&a, "the spread of the first vector's scores")?,
+        &centred_scores(&b, "the spread of the second vector's scores")?,
+    )
 }
 
 #[cfg(test)]
@@ -349,5 +358,15 @@ Direction stability over 4 replicates
         let latents = [1.0, 2.0, 2.0, 4.0, 5.0, 10.0];
         let agreement = score_correlation(&latents, 3, &[1.0, 0.0], &[0.0, 1.0]).unwrap();
         assert!((agreement - 1.0).abs() < 1e-14);
+    }
+
+    #[test]
+    fn scores_that_do_not_vary_have_no_correlation() {
+        let latents: Vec<f64> = (0..10).flat_map(|i| [0.1, f64::from(i)]).collect();
+        let error = score_correlation(&latents, 10, &[0.0, 1.0], &[1.0, 0.0]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the spread of the second vector's scores is zero, so it has no direction"
+        );
     }
 }

@@ -50,20 +50,36 @@ pub(crate) fn normalise(v: &mut [f64]) -> Option<f64> {
     Some(length * largest)
 }
 
+/// The largest size in each column of a row-major matrix with `p` columns.
+pub(crate) fn column_sizes<T: Copy + Into<f64>>(x: &[T], p: usize) -> Vec<f64> {
+    let mut sizes = vec![0.0_f64; p];
+    for row in x.chunks_exact(p) {
+        for (size, &value) in sizes.iter_mut().zip(row) {
+            *size = size.max(value.into().abs());
+        }
+    }
+    sizes
+}
+
+/// Whether a score `v' x` over `n` rows varies by more than the rounding of means and products, whose
+/// standard deviation stays below `(n + p) eps sum |v_j| max |x_j|`.
+pub(crate) fn varies(variance: f64, v: &[f64], sizes: &[f64], n: usize) -> bool {
+    let size: f64 = v.iter().zip(sizes).map(|(v, s)| v.abs() * s).sum();
+    let rounding = (n + v.len()) as f64 * f64::EPSILON * size;
+    // An overflow is for the checks of what comes of it.
+    variance > 0.0 && (variance.is_infinite() || variance.sqrt() > rounding) || variance.is_nan()
+}
+
 /// Six significant digits, in exponent form where a plain number would be long.
 pub(crate) fn significant(value: f64) -> String {
-    let size = value.abs();
-    if (1e-4..1e6).contains(&size) {
-        let mut digits = 5;
-        let mut bound = 10.0;
-        while digits > 0 && size >= bound {
-            digits -= 1;
-            bound *= 10.0;
-        }
-        format!("{value:.digits$}")
-    } else {
-        format!("{value:.5e}")
+    let short = format!("{value:.5e}");
+    if !(1e-4..1e6).contains(&value.abs()) {
+        return short;
     }
+    // The exponent after rounding: 9.999999 is 10.0000.
+    let exponent = short.split_once('e').and_then(|(_, e)| e.parse().ok());
+    let digits = usize::try_from(5 - exponent.unwrap_or(0_i32)).unwrap_or(0);
+    format!("{value:.digits$}")
 }
 
 #[cfg(test)]
@@ -85,5 +101,9 @@ mod tests {
         assert_eq!(significant(123.456_789), "123.457");
         assert_eq!(significant(-0.000_012_345_6), "-1.23456e-5");
         assert_eq!(significant(0.0), "0.00000e0");
+        assert_eq!(significant(0.000_345_67), "0.000345670");
+        assert_eq!(significant(-0.5), "-0.500000");
+        assert_eq!(significant(9.999_999), "10.0000");
+        assert_eq!(significant(999_999.9), "1000000");
     }
 }
