@@ -370,6 +370,11 @@ pub(crate) fn locate(
             text: value.to_string(),
             reason: "is not a whole number of patients".into(),
         },
+        Cox::TooManyPatients { row, value } => Error::OutOfRange {
+            place: place("frequencies", row),
+            text: value.to_string(),
+            reason: "is, with the other rows, more patients than can be held".into(),
+        },
         Cox::EntryNotBeforeTime { row, entry, time } => Error::OutOfRange {
             place: place("entry", row),
             text: entry.to_string(),
