@@ -20,7 +20,9 @@ const ID: &str = "id";
 /// Without [`Roles::features`] the features are every other numeric column, and the columns
 /// named by [`Roles::categorical`]. A text column that is a feature, and a column declared
 /// categorical, becomes one 0/1 column per level but the first in sorted order, named as R names
-/// them (`cell` with level `large`: `celllarge`). Rows with a missing value in a column that is
+/// them (`cell` with level `large`: `celllarge`). A text column of more than ten levels that has more than
+/// four for every five rows is refused as numbers that are none, such as `63,5`, unless it is declared
+/// categorical. Rows with a missing value in a column that is
 /// used stop the reading, unless they are to be dropped.
 ///
 /// ```
@@ -414,7 +416,8 @@ impl Roles {
         let text = || Ok::<_, Error>(table.column(name)?.kind() == Kind::Text);
         let categories = match factor.transform {
             Transform::Categories => true,
-            Transform::Identity => declared || text()?,
+            // Numbers with decimal commas are text, and names would be a column each.
+            Transform::Identity => declared || (text()? && !nearly_all_differ(table, name)?),
             _ => false,
         };
         Ok(if categories {
@@ -492,6 +495,15 @@ impl Roles {
         }
         Ok((rows, counts))
     }
+}
+
+/// Whether a column has so many levels for its rows that it is no category.
+fn nearly_all_differ(table: &Table, name: &str) -> Result<bool> {
+    const FEW: usize = 10;
+    let labels = table.labels(name)?;
+    let (levels, rows) = (labels.levels().len(), 0..table.n());
+    let present = rows.filter(|&row| labels.code(row).is_some()).count();
+    Ok(levels > FEW && 5 * levels > 4 * present)
 }
 
 /// Each row as often as its frequency says.
