@@ -84,7 +84,7 @@ pub(super) fn cohort(
         table.column(column).map_err(in_table)?;
     }
     if let Some(column) = &columns.patient {
-        let labels = table.labels(column)?;
+        let labels = table.identifiers(column)?;
         rows.retain(|&row| labels.code(row).is_some());
     }
     flow.keep(
@@ -192,7 +192,7 @@ pub(super) fn cohort(
     let patient = match &columns.patient {
         None => (0..rows.len() as u32).collect(),
         Some(column) => {
-            let labels = table.labels(column)?;
+            let labels = table.identifiers(column)?;
             let code = |&r: &usize| labels.code(r).unwrap_or(u32::MAX);
             dense(&rows.iter().map(code).collect::<Vec<_>>())
         }
@@ -342,7 +342,7 @@ fn ids(table: &Table, file: &StudyFile) -> Result<Vec<String>> {
     if table.column(column).is_err() {
         return Ok((1..=table.n()).map(|row| row.to_string()).collect());
     }
-    let labels = table.labels(column)?;
+    let labels = table.identifiers(column)?;
     let mut seen = HashMap::new();
     (0..table.n())
         .map(|row| {

@@ -370,3 +370,38 @@ fn nothing_of_an_earlier_study_stays_in_the_folder() {
     assert!(why.is_some_and(|a| a.reason.contains("no latents")));
     assert!(!unconditional.exists() && !out.join("face_model.json").exists());
 }
+
+#[test]
+fn identifiers_count_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let path = folder.path().join("table.csv");
+    let table = std::fs::read_to_string(&path).unwrap();
+    // Photos 00001, 00002, ..; patients of 17 digits, of which double precision makes far fewer.
+    let text: Vec<String> = table
+        .lines()
+        .map(|line| match line.split(',').collect::<Vec<_>>()[..] {
+            [id, patient, ref rest @ ..] if id.starts_with('P') => {
+                let (id, patient) = (&id[1..], patient.replace('P', "123456789012"));
+                format!("{id},{patient},{}", rest.join(","))
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    std::fs::write(&path, text.join("\n")).unwrap();
+    let latents = folder.path().join("latents.safetensors");
+    let own = crate::LatentsReader::new().read(&latents).unwrap();
+    let ids = own.ids().unwrap().iter().map(|id| id[1..].to_owned());
+    let own = own.clone().with_ids(ids.collect()).unwrap();
+    std::fs::write(&latents, own.to_safetensors("w")).unwrap();
+    let photos = folder.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    for k in 1..=150 {
+        std::fs::write(photos.join(format!("{k:05}.png")), b"").unwrap();
+    }
+    let mut study = read(folder.path());
+    study.data.photos = Some(photos);
+    let cohort = super::read::cohort(&study, None, None).unwrap();
+    assert_eq!((cohort.rows.len(), cohort.data.patients()), (150, 150));
+    assert!(cohort.excluded.is_empty(), "{:?}", cohort.excluded);
+}
