@@ -70,7 +70,8 @@ impl StudyFile {
         let cohort = read::cohort(&file, inverted.as_ref(), estimates.as_ref())?;
         let study = self.study();
         let data = &cohort.data;
-        let inputs = key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?;
+        // The columns as the estimates have left them: which there are is part of the models.
+        let inputs = key(&(&cohort.inputs, &file.columns, &cohort.rows, &study))?;
         let run = Run::new(folder, observer, inputs);
         let kinds = study.kinds(data);
         if kinds.is_empty() && study.models.wanted_networks().is_empty() {

@@ -229,6 +229,12 @@ fn age_and_sex_that_the_table_lacks_are_estimated_and_called_so() {
     assert_eq!(file.run(&out, &observer).unwrap(), report);
     assert_eq!(resumed.lock().unwrap()[0], "0-estimates");
     resumed.lock().unwrap().clear();
+    // Another covariate is another study, of the same estimates.
+    file.photos.estimate = vec![PhotoEstimate::Sex];
+    let sex = file.run(&out, &observer).unwrap();
+    assert_eq!(*resumed.lock().unwrap(), ["0-estimates"]);
+    assert_eq!(sex, file.run(&folder.path().join("sex"), &go).unwrap());
+    resumed.lock().unwrap().clear();
     file.photos.align = false;
     file.photos.estimate = vec![PhotoEstimate::Sex];
     let other = file.run(&out, &observer).unwrap();
