@@ -166,20 +166,19 @@ pub(in super::super) fn page(
     } else {
         page.section("Where it looks", &lack(report, ReportPart::Saliency), &[]);
     }
-    if let Some(test) = &report.shortcut {
-        let mut body = vec![paragraph(&test.sentence()), tables::shortcut(test)];
-        if let Some(models) = &report.region_models {
-            body.push(paragraph(
-                "The same model, principal components and Cox, fitted to pixels: all of them, those of \
-                 the face's oval, and all others. Hair and outline tell of a person, too: a background \
-                 above 0.5 is no proof of a shortcut.",
-            ));
-            body.push(tables::region_models(models));
-        }
-        page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
-    } else {
-        page.section("Shortcuts", &lack(report, ReportPart::Shortcut), &[]);
+    let mut body = match &report.shortcut {
+        Some(test) => vec![paragraph(&test.sentence()), tables::shortcut(test)],
+        None => lack(report, ReportPart::Shortcut),
+    };
+    if let Some(models) = &report.region_models {
+        body.push(paragraph(
+            "The same model, principal components and Cox, fitted to pixels: all of them, those of \
+             the face's oval, and all others. Hair and outline tell of a person, too: a background \
+             above 0.5 is no proof of a shortcut.",
+        ));
+        body.push(tables::region_models(models));
     }
+    page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
     if let Some(first) = report.occlusion.first() {
         let text = format!(
             "Parts of {} photos, one per patient, were covered with one colour or replaced by another \
