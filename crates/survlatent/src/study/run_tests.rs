@@ -405,3 +405,42 @@ fn identifiers_count_as_they_are_written() {
     assert_eq!((cohort.rows.len(), cohort.data.patients()), (150, 150));
     assert!(cohort.excluded.is_empty(), "{:?}", cohort.excluded);
 }
+
+#[test]
+fn faults_of_the_table_are_told_before_photos_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let study = read(folder.path());
+    let told = |change: &dyn Fn(&mut StudyFile)| {
+        let mut study = study.clone();
+        change(&mut study);
+        check::check(&study).unwrap_err().to_string()
+    };
+    assert!(check::check(&study).is_ok());
+    let missing = |name: &str| vec![name.to_owned()];
+    let error = told(&|s| s.columns.clinical = missing("aeg"));
+    assert!(
+        error.contains("table.csv") && error.contains("did you mean `age`"),
+        "{error}"
+    );
+    let error = told(&|s| s.columns.subgroups = missing("centre"));
+    assert!(error.contains("no column `centre`"), "{error}");
+    let error = told(&|s| s.columns.condition = Some(missing("smile")));
+    assert!(error.contains("no column `smile`"), "{error}");
+    let error = told(&|s| s.columns.patient = Some("person".into()));
+    assert!(error.contains("no column `person`"), "{error}");
+    let error = told(&|s| s.columns.categorical = missing("sxe"));
+    assert!(error.contains("`sxe` is declared categorical"), "{error}");
+    let error = told(&|s| s.validation.horizons = vec![1e9]);
+    assert!(error.contains("lies outside follow-up"), "{error}");
+    let error = told(&|s| s.proof.draws = 100);
+    assert!(error.contains("proof.draws"), "{error}");
+    let error = told(&|s| s.proof.masks = Some(folder.path().join("nowhere")));
+    assert!(
+        error.contains("proof.masks") && error.contains("nowhere"),
+        "{error}"
+    );
+    // An age with decimal commas.
+    let error = told(&|s| s.columns.age = Some("sex".into()));
+    assert!(error.contains("`sex`, row 1 (line 2)"), "{error}");
+}

@@ -17,8 +17,8 @@ use super::results::{
     TruthFigures,
 };
 use super::{
-    OutOfFoldPredictions, Predictions, Study, StudyData, curves, diagnosis, directed, exclusions,
-    figures, foreground, networks, proof,
+    OutOfFoldPredictions, Predictions, Study, StudyData, Validation, check, curves, diagnosis,
+    directed, exclusions, figures, foreground, proof,
 };
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
@@ -63,7 +63,7 @@ impl StudyFile {
             path: folder.to_owned(),
             source,
         })?;
-        check(self)?;
+        check::check(self)?;
         let mut file = self.clone();
         let inverted = photos::latents(&mut file, folder, observer)?;
         let estimates = photos::estimates(&mut file, folder, observer)?;
@@ -194,25 +194,6 @@ impl StudyFile {
     }
 }
 
-/// Refuses what can be known to be wrong before anything is computed.
-fn check(file: &StudyFile) -> Result<()> {
-    file.study().check()?;
-    file.proof.validate()?;
-    networks::check(file)?;
-    photos::check_estimates(file)?;
-    check_events(file)
-}
-
-/// Refuses events of too few patients before hours are spent on photos.
-fn check_events(file: &StudyFile) -> Result<()> {
-    if file.simulate.is_some() {
-        return Ok(());
-    }
-    let (patients, with_event) = read::people(file)?;
-    let events = file.study().check_events(patients, with_event);
-    events.map_err(|error| error.in_file(&file.data.table))
-}
-
 /// Risk groups, and the clinical model of everybody; a note in place of what cannot be fitted.
 fn of_everybody(
     data: &StudyData,
@@ -305,7 +286,7 @@ fn with_networks(
     let rows = (&cohort.inputs, file.columns.of_models(), &cohort.rows);
     let run = run.with_key(key(&(rows, how))?);
     let pictures = proof::thumbnails(&cohort.data, inverted, side)?;
-    networks::add(&run, &study, &cohort.data, &pictures, &mut predictions)?;
+    super::networks::add(&run, &study, &cohort.data, &pictures, &mut predictions)?;
     Ok(predictions)
 }
 
