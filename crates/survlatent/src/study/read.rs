@@ -163,7 +163,7 @@ pub(super) fn cohort(
                 constant.join(", ")
             ));
         }
-        Ok(Some(kept))
+        Ok(Some(kept.made_of(&indicators(&table, file, features)?)))
     };
     let clinical = design(&columns.clinical, "clinical covariates")?;
     let age_sex = design(&age_sex, "age and sex")?;

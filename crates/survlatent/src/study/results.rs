@@ -194,10 +194,10 @@ pub struct CovariateFigures {
     pub name: String,
     /// Whether it is 0 or 1: its mean is then a share.
     pub indicator: bool,
-    /// Mean.
-    pub mean: f64,
-    /// Standard deviation.
-    pub sd: f64,
+    /// Mean; absent for an indicator that would tell of a group too small to be shown.
+    pub mean: Option<f64>,
+    /// Standard deviation; absent where the mean is.
+    pub sd: Option<f64>,
     /// Smallest value.
     pub min: f64,
     /// Largest value.

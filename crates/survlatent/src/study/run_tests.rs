@@ -444,3 +444,39 @@ fn faults_of_the_table_are_told_before_photos_are_looked_at() {
     let error = told(&|s| s.columns.age = Some("sex".into()));
     assert!(error.contains("`sex`, row 1 (line 2)"), "{error}");
 }
+
+#[test]
+fn levels_too_small_to_be_shown_are_in_no_other_figure() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let path = folder.path().join("table.csv");
+    let table = std::fs::read_to_string(&path).unwrap();
+    let lines = table.lines().enumerate();
+    let site = |i: usize| match i {
+        0 => "site",
+        1..4 => "C",
+        4..60 => "B",
+        _ => "A",
+    };
+    let lines: Vec<String> = lines.map(|(i, l)| format!("{l},{}", site(i))).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let mut study = read(folder.path());
+    study.columns.clinical = vec!["age".into(), "site".into()];
+    study.columns.subgroups = vec!["site".into()];
+    let out = folder.path().join("out");
+    let (report, _) = run(&study, &out);
+    let hidden = |level: &str| {
+        let group = report.subgroups.iter().find(|g| g.level == level);
+        group.unwrap().hidden.is_some()
+    };
+    assert!(!hidden("A") && hidden("B") && hidden("C"));
+    for name in ["siteB", "siteC"] {
+        let found = report.cohort.covariates.iter().find(|c| c.name == name);
+        assert!(found.unwrap().mean.is_none() && found.unwrap().sd.is_none());
+        assert!(report.clinical_model.iter().all(|h| h.name != name));
+    }
+    assert_eq!(report.clinical_model.len(), 1);
+    assert!(report.notes.iter().any(|n| n.contains("siteB, siteC")));
+    let data = report.model_card.iter().find(|c| c.item == "Data").unwrap();
+    assert!(data.text.contains("siteC: too few."), "{}", data.text);
+}

@@ -110,7 +110,7 @@ impl StudyFile {
         let mut notes = cohort.notes;
         let figures_of = found.as_ref().map(|f| &f.figures);
         notes.extend(told(data, &models, &increment, figures_of));
-        let (groups, clinical_model) = of_everybody(data, front, v.level, &mut notes);
+        let (groups, clinical_model) = of_everybody(data, front, v, &mut notes);
         let km = groups.as_ref().map_or(&[][..], |g| &g.1[..]);
         let horizons = study.horizons(&data.surv)?;
         let curves = curves::curves(data, &models, &predictions, &horizons, km)?;
@@ -132,7 +132,7 @@ impl StudyFile {
                 .collect(),
             exclusions: exclusions::shown(cohort.exclusions, self.report.ids),
             inversion: inverted.map(|i| i.figures),
-            cohort: figures::cohort(data)?,
+            cohort: figures::cohort(data, v)?,
             estimated: estimates.map_or_else(Vec::new, |e| e.columns()),
             models,
             increment,
@@ -198,20 +198,30 @@ impl StudyFile {
 fn of_everybody(
     data: &StudyData,
     front: Option<&Predictions>,
-    level: f64,
+    validation: &Validation,
     notes: &mut Vec<String>,
 ) -> (Option<Groups>, Vec<HazardRatio>) {
     let mut or_note = |what: &str, error: Error| notes.push(format!("{what}: {error}"));
     let groups = front.and_then(|p| {
-        let found = figures::risk_groups(data, p, level);
+        let found = figures::risk_groups(data, p, validation.level);
         found
             .map_err(|e| or_note("there are no risk groups", e))
             .ok()
     });
-    let clinical = figures::clinical_model(data, level).unwrap_or_else(|e| {
+    let mut clinical = figures::clinical_model(data, validation.level).unwrap_or_else(|e| {
         or_note("the clinical model could not be fitted to everybody", e);
         Vec::new()
     });
+    let hidden = figures::hidden(data, validation);
+    clinical.retain(|h| !hidden.contains_key(&h.name));
+    if !hidden.is_empty() {
+        let names: Vec<&str> = hidden.keys().map(String::as_str).collect();
+        notes.push(format!(
+            "shares and hazard ratios are left out where a group is too small to be shown, or would tell of \
+             one that is: {}",
+            names.join(", ")
+        ));
+    }
     (groups, clinical)
 }
 

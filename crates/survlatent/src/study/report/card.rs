@@ -90,11 +90,11 @@ fn data(report: &StudyReport) -> String {
     let aside: usize = report.exclusions.iter().map(|e| e.rows).sum();
     let _ = write!(text, "; {aside} rows and files were set aside.");
     for x in &c.covariates {
-        if x.indicator {
-            let _ = write!(text, " {}: {:.0} %.", x.name, 100.0 * x.mean);
-        } else {
-            let _ = write!(text, " {}: mean {:.1}, SD {:.1}.", x.name, x.mean, x.sd);
-        }
+        let _ = match (x.mean, x.sd) {
+            (Some(mean), _) if x.indicator => write!(text, " {}: {:.0} %.", x.name, 100.0 * mean),
+            (Some(mean), Some(sd)) => write!(text, " {}: mean {mean:.1}, SD {sd:.1}.", x.name),
+            _ => write!(text, " {}: too few.", x.name),
+        };
     }
     text
 }
