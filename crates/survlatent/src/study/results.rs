@@ -386,8 +386,8 @@ pub struct HazardRatio {
 pub struct DirectionFigures {
     /// What the model of all patients chose.
     pub chosen: String,
-    /// Mean correlation of the scores of two folds' models.
-    pub agreement: f64,
+    /// Mean correlation of the scores of two folds' models; absent where no fold fitted the face model.
+    pub agreement: Option<f64>,
     /// Length in latent units of the step that halves the hazard.
     pub step_for_half_hazard: f64,
     /// Covariates held fixed by the other two directions.

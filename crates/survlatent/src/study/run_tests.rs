@@ -149,6 +149,27 @@ fn the_report_stands_alone_and_is_read_back() {
     ] {
         assert!(page.contains(why), "{why}");
     }
+    // A concordance below chance is no finding, nor is one without limits.
+    for (lower, upper) in [(Some(0.196), Some(0.49)), (None, None)] {
+        let mut low = report.clone();
+        for model in &mut low.models {
+            model.harrell = Some(Interval {
+                estimate: 0.342,
+                lower,
+                upper,
+            });
+        }
+        let card = super::report::card::card(&low);
+        let use_of = card
+            .iter()
+            .find(|line| line.item == "Intended use")
+            .unwrap();
+        assert!(
+            use_of.text.contains("not told from chance"),
+            "{}",
+            use_of.text
+        );
+    }
     assert!(page.contains("Test of &lt;studies&gt;") && !page.contains("<studies>"));
     for elsewhere in ["<script", "src=", "href=\"http", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
@@ -443,6 +464,20 @@ fn faults_of_the_table_are_told_before_photos_are_looked_at() {
     // An age with decimal commas.
     let error = told(&|s| s.columns.age = Some("sex".into()));
     assert!(error.contains("`sex`, row 1 (line 2)"), "{error}");
+}
+
+#[test]
+fn no_agreement_is_told_where_no_fold_fitted_the_face() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let mut study = read(folder.path());
+    study.models.kinds = vec![ModelKind::Clinical];
+    let out = folder.path().join("out");
+    let (report, _) = run(&study, &out);
+    assert_eq!(report.direction.unwrap().agreement, None);
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(!page.contains("depend on the choice of training"));
+    assert!(!page.contains("depends on the choice of training"));
 }
 
 #[test]

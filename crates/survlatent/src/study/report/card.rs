@@ -248,7 +248,7 @@ fn reads(report: &StudyReport) -> Option<String> {
 fn intended(report: &StudyReport, front: Option<&ModelFigures>) -> String {
     let found = front
         .and_then(|m| m.harrell)
-        .is_some_and(|h| !h.contains(0.5));
+        .is_some_and(|h| h.is_above(0.5));
     let mut text =
         "Research: whether, and with what, a portrait goes with the outcome in patients like \
                     these."
@@ -289,11 +289,13 @@ pub(super) fn limits(report: &StudyReport) -> String {
         );
     }
     if let Some(found) = &report.direction {
-        let _ = write!(
-            text,
-            " {:.0} % of the variance of its scores depends on the choice of training patients.",
-            100.0 * (1.0 - found.agreement)
-        );
+        if let Some(agreement) = found.agreement {
+            let _ = write!(
+                text,
+                " {:.0} % of the variance of its scores depends on the choice of training patients.",
+                100.0 * (1.0 - agreement)
+            );
+        }
         let most = found
             .leakage
             .iter()

@@ -120,12 +120,18 @@ pub(in super::super) fn page(
     if let Some(direction) = &report.direction {
         let mut text = format!(
             "The face model fitted to everybody ({}) gives the direction. A step of {:.3} latent \
-             units along it halves the hazard. {:.0} % of the variance of out-of-fold scores does not \
-             depend on the choice of training rows.",
+             units along it halves the hazard.",
             safe(&direction.chosen),
-            direction.step_for_half_hazard,
-            100.0 * direction.agreement
+            direction.step_for_half_hazard
         );
+        if let Some(agreement) = direction.agreement {
+            let _ = write!(
+                text,
+                " {:.0} % of the variance of out-of-fold scores does not depend on the choice of training \
+                 rows.",
+                100.0 * agreement
+            );
+        }
         if let Some(cosine) = direction.cosine_with_truth {
             let _ = write!(
                 text,
