@@ -42,7 +42,7 @@ pub use shortcut::{Outcome, ShortcutFigures, ShortcutTest};
 #[cfg(feature = "pictures")]
 pub use strip::film;
 pub use strip::{
-    DEFAULT_RATIOS, StabilityMaps, hazard_ratio_of_survival, stability, strip, strip_with_survival,
-    triptych,
+    DEFAULT_RATIOS, StabilityMaps, hazard_ratio_of_survival, stability, stability_at, strip,
+    strip_with_survival, triptych,
 };
 pub use thumbnails::Thumbnails;

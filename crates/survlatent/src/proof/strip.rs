@@ -209,12 +209,13 @@ pub struct StabilityMaps {
     /// Correlation of the pixels' changes with those of the direction, replicate by replicate.
     pub picture: Vec<f64>,
     /// Mean change between hazard ratios, its standard deviation over the replicates on the same
-    /// scale, and their ratio where the mean is not small: three maps in gray.
+    /// scale: two maps in gray.
     pub maps: Picture,
 }
 
 /// Refitted directions, as pictures: the difference between hazard ratios `1 / ratio` and `ratio` of
-/// each at one latent, its mean and standard deviation over replicates.
+/// each at one latent, its mean and standard deviation over replicates. The cosines have an interval of
+/// level 0.95.
 ///
 /// # Errors
 /// No replicate, one of another width, and what the generator refuses.
@@ -224,6 +225,20 @@ pub fn stability(
     replicates: &[HealthDirection],
     latent: &[f64],
     ratio: f64,
+) -> Result<StabilityMaps> {
+    stability_at(net, direction, replicates, latent, (ratio, 0.95))
+}
+
+/// The same with an interval of another level: `ratio` and `level`.
+///
+/// # Errors
+/// As [`stability`], and for a level that does not lie between 0 and 1.
+pub fn stability_at(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    replicates: &[HealthDirection],
+    latent: &[f64],
+    (ratio, level): (f64, f64),
 ) -> Result<StabilityMaps> {
     let side = net.side();
     let change = |d: &HealthDirection| -> Result<Vec<f64>> {
@@ -242,7 +257,7 @@ pub fn stability(
         picture.push(latent_attribute::cosine(&own, &change)?);
     }
     let units: Vec<Vec<f64>> = replicates.iter().map(|d| d.unit().to_vec()).collect();
-    let cosines = direction_stability(direction.unit(), &units, 0.95)?;
+    let cosines = direction_stability(direction.unit(), &units, level)?;
     let n = replicates.len() as f64;
     let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
     let variance = squares
@@ -353,5 +368,13 @@ mod tests {
         let mixed = stability(&net, &d, &[d.clone(), other], &[0.0; 4], 2.0).unwrap();
         assert!(mixed.picture[1].abs() < 1e-9);
         assert!(stability(&net, &d, &[], &[0.0; 4], 2.0).is_err());
+        let some: Vec<HealthDirection> = (0..9)
+            .map(|k| direction(&[0.1 * f64::from(k), 1.0, 0.0, 0.0]))
+            .collect();
+        let width = |level| {
+            let maps = stability_at(&net, &d, &some, &[0.0; 4], (2.0, level)).unwrap();
+            maps.cosines.interval().1 - maps.cosines.interval().0
+        };
+        assert!(width(0.5) < 0.8 * width(0.95));
     }
 }

@@ -113,7 +113,7 @@ impl StudyFile {
         let (groups, clinical_model) = of_everybody(data, front, v, &mut notes);
         let km = groups.as_ref().map_or(&[][..], |g| &g.1[..]);
         let horizons = study.horizons(&data.surv)?;
-        let curves = curves::curves(data, &models, &predictions, &horizons, km)?;
+        let curves = curves::curves(data, &models, &predictions, (&horizons, v.level), km)?;
         run.write("exclusions.csv", &exclusions::csv(&cohort.excluded)?)?;
         let mut report = StudyReport {
             title: self.title.clone(),
