@@ -94,13 +94,18 @@ pub fn strip_with_survival(
     ratios: &[f64],
     survival: f64,
 ) -> Result<Picture> {
-    if !(0.0..=1.0).contains(&survival) {
-        let reason = format!("a probability of survival lies in 0 to 1: not {survival}");
-        return Err(Error::Study { reason });
-    }
+    probability(survival)?;
     row(net, direction, latent, ratios, &|ratio| {
         format!("{} S {:.2}", caption(ratio), survival.powf(ratio))
     })
+}
+
+fn probability(survival: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&survival) {
+        return Ok(());
+    }
+    let reason = format!("a probability of survival lies in 0 to 1: not {survival}");
+    Err(Error::Study { reason })
 }
 
 fn row(
@@ -119,7 +124,7 @@ fn row(
     Picture::row(&tiles)
 }
 
-/// An animated GIF from the lowest to the highest ratio and back, in `frames` even steps of the log
+/// An animated GIF from the first ratio to the last and back, in `frames` even steps of the log
 /// hazard each way.
 ///
 /// # Errors
@@ -129,14 +134,44 @@ pub fn film(
     net: &dyn Portraits,
     direction: &HealthDirection,
     latent: &[f64],
-    (lowest, highest): (f64, f64),
+    (first, last): (f64, f64),
     frames: usize,
 ) -> Result<Vec<u8>> {
-    let ratios = latent_attribute::log_spaced(lowest, highest, frames)?;
+    let text = |ratio: f64| format!("HR {ratio:.2}");
+    moving(net, direction, latent, (first, last, frames), &text)
+}
+
+/// The same with the probability of survival at some horizon beside each ratio, as
+/// [`strip_with_survival`] has it.
+///
+/// # Errors
+/// As [`film`]; [`Error::Study`] for a probability outside 0 to 1.
+#[cfg(feature = "pictures")]
+pub fn film_with_survival(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    latent: &[f64],
+    (first, last, frames): (f64, f64, usize),
+    survival: f64,
+) -> Result<Vec<u8>> {
+    probability(survival)?;
+    let text = |ratio: f64| format!("HR {ratio:.2} S {:.2}", survival.powf(ratio));
+    moving(net, direction, latent, (first, last, frames), &text)
+}
+
+#[cfg(feature = "pictures")]
+fn moving(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    latent: &[f64],
+    (first, last, frames): (f64, f64, usize),
+    text: &dyn Fn(f64) -> String,
+) -> Result<Vec<u8>> {
+    let ratios = latent_attribute::log_spaced(first, last, frames)?;
     let forth: Vec<Picture> = faces(net, direction, latent, &ratios)?
         .iter()
         .zip(&ratios)
-        .map(|(f, r)| shown(f, net.side()).captioned(&format!("HR {r:.2}")))
+        .map(|(f, r)| shown(f, net.side()).captioned(&text(*r)))
         .collect();
     let back = forth.iter().rev().skip(1).take(frames.saturating_sub(2));
     let all: Vec<Picture> = forth.iter().chain(back).cloned().collect();
@@ -331,6 +366,11 @@ mod tests {
         {
             let film = film(&net, &d, &[0.1; 4], (0.25, 4.0), 5).unwrap();
             assert!(film.starts_with(b"GIF89a"));
+            let moving = |survival| {
+                film_with_survival(&net, &d, &[0.1; 4], (4.0, 0.25, 5), survival).unwrap()
+            };
+            assert!(moving(0.5) != film && moving(0.5) != moving(0.9));
+            assert!(film_with_survival(&net, &d, &[0.1; 4], (4.0, 0.25, 5), 1.5).is_err());
         }
         // The survival at 1/4 and at 4 times the hazard differ, and so do the captions alone.
         let told = |s| strip_with_survival(&net, &d, &[0.1; 4], &DEFAULT_RATIOS, s).unwrap();
