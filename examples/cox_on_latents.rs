@@ -100,7 +100,10 @@ fn run(args: &Args) -> Result<(), AnyError> {
     let latents = LatentsReader::new()
         .read(&input.latents)?
         .paired_with(&table)?;
-    let cohort = Roles::new(&input.time, &input.event).cohort_with(&table, &latents)?;
+    // The latents alone: every other numeric column of the table would be a feature, too.
+    let cohort = Roles::new(&input.time, &input.event)
+        .features([] as [&str; 0])
+        .cohort_with(&table, &latents)?;
     let outputs = Outputs::create(&args.out)?;
 
     let study = CoxOnLatents {

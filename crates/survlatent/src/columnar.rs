@@ -13,17 +13,15 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Result};
-use crate::table::{Column, Table};
-
-/// Whole numbers up to here have each a double-precision number of their own.
-const EXACT: u64 = 1 << 53;
+use crate::table::{Column, EXACT, Table};
 
 impl Table {
     /// Reads a table from the bytes of a Parquet file, plain or compressed by snappy, zstd, gzip or lz4.
     ///
     /// Columns become what the same table in CSV would be: numbers of all kinds, text (also as a
     /// dictionary), and `true` and `false`. What is null or NaN is missing. Whole numbers beyond 2^53
-    /// are text, to keep them apart. Columns of other types, such as dates, are an error
+    /// are text, to keep them apart, and text that reads as numbers keeps its characters for
+    /// [`Table::identifiers`]. Columns of other types, such as dates, are an error
     /// ([`Error::ColumnType`]) when they are used.
     ///
     /// # Errors
@@ -417,6 +415,16 @@ mod tests {
             table.numbers("arm").unwrap_err().to_string(),
             "column `arm`, row 1: `b` is not a number"
         );
+    }
+
+    #[test]
+    fn text_of_digits_keeps_its_zeros() {
+        let patient = StringArray::from(vec!["007", "7", "1.0"]);
+        let batch = RecordBatch::try_from_iter([("patient", Arc::new(patient) as ArrayRef)]);
+        let table = Table::from_record_batches(&[batch.unwrap()]).unwrap();
+        let found = table.identifiers("patient").unwrap();
+        assert_eq!(found.levels(), ["007", "1.0", "7"]);
+        assert_eq!(table.numbers("patient").unwrap().len(), 3);
     }
 
     #[test]

@@ -9,18 +9,17 @@ use crate::error::{Error, Result};
 use crate::features::{Feature, assemble};
 use crate::formula::{Factor, Formula, Term, Transform};
 use crate::latents::Latents;
-use crate::table::{Kind, Table};
+use crate::table::{ID, Kind, Table};
 use cox_survival::Surv;
-
-/// The name of a column of patients' identifiers, where there is one.
-const ID: &str = "id";
 
 /// Which columns of a table are the outcome, the features and the rest of an analysis.
 ///
 /// Without [`Roles::features`] the features are every other numeric column, and the columns
 /// named by [`Roles::categorical`]. A text column that is a feature, and a column declared
 /// categorical, becomes one 0/1 column per level but the first in sorted order, named as R names
-/// them (`cell` with level `large`: `celllarge`). Rows with a missing value in a column that is
+/// them (`cell` with level `large`: `celllarge`). A text column of more than ten levels that has more than
+/// four for every five rows is refused as numbers that are none, such as `63,5`, unless it is declared
+/// categorical. Rows with a missing value in a column that is
 /// used stop the reading, unless they are to be dropped.
 ///
 /// ```
@@ -120,7 +119,8 @@ impl Roles {
         self
     }
 
-    /// The column that tells which rows belong together (one patient, one family).
+    /// The column that tells which rows belong together (one patient, one family), by how its cells are
+    /// written ([`Table::identifiers`]).
     pub fn cluster(mut self, column: impl Into<String>) -> Self {
         self.cluster = Some(column.into());
         self
@@ -294,7 +294,8 @@ impl Roles {
         let surv = builder
             .build()
             .map_err(|error| locate(error, table, &rows, &names))?;
-        let moved = |now: &[f64], was: &[f64], i: usize| now[i].total_cmp(&was[i]).is_ne();
+        // Of the two zeros one is kept, which moves nothing.
+        let moved = |now: &[f64], was: &[f64], i: usize| now[i].total_cmp(&(was[i] + 0.0)).is_ne();
         let merged = |&i: &usize| {
             moved(surv.time(), &time, i)
                 || matches!((surv.entry(), &entry), (Some(now), Some(was)) if moved(now, was, i))
@@ -309,12 +310,20 @@ impl Roles {
             None => rows.iter().map(line).collect(),
             Some(_) => None,
         };
+        let cluster = match &self.cluster {
+            None => None,
+            // Names, which no equal number makes one: `007` is not `7`.
+            Some(name) => {
+                let name = std::slice::from_ref(name);
+                Some(Groups::new(&table.as_written(name)?, name, &rows)?)
+            }
+        };
         let (features, single_level) = assemble(table, &plan, latents, &rows)?;
         Ok(Cohort {
             surv,
             offset,
             features,
-            cluster: groups(self.cluster.as_slice())?,
+            cluster,
             groups: groups(&self.groups)?,
             folds: groups(self.folds.as_slice())?,
             rows,
@@ -447,7 +456,8 @@ impl Roles {
         let text = || Ok::<_, Error>(table.column(name)?.kind() == Kind::Text);
         let categories = match factor.transform {
             Transform::Categories => true,
-            Transform::Identity => declared || text()?,
+            // Numbers with decimal commas are text, and names would be a column each.
+            Transform::Identity => declared || (text()? && !nearly_all_differ(table, name)?),
             _ => false,
         };
         Ok(if categories {
@@ -527,6 +537,15 @@ impl Roles {
     }
 }
 
+/// Whether a column has so many levels for its rows that it is no category.
+fn nearly_all_differ(table: &Table, name: &str) -> Result<bool> {
+    const FEW: usize = 10;
+    let labels = table.labels(name)?;
+    let (levels, rows) = (labels.levels().len(), 0..table.n());
+    let present = rows.filter(|&row| labels.code(row).is_some()).count();
+    Ok(levels > FEW && 5 * levels > 4 * present)
+}
+
 /// Each row as often as its frequency says.
 fn repeated(table: &Table, name: &str, rows: &[usize]) -> Result<Vec<usize>> {
     let column = table.numbers(name)?;
@@ -562,7 +581,7 @@ impl Latents {
         if !by_id(table, self) {
             return self.same_rows(table.n()).map(|()| self.clone());
         }
-        let labels = table.labels(ID)?;
+        let labels = table.identifiers(ID)?;
         let missing = (0..table.n()).filter(|&i| labels.code(i).is_none()).count();
         if missing > 0 {
             return Err(Error::Missing {
@@ -699,6 +718,56 @@ mod tests {
     fn a_typo_among_numbers_is_no_reason_to_leave_a_column_out() {
         let error = message(&Roles::new("t", "e"), "t,e,x\n1,1,3\n2,0,4\n3,1,4O\n");
         assert_eq!(error, "column `x`, row 3 (line 4): `4O` is not a number");
+    }
+
+    #[test]
+    fn rows_belong_together_by_how_their_patient_is_written() {
+        let csv = b"t,e,p,x\n1,1,12345678901234567,1\n2,0,12345678901234568,2\n3,1,01,0\n4,1,1,3\n";
+        let table = Table::from_csv(csv).unwrap();
+        let roles = Roles::new("t", "e").features(["x"]).cluster("p");
+        let cohort = roles.cohort(&table).unwrap();
+        let names = cohort.cluster().unwrap().names();
+        assert_eq!(names.len(), 4, "{names:?}");
+        assert!(
+            names.contains(&"p=12345678901234568".to_owned()) && names.contains(&"p=01".into())
+        );
+    }
+
+    #[test]
+    fn latents_are_paired_by_identifiers_as_they_are_written() {
+        let table = Table::from_csv(b"id,t\n002,1\n001,2\n").unwrap();
+        let latents = LatentsReader::new()
+            .read_bytes(b"id,z\n001,5\n002,6\n")
+            .unwrap();
+        let paired = latents.paired_with(&table).unwrap();
+        assert_eq!(paired.ids().unwrap(), ["002", "001"]);
+        assert_eq!(paired.get(0, 0).to_bits(), 6f64.to_bits());
+        let other = LatentsReader::new()
+            .read_bytes(b"id,z\n1,5\n2,6\n")
+            .unwrap();
+        assert!(matches!(
+            other.paired_with(&table),
+            Err(Error::UnknownId { .. })
+        ));
+    }
+
+    #[test]
+    fn numbers_with_commas_and_names_are_no_categories() {
+        use std::fmt::Write as _;
+        let mut csv = "t,e,age,sex\n".to_owned();
+        for i in 0..30 {
+            let (t, sex) = (i + 1, if i % 2 == 0 { "f" } else { "m" });
+            writeln!(csv, "{t},1,\"{},5\",{sex}", 40 + i).unwrap();
+        }
+        let error = message(&Roles::new("t", "e").features(["sex", "age"]), &csv);
+        assert_eq!(
+            error,
+            "column `age`, row 1 (line 2): `40,5` is not a number"
+        );
+        let table = Table::from_csv(csv.as_bytes()).unwrap();
+        let declared = Roles::new("t", "e").features(["age"]).categorical(["age"]);
+        let cohort = declared.cohort(&table).unwrap();
+        assert_eq!(cohort.covariates().unwrap().names().len(), 29);
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub const MISSING: [&str; 4] = ["NA", "N/A", "NaN", "null"];
 pub(crate) const PARQUET: &[u8] = b"PAR1";
 pub(crate) const ARROW: &[u8] = b"ARROW1\0\0";
 
+/// Whole numbers up to here have each a double-precision number of their own.
+pub(crate) const EXACT: u64 = 1 << 53;
+
+/// The name of a column of identifiers, where nothing else names it.
+pub(crate) const ID: &str = "id";
+
 /// Code of a missing cell in [`Labels::codes`].
 const NO_LEVEL: u32 = u32::MAX;
 
@@ -22,7 +28,8 @@ const NO_LEVEL: u32 = u32::MAX;
 ///
 /// Cells are trimmed of spaces. A cell that is empty or one of [`MISSING`] is missing. A column
 /// is numeric when every cell that is not missing is a number; a text column is one with
-/// something else in it.
+/// something else in it. Where whole numbers do not read back as they are written (`007`, `+7`, beyond
+/// 2^53), their text is kept beside them, for [`Table::identifiers`].
 ///
 /// ```
 /// use survlatent::Table;
@@ -52,8 +59,12 @@ pub struct Column {
 
 #[derive(Debug, Clone)]
 enum Cells {
-    /// NaN where missing.
-    Numbers(Vec<f64>),
+    Numbers {
+        /// NaN where missing.
+        values: Vec<f64>,
+        /// The cells as they are written, where the numbers do not say that.
+        written: Option<Labels>,
+    },
     Text {
         labels: Labels,
         first_text: usize,
@@ -131,16 +142,16 @@ impl Labels {
 impl Column {
     /// Numbers, NaN where missing.
     pub(crate) fn numeric(name: &str, values: Vec<f64>) -> Self {
-        Self::new(name, Cells::Numbers(values))
+        Self::new(name, Cells::numbers(values))
     }
 
-    /// Text as it stands in a CSV file.
+    /// Text as it stands in a CSV file; as identifiers it keeps every character.
     pub(crate) fn text(name: &str, cells: &[Option<String>]) -> Self {
         let cells: Vec<Option<&str>> = cells
             .iter()
             .map(|c| c.as_deref().map(str::trim).filter(|c| !is_missing(c)))
             .collect();
-        Self::new(name, Cells::new(cells.iter().copied()))
+        Self::new(name, Cells::new(cells.iter().copied(), true))
     }
 
     /// Text even where it reads as numbers.
@@ -176,7 +187,7 @@ impl Column {
     /// What its cells are.
     pub fn kind(&self) -> Kind {
         match &self.cells {
-            Cells::Numbers(_) => Kind::Numeric,
+            Cells::Numbers { .. } => Kind::Numeric,
             Cells::Text {
                 some_number: true, ..
             } => Kind::Mixed,
@@ -189,7 +200,7 @@ impl Column {
     /// Whether the cell of row `row` is missing.
     pub fn is_missing(&self, row: usize) -> bool {
         match &self.cells {
-            Cells::Numbers(values) => values[row].is_nan(),
+            Cells::Numbers { values, .. } => values[row].is_nan(),
             Cells::Text { labels, .. } => labels.code(row).is_none(),
             #[cfg(feature = "parquet")]
             Cells::Other { .. } => false,
@@ -203,19 +214,24 @@ impl Table {
     /// # Errors
     /// [`Error::Io`]; otherwise what [`Table::from_csv`] or its like refuse, with the file's name.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read_with(path, &[ID])
+    }
+
+    /// The same, with columns of which every cell is kept as it is written.
+    pub(crate) fn read_with(path: impl AsRef<Path>, identifiers: &[&str]) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| Error::Io {
             path: path.to_owned(),
             source,
         })?;
-        Self::from_bytes(&bytes).map_err(|error| error.in_file(path))
+        Self::from_bytes(&bytes, identifiers).map_err(|error| error.in_file(path))
     }
 
     /// Reads a table from the bytes of a file of any of the formats.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8], identifiers: &[&str]) -> Result<Self> {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
         match (starts(PARQUET), starts(ARROW)) {
-            (false, false) => Self::from_csv(bytes),
+            (false, false) => Self::from_csv_with(bytes, identifiers),
             #[cfg(feature = "parquet")]
             (true, _) => Self::from_parquet(bytes.to_vec()),
             #[cfg(feature = "parquet")]
@@ -234,6 +250,10 @@ impl Table {
     /// [`Error::EmptyTable`], [`Error::NotText`], [`Error::Quote`], [`Error::Ragged`],
     /// [`Error::DuplicateColumn`].
     pub fn from_csv(bytes: &[u8]) -> Result<Self> {
+        Self::from_csv_with(bytes, &[ID])
+    }
+
+    fn from_csv_with(bytes: &[u8], identifiers: &[&str]) -> Result<Self> {
         quotes::closed(bytes)?;
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
@@ -281,9 +301,10 @@ impl Table {
         let columns = names
             .into_iter()
             .enumerate()
-            .map(|(j, name)| Column {
-                name,
-                cells: Cells::new((0..lines.len()).map(|i| cell(i, j))),
+            .map(|(j, name)| {
+                let exact = identifiers.contains(&name.as_str());
+                let cells = Cells::new((0..lines.len()).map(|i| cell(i, j)), exact);
+                Column { name, cells }
             })
             .collect();
         Ok(Self {
@@ -330,9 +351,29 @@ impl Table {
         }
         self.columns.push(Column {
             name: name.to_owned(),
-            cells: Cells::Numbers(values),
+            cells: Cells::numbers(values),
         });
         Ok(self)
+    }
+
+    /// Some of the columns, their cells as they are written: equal numbers written otherwise differ.
+    pub(crate) fn as_written(&self, names: &[String]) -> Result<Self> {
+        let column = |name: &String| {
+            let labels = self.identifiers(name)?;
+            let cells = Cells::Text {
+                labels,
+                first_text: 0,
+                some_number: false,
+            };
+            let name = name.clone();
+            Ok(Column { name, cells })
+        };
+        Ok(Self {
+            columns: names.iter().map(column).collect::<Result<_>>()?,
+            index: names.iter().cloned().zip(0..).collect(),
+            n: self.n,
+            lines: self.lines.clone(),
+        })
     }
 
     /// Number of data rows.
@@ -363,7 +404,7 @@ impl Table {
     /// [`Error::ColumnType`].
     pub fn numbers(&self, name: &str) -> Result<&[f64]> {
         match &self.column(name)?.cells {
-            Cells::Numbers(values) => Ok(values),
+            Cells::Numbers { values, .. } => Ok(values),
             Cells::Text {
                 labels, first_text, ..
             } => Err(Error::NotANumber {
@@ -397,17 +438,43 @@ impl Table {
             .collect()
     }
 
-    /// Any column as categories.
+    /// Any column as categories. Numbers are one category however they are written, but for whole
+    /// numbers beyond 2^53, which are text.
     ///
     /// # Errors
     /// [`Error::UnknownColumn`], [`Error::ColumnType`].
     pub fn labels(&self, name: &str) -> Result<Labels> {
         Ok(match &self.column(name)?.cells {
-            Cells::Numbers(values) => Labels::from_numbers(values),
+            Cells::Numbers {
+                values,
+                written: Some(written),
+            } if values.iter().any(|v| v.abs() >= EXACT as f64) => written.clone(),
+            Cells::Numbers { values, .. } => Labels::from_numbers(values),
             Cells::Text { labels, .. } => labels.clone(),
             #[cfg(feature = "parquet")]
             Cells::Other { type_name } => return Err(column_type(name, type_name)),
         })
+    }
+
+    /// Any column as names of patients, photos or groups, which are told apart by how they are written:
+    /// `007` is not `7`. Of numbers that is known of whole ones, and of all in a column called `id`.
+    ///
+    /// ```
+    /// let table = survlatent::Table::from_csv(b"patient,time\n007,1\n7,2\n10000000000000001,3\n")?;
+    /// assert_eq!(table.identifiers("patient")?.levels(), ["007", "10000000000000001", "7"]);
+    /// # Ok::<(), survlatent::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::UnknownColumn`], [`Error::ColumnType`].
+    pub fn identifiers(&self, name: &str) -> Result<Labels> {
+        match &self.column(name)?.cells {
+            Cells::Numbers {
+                written: Some(written),
+                ..
+            } => Ok(written.clone()),
+            _ => self.labels(name),
+        }
     }
 
     /// A cell for an error message.
@@ -437,7 +504,15 @@ fn column_type(name: &str, type_name: &str) -> Error {
 }
 
 impl Cells {
-    fn new<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone) -> Self {
+    fn numbers(values: Vec<f64>) -> Self {
+        Self::Numbers {
+            values,
+            written: None,
+        }
+    }
+
+    /// `exact`: whether numbers are names, of which every character counts.
+    fn new<'a>(cells: impl Iterator<Item = Option<&'a str>> + Clone, exact: bool) -> Self {
         let (mut first_text, mut some_number) = (None, false);
         for (row, cell) in cells.clone().enumerate() {
             match cell.map(number) {
@@ -450,11 +525,16 @@ impl Cells {
             }
         }
         match first_text {
-            None => Self::Numbers(
-                cells
-                    .map(|cell| cell.and_then(number).unwrap_or(f64::NAN))
-                    .collect(),
-            ),
+            None => {
+                let lost = |cell| reads_back(cell, exact).is_some_and(|same| !same);
+                let lost = cells.clone().flatten().any(lost);
+                Self::Numbers {
+                    written: lost.then(|| Labels::from_text(&cells.clone().collect::<Vec<_>>())),
+                    values: cells
+                        .map(|cell| cell.and_then(number).unwrap_or(f64::NAN))
+                        .collect(),
+                }
+            }
             Some(first_text) => Self::Text {
                 labels: Labels::from_text(&cells.collect::<Vec<_>>()),
                 first_text,
@@ -481,6 +561,23 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<S
 /// A finite or infinite number; `nan` is a missing value and never gets here.
 fn number(cell: &str) -> Option<f64> {
     cell.parse().ok().filter(|v: &f64| !v.is_nan())
+}
+
+/// Whether a number prints as it was written. Of numbers that are not whole it is asked only where they
+/// are names: nobody misses the last zero of a measurement, and the texts of a table of latents would
+/// take several times its memory.
+fn reads_back(cell: &str, exact: bool) -> Option<bool> {
+    let digits = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    match whole {
+        true => Some(
+            !cell.starts_with('+')
+                && (digits == "0" || !digits.starts_with('0'))
+                && digits.parse().is_ok_and(|v: u64| v <= EXACT),
+        ),
+        false if exact => number(cell).map(|v| v.to_string() == cell),
+        false => None,
+    }
 }
 
 fn is_missing(cell: &str) -> bool {
@@ -635,6 +732,37 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_are_told_apart_by_how_they_are_written() {
+        let table = Table::from_csv(
+            b"id,patient,site,dose\n1.10,12345678901234567,01,1.0\n1.1,12345678901234568,1,1\n\
+              1,NA,+2,0.50\n",
+        )
+        .unwrap();
+        let levels = |name: &str| table.identifiers(name).unwrap().levels().to_vec();
+        assert_eq!(levels("id"), ["1", "1.1", "1.10"]);
+        assert_eq!(levels("patient").len(), 2);
+        assert_eq!(table.identifiers("patient").unwrap().code(2), None);
+        assert_eq!(levels("site"), ["+2", "01", "1"]);
+        // As categories they are numbers while those can be told apart.
+        assert_eq!(table.labels("site").unwrap().levels(), ["1", "2"]);
+        assert_eq!(table.labels("patient").unwrap().levels().len(), 2);
+        assert_eq!(table.column("patient").unwrap().kind(), Kind::Numeric);
+        // Measurements keep no text.
+        let kept = |name: &str| match &table.column(name).unwrap().cells {
+            Cells::Numbers { written, .. } => written.is_some(),
+            _ => false,
+        };
+        assert!(kept("id") && kept("site") && !kept("dose"));
+        let plain = Table::from_csv(b"id,x\n0,-0\n-7,1e-5\n9007199254740992,10\n").unwrap();
+        let columns = plain.columns().iter();
+        assert!(
+            columns
+                .into_iter()
+                .all(|c| matches!(c.cells, Cells::Numbers { written: None, .. }))
+        );
+    }
+
+    #[test]
     fn events_are_zero_one_true_false_and_nothing_else() {
         let table =
             Table::from_csv(b"a,b,c,d\n1,TRUE,1,yes\n0,false,2,no\n1.0,True,1,no\n").unwrap();
@@ -668,7 +796,9 @@ mod tests {
     #[test]
     fn files_that_need_the_feature_say_so() {
         for (bytes, format) in [("PAR1..", "Parquet"), ("ARROW1\0\0", "Arrow")] {
-            let error = Table::from_bytes(bytes.as_bytes()).unwrap_err().to_string();
+            let error = Table::from_bytes(bytes.as_bytes(), &[])
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains(format) && error.contains("`parquet`"),
                 "{error}"

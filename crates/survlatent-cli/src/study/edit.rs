@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use survlatent::latent_attribute::HealthDirection;
 use survlatent::proof::{
-    DEFAULT_RATIOS, FaceNetwork, Portraits, film, hazard_ratio_of_survival, strip,
-    strip_with_survival,
+    DEFAULT_RATIOS, FaceNetwork, Portraits, film, film_with_survival, hazard_ratio_of_survival,
+    strip, strip_with_survival,
 };
 use survlatent::study::FaceModel;
 use survlatent::{LatentsReader, OutputFile};
@@ -25,7 +25,8 @@ pub(crate) struct Edit {
     /// The strip: a PNG, or a GIF that moves from the first dose to the last and back
     #[arg(long, value_name = "FILE.png|FILE.gif")]
     out: PathBuf,
-    /// Generator the latents belong to; default: the shipped network, faces of 64 px
+    /// Generator the latents belong to, as the face model names it; default: the shipped network, faces of
+    /// 64 px
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
     /// Latents of photos; without them a face that the generator draws
@@ -49,8 +50,8 @@ pub(crate) struct Edit {
     #[arg(long, value_name = "NOW,THEN,..", value_delimiter = ',', value_parser = value::inside,
         conflicts_with = "ratios")]
     survival: Vec<f64>,
-    /// A horizon of the run's face model, in the study's unit of time: the strip says how probable survival to
-    /// it is at every dose
+    /// A horizon of the run's face model, in the study's unit of time: the strip or film says how probable
+    /// survival to it is at every dose
     #[arg(long, value_name = "TIME", value_parser = value::positive, conflicts_with = "survival")]
     horizon: Option<f64>,
     /// Survival probabilities at the horizon to be shown, the face's own being that of the face model
@@ -58,7 +59,7 @@ pub(crate) struct Edit {
         requires = "horizon", conflicts_with_all = ["ratios", "survival"])]
     to_survival: Vec<f64>,
     /// The face model (default: face_model.json beside the direction)
-    #[arg(long, value_name = "FILE", requires = "horizon")]
+    #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Frames of a film from one end to the other
     #[arg(long, value_name = "N", default_value_t = 13, value_parser = value::count::<2>)]
@@ -102,25 +103,38 @@ impl Edit {
             Some(path) => FaceNetwork::open(path)?,
             None => FaceNetwork::shipped()?,
         };
+        let model = self.model()?;
+        let named = match &model {
+            None => false,
+            Some(model) => model.check_network(self.network.as_deref())?,
+        };
+        if !named {
+            report::note(
+                &"no face model says which generator the direction belongs to: it was not compared \
+                  with the network",
+            );
+        }
         let latent = self.latent(&net)?;
-        let told = self.told(&latent)?;
+        let told = self.told(model, &latent)?;
         let ratios = self.doses(&latent, told.as_ref().map(|t| &t.model))?;
-        let bytes = if moving {
-            let ends = ratios
-                .iter()
-                .fold((f64::MAX, 0.0), |(low, high): (f64, f64), r| {
-                    (low.min(*r), high.max(*r))
-                });
-            film(&net, &direction, &latent, ends, self.frames)?
-        } else if let Some(told) = told {
-            let own = told.survival;
+        if let Some(told) = &told {
             report::note(&format!(
-                "survival to {} {} at the face itself: {own:.3}",
-                told.horizon, told.model.time_unit
+                "survival to {} {} at the face itself: {:.3}",
+                told.horizon, told.model.time_unit, told.survival
             ));
-            strip_with_survival(&net, &direction, &latent, &ratios, own)?.png()?
-        } else {
-            strip(&net, &direction, &latent, &ratios)?.png()?
+        }
+        let own = told.map(|told| told.survival);
+        let (first, last) = (ratios[0], ratios[ratios.len() - 1]);
+        let bytes = match (moving, own) {
+            (false, None) => strip(&net, &direction, &latent, &ratios)?.png()?,
+            (false, Some(own)) => {
+                strip_with_survival(&net, &direction, &latent, &ratios, own)?.png()?
+            }
+            (true, None) => film(&net, &direction, &latent, (first, last), self.frames)?,
+            (true, Some(own)) => {
+                let course = (first, last, self.frames);
+                film_with_survival(&net, &direction, &latent, course, own)?
+            }
         };
         Ok(file.write(&bytes)?)
     }
@@ -138,16 +152,24 @@ impl Edit {
         Ok((0..latents.p()).map(|j| latents.get(row, j)).collect())
     }
 
-    /// The face's own survival at the horizon, where one is given.
-    fn told(&self, latent: &[f64]) -> Result<Option<Told>, Failure> {
-        let Some(horizon) = self.horizon else {
-            return Ok(None);
-        };
-        let path = self.model.clone().unwrap_or_else(|| {
+    /// The face model: the one that is named, or the one beside the direction where it is there or needed.
+    fn model(&self) -> Result<Option<FaceModel>, Failure> {
+        let beside = || {
             let folder = self.direction.parent().unwrap_or(Path::new("."));
             folder.join("face_model.json")
-        });
-        let model = FaceModel::read(&path)?;
+        };
+        let path = self.model.clone().unwrap_or_else(beside);
+        if self.model.is_none() && self.horizon.is_none() && !path.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(FaceModel::read(&path)?))
+    }
+
+    /// The face's own survival at the horizon, where one is given.
+    fn told(&self, model: Option<FaceModel>, latent: &[f64]) -> Result<Option<Told>, Failure> {
+        let (Some(horizon), Some(model)) = (self.horizon, model) else {
+            return Ok(None);
+        };
         let survival = model.survival(latent, horizon)?;
         Ok(Some(Told {
             model,

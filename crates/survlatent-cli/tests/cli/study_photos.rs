@@ -228,6 +228,27 @@ fn a_dose_by_survival_starts_from_the_patients_own() {
         .count();
     assert!(apart * 50 < hand.len(), "{apart} of {}", hand.len());
 
+    // A film goes from the first dose to the last, and says survival too.
+    for (name, doses) in [
+        ("up.gif", "--ratios 0.25,4"),
+        ("down.gif", "--ratios 4,1,0.25"),
+        ("told.gif", "--ratios 0.25,4 --horizon 2"),
+    ] {
+        let made = edit(&format!("{doses} --frames 3 --out {name}"));
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        assert!(made.stderr.contains("not compared"), "{}", made.stderr);
+    }
+    let film = |name: &str| std::fs::read(folder.path().join(name)).expect("a film");
+    assert!(film("up.gif") != film("down.gif") && film("up.gif") != film("told.gif"));
+
+    // A generator that is not the one of the face model is refused.
+    let path = folder.path().join("run/face_model.json");
+    let model = std::fs::read_to_string(&path).expect("a face model");
+    let other = format!("\"network\": \"other.pkl, SHA-256 {}\"", "0".repeat(64));
+    std::fs::write(&path, model.replace("\"network\": null", &other)).expect("a file");
+    edit("--out none.png").fails(1, &["other.pkl", "official_uncond32.pkl"]);
+    std::fs::write(&path, model).expect("a file");
+
     edit("--horizon 99 --to-survival 0.5 --out far.png").fails(1, &["horizon 99", "follow-up"]);
     edit("--to-survival 0.5 --out none.png").fails(2, &["--horizon"]);
     std::fs::write(folder.path().join("other.json"), "{\"format\": 7}").expect("a file");

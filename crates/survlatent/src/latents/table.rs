@@ -2,10 +2,7 @@
 
 use super::{Latents, Values};
 use crate::error::{Error, Result};
-use crate::table::{ARROW, PARQUET, Table};
-
-/// Name of the column of identifiers.
-const ID: &str = "id";
+use crate::table::{ARROW, ID, PARQUET, Table};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Latents> {
     let columnar = bytes.starts_with(PARQUET) || bytes.starts_with(ARROW);
@@ -16,7 +13,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Latents> {
         });
     }
     let table = if columnar {
-        Table::from_bytes(bytes)?
+        Table::from_bytes(bytes, &[ID])?
     } else {
         Table::from_csv(bytes)?
     };
@@ -63,7 +60,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Latents> {
 }
 
 fn identifiers(table: &Table) -> Result<Vec<String>> {
-    let labels = table.labels(ID)?;
+    let labels = table.identifiers(ID)?;
     let mut first_row = vec![None; labels.levels().len()];
     let mut ids = Vec::with_capacity(table.n());
     for row in 0..table.n() {

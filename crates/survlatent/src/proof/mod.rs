@@ -39,10 +39,10 @@ pub use regions::{Region, RegionMap};
 pub use retrain::RegionModels;
 pub use saliency::{RegionShare, Saliency, SaliencyFigures};
 pub use shortcut::{Outcome, ShortcutFigures, ShortcutTest};
-#[cfg(feature = "pictures")]
-pub use strip::film;
 pub use strip::{
-    DEFAULT_RATIOS, StabilityMaps, hazard_ratio_of_survival, stability, strip, strip_with_survival,
-    triptych,
+    DEFAULT_RATIOS, StabilityMaps, hazard_ratio_of_survival, stability, stability_at, strip,
+    strip_with_survival, triptych,
 };
+#[cfg(feature = "pictures")]
+pub use strip::{film, film_with_survival};
 pub use thumbnails::Thumbnails;

@@ -94,6 +94,9 @@ pub struct Outcome<'a> {
     pub face_risk: Option<&'a [f64]>,
 }
 
+/// Covariates with their names.
+type Columns = Vec<(String, Vec<f64>)>;
+
 impl ShortcutTest {
     /// Runs the test.
     ///
@@ -178,11 +181,18 @@ impl ShortcutTest {
             return Ok(figures);
         }
         let pick = |column: &[f64]| -> Vec<f64> { rows.iter().map(|&i| column[i]).collect() };
-        let mut columns: Vec<Vec<f64>> = outcome
+        let mut columns = Columns::new();
+        for (j, name) in outcome
             .covariates
-            .map(|d| (0..d.names().len()).map(|j| pick(d.column(j))).collect())
-            .unwrap_or_default();
-        columns.retain(|c| c.iter().any(|v| v.total_cmp(&c[0]).is_ne()));
+            .iter()
+            .flat_map(|d| d.names().iter().enumerate())
+        {
+            let column = outcome
+                .covariates
+                .map_or_else(Vec::new, |d| pick(d.column(j)));
+            columns.push((name.clone(), column));
+        }
+        columns.retain(|(_, c)| c.iter().any(|v| v.total_cmp(&c[0]).is_ne()));
         let (p, combined) = self.association(&surv, &columns, &novelty.scores)?;
         figures.p = Some(p);
         figures.alarm = p <= self.level;
@@ -191,7 +201,7 @@ impl ShortcutTest {
             && risk.iter().any(|v| v.total_cmp(&risk[0]).is_ne())
         {
             figures.risk_correlation = Some(correlation(&combined, &risk));
-            columns.push(risk);
+            columns.push(("the face's risk".to_owned(), risk));
             // A risk that predicts perfectly has no fit, and then there is no such p value.
             figures.p_given_face = self
                 .association(&surv, &columns, &novelty.scores)
@@ -214,7 +224,7 @@ impl ShortcutTest {
     fn association(
         &self,
         surv: &Surv,
-        columns: &[Vec<f64>],
+        columns: &Columns,
         scores: &[Vec<f64>],
     ) -> Result<(f64, Vec<f64>)> {
         let n = surv.n();
@@ -225,7 +235,7 @@ impl ShortcutTest {
         }
         // What covariates say of the scores is taken out of them.
         let mut all = vec![vec![1.0; n]];
-        all.extend(columns.iter().cloned());
+        all.extend(columns.iter().map(|(_, c)| c.clone()));
         let known = all.len();
         all.extend(scores.iter().cloned());
         orthonormal(&mut all);
@@ -296,7 +306,7 @@ fn patients(patient: &[u32]) -> Vec<usize> {
 }
 
 /// Martingale residuals of a Cox model of the columns; of no model where there are none.
-fn martingale(surv: &Surv, columns: &[Vec<f64>]) -> Result<Vec<f64>> {
+fn martingale(surv: &Surv, columns: &Columns) -> Result<Vec<f64>> {
     if columns.is_empty() {
         let mut plain = Surv::builder(surv.time(), surv.event()).timefix(false);
         if let Some(entry) = surv.entry() {
@@ -311,15 +321,16 @@ fn martingale(surv: &Surv, columns: &[Vec<f64>]) -> Result<Vec<f64>> {
         };
         return Ok((0..plain.n()).map(one).collect());
     }
-    let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let slices: Vec<&[f64]> = columns.iter().map(|(_, c)| c.as_slice()).collect();
     let x = Covariates::from_column_slices(&slices)?;
+    let x = x.with_names(columns.iter().map(|(name, _)| name.clone()))?;
     let fit = CoxPh::new().concordance(false).fit(surv, &x)?;
     Ok(fit.diagnostics(surv, &x)?.martingale())
 }
 
-fn hazard_ratio(surv: &Surv, columns: &[Vec<f64>], score: &[f64]) -> Option<f64> {
+fn hazard_ratio(surv: &Surv, columns: &Columns, score: &[f64]) -> Option<f64> {
     let mut slices: Vec<&[f64]> = vec![score];
-    slices.extend(columns.iter().map(Vec::as_slice));
+    slices.extend(columns.iter().map(|(_, c)| c.as_slice()));
     let x = Covariates::from_column_slices(&slices).ok()?;
     let fit = CoxPh::new().concordance(false).fit(surv, &x).ok()?;
     Some(fit.coef()[0].exp()).filter(|ratio| ratio.is_finite())
@@ -456,9 +467,28 @@ mod tests {
     }
 
     #[test]
+    fn covariates_that_say_the_same_are_named() {
+        let law = law();
+        let (pictures, surv, _) = cohort(1, Some(1.5));
+        let age: Vec<f64> = (0..200).map(|i| f64::from(i * 7 % 31)).collect();
+        let twice = age.iter().map(|v| 2.0 * v).collect();
+        let columns = vec![("age".into(), age), ("age_twice".into(), twice)];
+        let design = Design::new(200, columns).unwrap();
+        let outcome = Outcome {
+            surv: &surv,
+            patient: &(0..200).collect::<Vec<u32>>(),
+            covariates: Some(&design),
+            face_risk: None,
+        };
+        let found = ShortcutTest::default().fit(&law, &pictures, &outcome);
+        let error = found.unwrap_err().to_string();
+        assert!(error.contains("age"), "{error}");
+    }
+
+    #[test]
     fn residuals_without_a_model_are_events_less_hazard() {
         let surv = Surv::new(&[1.0, 2.0, 3.0], &[true, false, true]).unwrap();
-        let found = martingale(&surv, &[]).unwrap();
+        let found = martingale(&surv, &vec![]).unwrap();
         let third = 1.0 / 3.0;
         for (a, b) in found.iter().zip([1.0 - third, -third, -third]) {
             assert!((a - b).abs() < 1e-12, "{found:?}");

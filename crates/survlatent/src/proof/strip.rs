@@ -94,13 +94,18 @@ pub fn strip_with_survival(
     ratios: &[f64],
     survival: f64,
 ) -> Result<Picture> {
-    if !(0.0..=1.0).contains(&survival) {
-        let reason = format!("a probability of survival lies in 0 to 1: not {survival}");
-        return Err(Error::Study { reason });
-    }
+    probability(survival)?;
     row(net, direction, latent, ratios, &|ratio| {
         format!("{} S {:.2}", caption(ratio), survival.powf(ratio))
     })
+}
+
+fn probability(survival: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&survival) {
+        return Ok(());
+    }
+    let reason = format!("a probability of survival lies in 0 to 1: not {survival}");
+    Err(Error::Study { reason })
 }
 
 fn row(
@@ -119,7 +124,7 @@ fn row(
     Picture::row(&tiles)
 }
 
-/// An animated GIF from the lowest to the highest ratio and back, in `frames` even steps of the log
+/// An animated GIF from the first ratio to the last and back, in `frames` even steps of the log
 /// hazard each way.
 ///
 /// # Errors
@@ -129,14 +134,44 @@ pub fn film(
     net: &dyn Portraits,
     direction: &HealthDirection,
     latent: &[f64],
-    (lowest, highest): (f64, f64),
+    (first, last): (f64, f64),
     frames: usize,
 ) -> Result<Vec<u8>> {
-    let ratios = latent_attribute::log_spaced(lowest, highest, frames)?;
+    let text = |ratio: f64| format!("HR {ratio:.2}");
+    moving(net, direction, latent, (first, last, frames), &text)
+}
+
+/// The same with the probability of survival at some horizon beside each ratio, as
+/// [`strip_with_survival`] has it.
+///
+/// # Errors
+/// As [`film`]; [`Error::Study`] for a probability outside 0 to 1.
+#[cfg(feature = "pictures")]
+pub fn film_with_survival(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    latent: &[f64],
+    (first, last, frames): (f64, f64, usize),
+    survival: f64,
+) -> Result<Vec<u8>> {
+    probability(survival)?;
+    let text = |ratio: f64| format!("HR {ratio:.2} S {:.2}", survival.powf(ratio));
+    moving(net, direction, latent, (first, last, frames), &text)
+}
+
+#[cfg(feature = "pictures")]
+fn moving(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    latent: &[f64],
+    (first, last, frames): (f64, f64, usize),
+    text: &dyn Fn(f64) -> String,
+) -> Result<Vec<u8>> {
+    let ratios = latent_attribute::log_spaced(first, last, frames)?;
     let forth: Vec<Picture> = faces(net, direction, latent, &ratios)?
         .iter()
         .zip(&ratios)
-        .map(|(f, r)| shown(f, net.side()).captioned(&format!("HR {r:.2}")))
+        .map(|(f, r)| shown(f, net.side()).captioned(&text(*r)))
         .collect();
     let back = forth.iter().rev().skip(1).take(frames.saturating_sub(2));
     let all: Vec<Picture> = forth.iter().chain(back).cloned().collect();
@@ -209,12 +244,13 @@ pub struct StabilityMaps {
     /// Correlation of the pixels' changes with those of the direction, replicate by replicate.
     pub picture: Vec<f64>,
     /// Mean change between hazard ratios, its standard deviation over the replicates on the same
-    /// scale, and their ratio where the mean is not small: three maps in gray.
+    /// scale: two maps in gray.
     pub maps: Picture,
 }
 
 /// Refitted directions, as pictures: the difference between hazard ratios `1 / ratio` and `ratio` of
-/// each at one latent, its mean and standard deviation over replicates.
+/// each at one latent, its mean and standard deviation over replicates. The cosines have an interval of
+/// level 0.95.
 ///
 /// # Errors
 /// No replicate, one of another width, and what the generator refuses.
@@ -224,6 +260,20 @@ pub fn stability(
     replicates: &[HealthDirection],
     latent: &[f64],
     ratio: f64,
+) -> Result<StabilityMaps> {
+    stability_at(net, direction, replicates, latent, (ratio, 0.95))
+}
+
+/// The same with an interval of another level: `ratio` and `level`.
+///
+/// # Errors
+/// As [`stability`], and for a level that does not lie between 0 and 1.
+pub fn stability_at(
+    net: &dyn Portraits,
+    direction: &HealthDirection,
+    replicates: &[HealthDirection],
+    latent: &[f64],
+    (ratio, level): (f64, f64),
 ) -> Result<StabilityMaps> {
     let side = net.side();
     let change = |d: &HealthDirection| -> Result<Vec<f64>> {
@@ -242,7 +292,7 @@ pub fn stability(
         picture.push(latent_attribute::cosine(&own, &change)?);
     }
     let units: Vec<Vec<f64>> = replicates.iter().map(|d| d.unit().to_vec()).collect();
-    let cosines = direction_stability(direction.unit(), &units, 0.95)?;
+    let cosines = direction_stability(direction.unit(), &units, level)?;
     let n = replicates.len() as f64;
     let mean: Vec<f64> = sum.iter().map(|s| s / n).collect();
     let variance = squares
@@ -316,6 +366,11 @@ mod tests {
         {
             let film = film(&net, &d, &[0.1; 4], (0.25, 4.0), 5).unwrap();
             assert!(film.starts_with(b"GIF89a"));
+            let moving = |survival| {
+                film_with_survival(&net, &d, &[0.1; 4], (4.0, 0.25, 5), survival).unwrap()
+            };
+            assert!(moving(0.5) != film && moving(0.5) != moving(0.9));
+            assert!(film_with_survival(&net, &d, &[0.1; 4], (4.0, 0.25, 5), 1.5).is_err());
         }
         // The survival at 1/4 and at 4 times the hazard differ, and so do the captions alone.
         let told = |s| strip_with_survival(&net, &d, &[0.1; 4], &DEFAULT_RATIOS, s).unwrap();
@@ -353,5 +408,13 @@ mod tests {
         let mixed = stability(&net, &d, &[d.clone(), other], &[0.0; 4], 2.0).unwrap();
         assert!(mixed.picture[1].abs() < 1e-9);
         assert!(stability(&net, &d, &[], &[0.0; 4], 2.0).is_err());
+        let some: Vec<HealthDirection> = (0..9)
+            .map(|k| direction(&[0.1 * f64::from(k), 1.0, 0.0, 0.0]))
+            .collect();
+        let width = |level| {
+            let maps = stability_at(&net, &d, &some, &[0.0; 4], (2.0, level)).unwrap();
+            maps.cosines.interval().1 - maps.cosines.interval().0
+        };
+        assert!(width(0.5) < 0.8 * width(0.95));
     }
 }

@@ -1,5 +1,7 @@
 //! What a study knows of its rows.
 
+use std::collections::BTreeMap;
+
 use cox_survival::{Covariates, Surv};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,9 @@ pub struct Design {
     names: Vec<String>,
     values: Vec<f64>,
     n: usize,
+    /// Indicator -> the column of the table whose level it tells.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    columns: BTreeMap<String, String>,
 }
 
 impl Design {
@@ -21,7 +26,22 @@ impl Design {
             names: x.names(),
             values: (0..x.p()).flat_map(|j| x.column(j)).collect(),
             n: x.n(),
+            columns: BTreeMap::new(),
         }
+    }
+
+    /// The same, with the column of the table behind each indicator of a level.
+    #[must_use]
+    pub(super) fn made_of(mut self, columns: &BTreeMap<String, String>) -> Self {
+        let of = |name: &String| Some((name.clone(), columns.get(name)?.clone()));
+        self.columns = self.names.iter().filter_map(of).collect();
+        self
+    }
+
+    /// The column of the table that a column is made of.
+    pub(super) fn made_from(&self, j: usize) -> &str {
+        let name = &self.names[j];
+        self.columns.get(name).unwrap_or(name)
     }
 
     /// From columns of `n` values each.
@@ -76,6 +96,9 @@ impl Design {
             if !self.names.contains(name) {
                 self.names.push(name.clone());
                 self.values.extend_from_slice(other.column(j));
+                let made = other.columns.get_key_value(name);
+                self.columns
+                    .extend(made.map(|(k, v)| (k.clone(), v.clone())));
             }
         }
         self
@@ -92,14 +115,19 @@ impl Design {
             names: self.names.clone(),
             values: values.collect(),
             n: rows.len(),
+            columns: self.columns.clone(),
         }
     }
 
     /// The columns that vary, and the names of those that do not.
     #[must_use]
     pub fn varying(self) -> (Self, Vec<String>) {
-        let (mut kept, mut constant) = (Self::default(), Vec::new());
-        kept.n = self.n;
+        let mut constant = Vec::new();
+        let mut kept = Self {
+            n: self.n,
+            columns: self.columns.clone(),
+            ..Self::default()
+        };
         for (j, name) in self.names.iter().enumerate() {
             let column = self.column(j);
             if column.iter().any(|v| v.total_cmp(&column[0]).is_ne()) {

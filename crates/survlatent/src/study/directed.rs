@@ -117,7 +117,9 @@ fn find(
         let of = |i: usize| (0..w.p()).map(|j| w.get(i, j) * v[j]).sum();
         (0..w.n()).map(of).collect()
     };
-    let noise = predictions.of(ModelKind::FaceW).map_or(1.0, |p| p.noise);
+    let face = predictions
+        .of(ModelKind::FaceW)
+        .filter(|p| p.failed.is_none());
     let own = scores(&found.coef);
     let adjusted = found.adjusted.as_ref().and(found.adjusted_coef.as_ref());
     let figures = DirectionFigures {
@@ -125,7 +127,7 @@ fn find(
         adjusted_chosen: found.adjusted_chosen,
         adjusted_correlation: adjusted.map(|c| direction::correlation(&own, &scores(c))),
         chosen: found.chosen,
-        agreement: 1.0 - noise,
+        agreement: face.map(|p| 1.0 - p.noise),
         step_for_half_hazard: found.direction.step_for_hazard_ratio(0.5)?,
         cosine_with_truth: truth.map(|t| direction::correlation(&own, &scores(&t.direction))),
         leakage: found.leakage,

@@ -107,11 +107,11 @@ fn follow_up_respects_entry() {
         }
         (left <= 0.5).then_some(time[i])
     });
-    let found = figures::cohort(&data).unwrap();
+    let found = figures::cohort(&data, &Validation::default()).unwrap();
     assert!((found.median_follow_up.unwrap() - median.unwrap()).abs() < 1e-9);
     let mut plain = data.clone();
     plain.surv = Surv::new(time, event).unwrap();
-    let plain = figures::cohort(&plain).unwrap();
+    let plain = figures::cohort(&plain, &Validation::default()).unwrap();
     assert_ne!(found.median_follow_up, plain.median_follow_up);
 }
 

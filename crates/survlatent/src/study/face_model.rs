@@ -6,12 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::data::StudyData;
 use super::fold::scale_one;
+use super::read::{bytes, sha256};
+use crate::assets::FACES_64;
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
 use crate::proof::hazard_ratio_of_survival;
 
 /// The form of the file that this program writes, and the only one that it reads.
 const FORMAT: u32 = 1;
+
+/// What stands between a generator's name and its hash.
+pub(super) const MARK: &str = ", SHA-256 ";
 
 /// The penalised Cox model of the latents in W, fitted to all rows of a study; the content of
 /// `face_model.json`.
@@ -123,6 +128,31 @@ impl Default for FaceModel {
 }
 
 impl FaceModel {
+    /// Whether the model says whose latents it reads; `network` is the generator's file, none for the one
+    /// that ships.
+    ///
+    /// # Errors
+    /// [`Error::Study`] for another generator than that, [`Error::Io`].
+    pub fn check_network(&self, network: Option<&Path>) -> Result<bool> {
+        let Some((name, hash)) = self.network.as_ref().and_then(|n| n.rsplit_once(MARK)) else {
+            return Ok(false);
+        };
+        let found = match network {
+            Some(path) => sha256(&bytes(path)?),
+            None => sha256(FACES_64),
+        };
+        if hash == found {
+            return Ok(true);
+        }
+        let other = network.map_or_else(|| "the shipped network".into(), |p| p.to_string_lossy());
+        Err(Error::Study {
+            reason: format!(
+                "the direction and its face model are of latents of {name} (SHA-256 {hash}), not of those \
+                 of {other} (SHA-256 {found})"
+            ),
+        })
+    }
+
     /// The model with these coefficients in the rows of `data`; nothing where there are no latents.
     pub(super) fn of(
         data: &StudyData,

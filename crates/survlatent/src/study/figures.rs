@@ -1,18 +1,22 @@
 //! Figures of the cohort: its table, its risk groups, its clinical model.
 
+use std::collections::BTreeMap;
+
 use cox_survival::{CoxFit, CoxPh, KaplanMeier, KmCurve, LogRank, LogRankTest, Surv};
 
-use super::data::{Design, StudyData};
+use super::data::{Design, StudyData, Subgroups};
 use super::interval::Interval;
 use super::judge::unstratified;
+use super::models::Validation;
 use super::predict::Predictions;
 use super::results::{
     CohortFigures, CovariateFigures, GroupFigures, HazardRatio, RiskGroupFigures,
 };
+use super::subgroups::cells;
 use crate::error::Result;
 
 /// Size, follow-up and covariates.
-pub(super) fn cohort(data: &StudyData) -> Result<CohortFigures> {
+pub(super) fn cohort(data: &StudyData, validation: &Validation) -> Result<CohortFigures> {
     let surv = &data.surv;
     let median = |surv: &Surv| -> Result<Option<f64>> {
         let fit = KaplanMeier::new().fit(surv)?;
@@ -28,6 +32,7 @@ pub(super) fn cohort(data: &StudyData) -> Result<CohortFigures> {
         // Nobody is censored.
         Err(_) => None,
     };
+    let hidden = hidden(data, validation);
     let mut covariates = Vec::new();
     for design in [&data.clinical, &data.age_sex].into_iter().flatten() {
         for (j, name) in design.names().iter().enumerate() {
@@ -35,7 +40,8 @@ pub(super) fn cohort(data: &StudyData) -> Result<CohortFigures> {
                 .iter()
                 .all(|c: &CovariateFigures| c.name != *name)
             {
-                covariates.push(covariate(name, design.column(j)));
+                let shown = !hidden.contains_key(name);
+                covariates.push(covariate(name, design.column(j), shown));
             }
         }
     }
@@ -51,16 +57,52 @@ pub(super) fn cohort(data: &StudyData) -> Result<CohortFigures> {
     })
 }
 
-fn covariate(name: &str, values: &[f64]) -> CovariateFigures {
+/// Indicators that are not shown, and why: the level, or one that the shown ones would tell of, has too few
+/// patients. All indicators of a column go where the level is hidden that none of them stands for.
+pub(super) fn hidden(data: &StudyData, validation: &Validation) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for design in [&data.clinical, &data.age_sex].into_iter().flatten() {
+        let mut columns: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for j in (0..design.names().len()).filter(|&j| is_indicator(design.column(j))) {
+            columns.entry(design.made_from(j)).or_default().push(j);
+        }
+        for (column, of) in columns {
+            let level = |i: usize| of.iter().position(|&j| design.column(j)[i] > 0.5);
+            let code = |i: usize| level(i).map_or(0, |k| k as u32 + 1);
+            let groups = Subgroups {
+                column: column.to_owned(),
+                codes: (0..data.n()).map(code).collect(),
+                levels: (0..=of.len()).map(|k| k.to_string()).collect(),
+            };
+            let small: Vec<(String, String)> = cells(data, &groups, validation)
+                .into_iter()
+                .filter_map(|cell| Some((cell.level, cell.hidden?)))
+                .collect();
+            let find = |k: usize| small.iter().find(|(level, _)| *level == k.to_string());
+            for (k, &j) in of.iter().enumerate() {
+                if let Some((_, why)) = find(k + 1).or_else(|| find(0)) {
+                    out.insert(design.names()[j].clone(), why.clone());
+                }
+            }
+        }
+    }
+    out
+}
+
+fn is_indicator(values: &[f64]) -> bool {
+    let is = |v: f64, w: f64| v.total_cmp(&w).is_eq();
+    values.iter().all(|&v| is(v, 0.0) || is(v, 1.0))
+}
+
+fn covariate(name: &str, values: &[f64], shown: bool) -> CovariateFigures {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    let is = |v: f64, w: f64| v.total_cmp(&w).is_eq();
     CovariateFigures {
         name: name.to_owned(),
-        indicator: values.iter().all(|&v| is(v, 0.0) || is(v, 1.0)),
-        mean,
-        sd: (squares / (n - 1.0)).sqrt(),
+        indicator: is_indicator(values),
+        mean: shown.then_some(mean),
+        sd: shown.then(|| (squares / (n - 1.0)).sqrt()),
         min: values.iter().copied().fold(f64::INFINITY, f64::min),
         max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     }
@@ -220,6 +262,63 @@ mod tests {
         assert_eq!(figures.df, Some(2));
         let (statistic, p) = (figures.chi_squared.unwrap(), figures.p.unwrap());
         (figures.by_patient, statistic, p)
+    }
+
+    /// 160 patients of three sites, a few of whom are at the third.
+    fn of_sites(third: usize, reference: usize) -> (StudyData, Vec<f64>) {
+        let n = 160;
+        let time: Vec<f64> = (1..=n).map(|i| f64::from(i as u16)).collect();
+        let event: Vec<bool> = (0..n).map(|i| i % 2 == 0).collect();
+        let site = |i: usize| match i {
+            i if i < third => 2,
+            i if i < third + reference => 0,
+            _ => 1,
+        };
+        let is = |k: usize| (0..n).map(|i| f64::from(u8::from(site(i) == k))).collect();
+        let (b, c): (Vec<f64>, Vec<f64>) = (is(1), is(2));
+        let columns = vec![
+            ("siteB".to_owned(), b),
+            ("siteC".to_owned(), c.clone()),
+            ("age".to_owned(), time.clone()),
+        ];
+        let of = ["siteB", "siteC"].map(|name| (name.to_owned(), "site".to_owned()));
+        let design = Design::new(n, columns).unwrap().made_of(&of.into());
+        let data = StudyData {
+            surv: Surv::new(&time, &event).unwrap(),
+            patient: (0..n).map(|i| i as u32).collect(),
+            w: None,
+            w_plus: None,
+            clinical: Some(design),
+            age_sex: None,
+            condition: None,
+            subgroups: vec![],
+            diagnosis: None,
+        };
+        (data, c)
+    }
+
+    #[test]
+    fn covariates_tell_no_size_that_is_hidden() {
+        let shown = |third, reference| -> Vec<bool> {
+            let (data, _) = of_sites(third, reference);
+            let found = cohort(&data, &Validation::default()).unwrap().covariates;
+            assert!(found.iter().all(|c| c.mean.is_some() == c.sd.is_some()));
+            found.iter().map(|c| c.mean.is_some()).collect()
+        };
+        assert_eq!(shown(40, 60), [true, true, true]);
+        // The third is too small, and the second the next smallest: the first is the rest.
+        assert_eq!(shown(6, 100), [false, false, true]);
+        assert_eq!(shown(6, 60), [false, false, true]);
+        // The reference is too small: it is what the others leave.
+        assert_eq!(shown(60, 6), [false, false, true]);
+        // A column of its own that is 0 or 1.
+        let (data, few) = of_sites(6, 60);
+        let own = StudyData {
+            clinical: Some(Design::new(160, vec![("rare".into(), few)]).unwrap()),
+            ..data
+        };
+        let hidden = hidden(&own, &Validation::default());
+        assert_eq!(hidden.get("rare").map(String::as_str), Some("too few"));
     }
 
     #[test]

@@ -211,19 +211,23 @@ impl Default for ProofSettings {
     }
 }
 
+/// Fewest draws that tell thumbnails of 16 x 16 pixels in three colours: two for each of their numbers.
+const FEWEST_DRAWS: usize = 1536;
+
 impl ProofSettings {
     /// Refuses values out of their range.
     ///
     /// # Errors
     /// [`Error::Study`] with the key.
     pub fn validate(&self) -> Result<()> {
-        if self.occlusion == 1 {
-            return Err(Error::Study {
-                reason: "proof.occlusion must be 0 or at least 2: parts are swapped between photos"
-                    .into(),
-            });
-        }
-        Ok(())
+        let reason = if self.occlusion == 1 {
+            "proof.occlusion must be 0 or at least 2: parts are swapped between photos".to_owned()
+        } else if (1..FEWEST_DRAWS).contains(&self.draws) {
+            format!("proof.draws must be 0 or at least {FEWEST_DRAWS}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::Study { reason })
     }
 }
 
@@ -447,6 +451,20 @@ mod tests {
         assert!(cuts.contains("`age`"), "{cuts}");
         let error = StudyFile::parse("seed = 1", &[]).unwrap_err().to_string();
         assert!(error.contains("data.table"), "{error}");
+    }
+
+    #[test]
+    fn too_few_draws_are_refused_by_their_key() {
+        let proof = |draws| ProofSettings {
+            draws,
+            ..ProofSettings::default()
+        };
+        assert!([0, 1536].iter().all(|&k| proof(k).validate().is_ok()));
+        let error = proof(1000).validate().unwrap_err().to_string();
+        assert!(
+            error.contains("proof.draws") && error.contains("1536"),
+            "{error}"
+        );
     }
 
     #[test]

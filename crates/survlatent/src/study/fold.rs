@@ -297,6 +297,12 @@ impl<'a> Training<'a> {
         Ok(self.fitted(risk, format!("{} components", counts[best]), None))
     }
 
+    /// Patients of the training rows.
+    #[cfg(feature = "deep")]
+    fn patients(&self) -> Vec<u32> {
+        self.rows.iter().map(|&i| self.data.patient[i]).collect()
+    }
+
     #[cfg(feature = "deep")]
     fn deep(&self) -> Result<Fitted> {
         use cox_survival::deep::DeepSurv;
@@ -308,10 +314,14 @@ impl<'a> Training<'a> {
             .weight_decay(1e-2)
             .early_stopping(0.2, 10)
             .seed(self.seed)
-            .fit(
+            // A photo of a patient trained on is no test of when to stop.
+            .fit_grouped(
                 &self.surv,
                 &x.select(&self.rows)?,
+                &self.patients(),
                 &burn::tensor::Device::default(),
+                &|_| std::ops::ControlFlow::Continue(()),
+                None,
             )?;
         let chosen = format!("epoch {}", fit.epoch() + 1);
         Ok(self.fitted(fit.predict(&x)?, chosen, None))

@@ -62,6 +62,11 @@ impl Interval {
         }
     }
 
+    /// Whether all of it lies above a value; without limits nothing is known of that.
+    pub fn is_above(&self, value: f64) -> bool {
+        self.lower.is_some_and(|l| l > value)
+    }
+
     /// Whether a value lies within.
     pub fn contains(&self, value: f64) -> bool {
         self.lower.is_some_and(|l| l <= value) && self.upper.is_some_and(|u| value <= u)
@@ -110,7 +115,9 @@ mod tests {
         );
         let high = Interval::new(0.99, &values, 0.9, 10.0).of_share();
         assert!(high.lower.unwrap().abs() < 1e-12);
+        assert!(plain.is_above(0.04) && !plain.is_above(0.05) && !plain.is_above(0.97));
         let few = [Some(0.1), None, None, Some(0.2), None];
-        assert_eq!(Interval::new(0.5, &few, 0.9, 1.0).lower, None);
+        let unknown = Interval::new(0.5, &few, 0.9, 1.0);
+        assert!(unknown.lower.is_none() && !unknown.is_above(0.0));
     }
 }

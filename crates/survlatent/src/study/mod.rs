@@ -7,6 +7,7 @@
 
 mod account;
 mod bands;
+mod check;
 mod curves;
 mod data;
 mod diagnosis;

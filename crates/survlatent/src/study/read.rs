@@ -1,19 +1,19 @@
 //! From files to rows: who is in, who is not, and why.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::bands::Levels;
 use super::data::{Design, StudyData};
-use super::file::StudyFile;
+use super::file::{Columns, StudyFile};
 use super::photos::{Estimates, Inverted, photos, without_ending};
 use super::results::{EstimatedColumn, Exclusion, Input};
 use crate::error::{Error, Result};
 use crate::latents::{Latents, LatentsReader};
 use crate::roles::Roles;
-use crate::table::Table;
+use crate::table::{Kind, Table};
 
 /// Identifiers named in a list of exclusions.
 const EXAMPLES: usize = 10;
@@ -38,7 +38,7 @@ pub(super) fn cohort(
 ) -> Result<Cohort> {
     let columns = &file.columns;
     let mut inputs = vec![input("table", &file.data.table)?];
-    let table = Table::read(&file.data.table)?;
+    let table = table(file)?;
     let in_table = |error: Error| error.in_file(&file.data.table);
     let ids = ids(&table, file).map_err(in_table)?;
     let mut notes = inverted.map_or_else(Vec::new, |i| i.notes.clone());
@@ -64,27 +64,15 @@ pub(super) fn cohort(
 
     // One cohort of all columns says which rows are complete; parts of it are the designs.
     let age_sex: Vec<String> = columns.age.iter().chain(&columns.sex).cloned().collect();
-    let mut features = columns.clinical.clone();
-    features.extend(
-        age_sex
-            .iter()
-            .filter(|c| !columns.clinical.contains(c))
-            .cloned(),
-    );
-    let held = columns.condition.clone().unwrap_or_default();
-    let others: Vec<String> = held
-        .iter()
-        .filter(|c| !features.contains(c))
-        .cloned()
-        .collect();
-    features.extend(others);
-    let whole = roles(file, &features).cohort(&table).map_err(in_table)?;
+    let whole = roles(file, &features(columns))
+        .cohort(&table)
+        .map_err(in_table)?;
     let mut rows = whole.rows().to_vec();
     for column in columns.groups().chain(&columns.patient) {
         table.column(column).map_err(in_table)?;
     }
     if let Some(column) = &columns.patient {
-        let labels = table.labels(column)?;
+        let labels = table.identifiers(column)?;
         rows.retain(|&row| labels.code(row).is_some());
     }
     flow.keep(
@@ -175,7 +163,7 @@ pub(super) fn cohort(
                 constant.join(", ")
             ));
         }
-        Ok(Some(kept))
+        Ok(Some(kept.made_of(&indicators(&table, file, features)?)))
     };
     let clinical = design(&columns.clinical, "clinical covariates")?;
     let age_sex = design(&age_sex, "age and sex")?;
@@ -192,7 +180,7 @@ pub(super) fn cohort(
     let patient = match &columns.patient {
         None => (0..rows.len() as u32).collect(),
         Some(column) => {
-            let labels = table.labels(column)?;
+            let labels = table.identifiers(column)?;
             let code = |&r: &usize| labels.code(r).unwrap_or(u32::MAX);
             dense(&rows.iter().map(code).collect::<Vec<_>>())
         }
@@ -225,29 +213,46 @@ pub(super) fn cohort(
     })
 }
 
-/// Patients of the table and those with the event, before anything is done with photos.
-pub(super) fn people(file: &StudyFile) -> Result<(usize, usize)> {
-    let path = &file.data.table;
-    let in_table = |error: Error| error.in_file(path);
-    let table = Table::read(path)?;
-    let whole = roles(file, &[]).cohort(&table).map_err(in_table)?;
-    let labels = file.columns.patient.as_ref();
-    let labels = labels
-        .map(|c| table.labels(c).map_err(in_table))
-        .transpose()?;
-    let (mut all, mut with_event) = (HashSet::new(), HashSet::new());
-    for (&row, &event) in whole.rows().iter().zip(whole.surv().event()) {
-        let who = match &labels {
-            None => Some(row as u32),
-            Some(labels) => labels.code(row),
-        };
-        all.extend(who);
-        with_event.extend(who.filter(|_| event));
-    }
-    Ok((all.len(), with_event.len()))
+/// The table; what names photos and patients counts as it is written.
+pub(super) fn table(file: &StudyFile) -> Result<Table> {
+    let columns = &file.columns;
+    let names = std::iter::once(&columns.id).chain(&columns.patient);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    Table::read_with(&file.data.table, &names)
 }
 
-fn roles(file: &StudyFile, features: &[String]) -> Roles {
+/// Every covariate that a study names, once.
+pub(super) fn features(columns: &Columns) -> Vec<String> {
+    let age_sex = columns.age.iter().chain(&columns.sex);
+    let held = columns.condition.iter().flatten();
+    let mut out = columns.clinical.clone();
+    for name in age_sex.chain(held) {
+        if !out.contains(name) {
+            out.push(name.clone());
+        }
+    }
+    out
+}
+
+/// The column of each 0/1 column that is made of a level.
+fn indicators(
+    table: &Table,
+    file: &StudyFile,
+    features: &[String],
+) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    for name in features {
+        let declared = file.columns.categorical.contains(name);
+        if declared || table.column(name)?.kind() == Kind::Text {
+            let labels = table.labels(name)?;
+            let of = |level: &String| (format!("{name}{level}"), name.clone());
+            out.extend(labels.levels().iter().map(of));
+        }
+    }
+    Ok(out)
+}
+
+pub(super) fn roles(file: &StudyFile, features: &[String]) -> Roles {
     let columns = &file.columns;
     let categorical = columns.categorical.iter().filter(|c| features.contains(c));
     let mut roles = Roles::new(&columns.time, &columns.status)
@@ -336,13 +341,13 @@ fn split(rows: &[usize], keep: impl Fn(&usize) -> bool) -> (Vec<usize>, Vec<usiz
 
 /// Identifiers of the rows, or their numbers where the table has no such column. Those of photos may
 /// have the photo's ending.
-fn ids(table: &Table, file: &StudyFile) -> Result<Vec<String>> {
+pub(super) fn ids(table: &Table, file: &StudyFile) -> Result<Vec<String>> {
     let column = &file.columns.id;
     let with_photos = file.data.photos.is_some();
     if table.column(column).is_err() {
         return Ok((1..=table.n()).map(|row| row.to_string()).collect());
     }
-    let labels = table.labels(column)?;
+    let labels = table.identifiers(column)?;
     let mut seen = HashMap::new();
     (0..table.n())
         .map(|row| {
@@ -379,7 +384,7 @@ fn dense(codes: &[u32]) -> Vec<u32> {
 /// Identifiers of the rows of the study's table.
 #[cfg(feature = "photos")]
 pub(super) fn table_ids(file: &StudyFile) -> Result<HashSet<String>> {
-    let table = Table::read(&file.data.table)?;
+    let table = table(file)?;
     let ids = ids(&table, file).map_err(|error| error.in_file(&file.data.table))?;
     Ok(ids.into_iter().collect())
 }

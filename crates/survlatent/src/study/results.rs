@@ -194,10 +194,10 @@ pub struct CovariateFigures {
     pub name: String,
     /// Whether it is 0 or 1: its mean is then a share.
     pub indicator: bool,
-    /// Mean.
-    pub mean: f64,
-    /// Standard deviation.
-    pub sd: f64,
+    /// Mean; absent for an indicator that would tell of a group too small to be shown.
+    pub mean: Option<f64>,
+    /// Standard deviation; absent where the mean is.
+    pub sd: Option<f64>,
     /// Smallest value.
     pub min: f64,
     /// Largest value.
@@ -386,8 +386,8 @@ pub struct HazardRatio {
 pub struct DirectionFigures {
     /// What the model of all patients chose.
     pub chosen: String,
-    /// Mean correlation of the scores of two folds' models.
-    pub agreement: f64,
+    /// Mean correlation of the scores of two folds' models; absent where no fold fitted the face model.
+    pub agreement: Option<f64>,
     /// Length in latent units of the step that halves the hazard.
     pub step_for_half_hazard: f64,
     /// Covariates held fixed by the other two directions.

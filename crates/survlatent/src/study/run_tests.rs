@@ -149,6 +149,27 @@ fn the_report_stands_alone_and_is_read_back() {
     ] {
         assert!(page.contains(why), "{why}");
     }
+    // A concordance below chance is no finding, nor is one without limits.
+    for (lower, upper) in [(Some(0.196), Some(0.49)), (None, None)] {
+        let mut low = report.clone();
+        for model in &mut low.models {
+            model.harrell = Some(Interval {
+                estimate: 0.342,
+                lower,
+                upper,
+            });
+        }
+        let card = super::report::card::card(&low);
+        let use_of = card
+            .iter()
+            .find(|line| line.item == "Intended use")
+            .unwrap();
+        assert!(
+            use_of.text.contains("not told from chance"),
+            "{}",
+            use_of.text
+        );
+    }
     assert!(page.contains("Test of &lt;studies&gt;") && !page.contains("<studies>"));
     for elsewhere in ["<script", "src=", "href=\"http", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
@@ -369,4 +390,128 @@ fn nothing_of_an_earlier_study_stays_in_the_folder() {
         .find(|a| a.part == ReportPart::Direction);
     assert!(why.is_some_and(|a| a.reason.contains("no latents")));
     assert!(!unconditional.exists() && !out.join("face_model.json").exists());
+}
+
+#[test]
+fn identifiers_count_as_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let path = folder.path().join("table.csv");
+    let table = std::fs::read_to_string(&path).unwrap();
+    // Photos 00001, 00002, ..; patients of 17 digits, of which double precision makes far fewer.
+    let text: Vec<String> = table
+        .lines()
+        .map(|line| match line.split(',').collect::<Vec<_>>()[..] {
+            [id, patient, ref rest @ ..] if id.starts_with('P') => {
+                let (id, patient) = (&id[1..], patient.replace('P', "123456789012"));
+                format!("{id},{patient},{}", rest.join(","))
+            }
+            _ => line.to_owned(),
+        })
+        .collect();
+    std::fs::write(&path, text.join("\n")).unwrap();
+    let latents = folder.path().join("latents.safetensors");
+    let own = crate::LatentsReader::new().read(&latents).unwrap();
+    let ids = own.ids().unwrap().iter().map(|id| id[1..].to_owned());
+    let own = own.clone().with_ids(ids.collect()).unwrap();
+    std::fs::write(&latents, own.to_safetensors("w")).unwrap();
+    let photos = folder.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    for k in 1..=150 {
+        std::fs::write(photos.join(format!("{k:05}.png")), b"").unwrap();
+    }
+    let mut study = read(folder.path());
+    study.data.photos = Some(photos);
+    let cohort = super::read::cohort(&study, None, None).unwrap();
+    assert_eq!((cohort.rows.len(), cohort.data.patients()), (150, 150));
+    assert!(cohort.excluded.is_empty(), "{:?}", cohort.excluded);
+}
+
+#[test]
+fn faults_of_the_table_are_told_before_photos_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let study = read(folder.path());
+    let told = |change: &dyn Fn(&mut StudyFile)| {
+        let mut study = study.clone();
+        change(&mut study);
+        check::check(&study).unwrap_err().to_string()
+    };
+    assert!(check::check(&study).is_ok());
+    let missing = |name: &str| vec![name.to_owned()];
+    let error = told(&|s| s.columns.clinical = missing("aeg"));
+    assert!(
+        error.contains("table.csv") && error.contains("did you mean `age`"),
+        "{error}"
+    );
+    let error = told(&|s| s.columns.subgroups = missing("centre"));
+    assert!(error.contains("no column `centre`"), "{error}");
+    let error = told(&|s| s.columns.condition = Some(missing("smile")));
+    assert!(error.contains("no column `smile`"), "{error}");
+    let error = told(&|s| s.columns.patient = Some("person".into()));
+    assert!(error.contains("no column `person`"), "{error}");
+    let error = told(&|s| s.columns.categorical = missing("sxe"));
+    assert!(error.contains("`sxe` is declared categorical"), "{error}");
+    let error = told(&|s| s.validation.horizons = vec![1e9]);
+    assert!(error.contains("lies outside follow-up"), "{error}");
+    let error = told(&|s| s.proof.draws = 100);
+    assert!(error.contains("proof.draws"), "{error}");
+    let error = told(&|s| s.proof.masks = Some(folder.path().join("nowhere")));
+    assert!(
+        error.contains("proof.masks") && error.contains("nowhere"),
+        "{error}"
+    );
+    // An age with decimal commas.
+    let error = told(&|s| s.columns.age = Some("sex".into()));
+    assert!(error.contains("`sex`, row 1 (line 2)"), "{error}");
+}
+
+#[test]
+fn no_agreement_is_told_where_no_fold_fitted_the_face() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let mut study = read(folder.path());
+    study.models.kinds = vec![ModelKind::Clinical];
+    let out = folder.path().join("out");
+    let (report, _) = run(&study, &out);
+    assert_eq!(report.direction.unwrap().agreement, None);
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(!page.contains("depend on the choice of training"));
+    assert!(!page.contains("depends on the choice of training"));
+}
+
+#[test]
+fn levels_too_small_to_be_shown_are_in_no_other_figure() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let path = folder.path().join("table.csv");
+    let table = std::fs::read_to_string(&path).unwrap();
+    let lines = table.lines().enumerate();
+    let site = |i: usize| match i {
+        0 => "site",
+        1..4 => "C",
+        4..60 => "B",
+        _ => "A",
+    };
+    let lines: Vec<String> = lines.map(|(i, l)| format!("{l},{}", site(i))).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let mut study = read(folder.path());
+    study.columns.clinical = vec!["age".into(), "site".into()];
+    study.columns.subgroups = vec!["site".into()];
+    let out = folder.path().join("out");
+    let (report, _) = run(&study, &out);
+    let hidden = |level: &str| {
+        let group = report.subgroups.iter().find(|g| g.level == level);
+        group.unwrap().hidden.is_some()
+    };
+    assert!(!hidden("A") && hidden("B") && hidden("C"));
+    for name in ["siteB", "siteC"] {
+        let found = report.cohort.covariates.iter().find(|c| c.name == name);
+        assert!(found.unwrap().mean.is_none() && found.unwrap().sd.is_none());
+        assert!(report.clinical_model.iter().all(|h| h.name != name));
+    }
+    assert_eq!(report.clinical_model.len(), 1);
+    assert!(report.notes.iter().any(|n| n.contains("siteB, siteC")));
+    let data = report.model_card.iter().find(|c| c.item == "Data").unwrap();
+    assert!(data.text.contains("siteC: too few."), "{}", data.text);
 }

@@ -17,8 +17,8 @@ use super::results::{
     TruthFigures,
 };
 use super::{
-    OutOfFoldPredictions, Predictions, Study, StudyData, curves, diagnosis, directed, exclusions,
-    figures, foreground, networks, proof,
+    OutOfFoldPredictions, Predictions, Study, StudyData, Validation, check, curves, diagnosis,
+    directed, exclusions, figures, foreground, proof,
 };
 use crate::error::{Error, Result};
 use crate::output::OutputFile;
@@ -63,14 +63,15 @@ impl StudyFile {
             path: folder.to_owned(),
             source,
         })?;
-        check(self)?;
+        check::check(self)?;
         let mut file = self.clone();
         let inverted = photos::latents(&mut file, folder, observer)?;
         let estimates = photos::estimates(&mut file, folder, observer)?;
         let cohort = read::cohort(&file, inverted.as_ref(), estimates.as_ref())?;
         let study = self.study();
         let data = &cohort.data;
-        let inputs = key(&(&cohort.inputs, &self.columns, &cohort.rows, &study))?;
+        // The columns as the estimates have left them: which there are is part of the models.
+        let inputs = key(&(&cohort.inputs, &file.columns, &cohort.rows, &study))?;
         let run = Run::new(folder, observer, inputs);
         let kinds = study.kinds(data);
         if kinds.is_empty() && study.models.wanted_networks().is_empty() {
@@ -109,10 +110,10 @@ impl StudyFile {
         let mut notes = cohort.notes;
         let figures_of = found.as_ref().map(|f| &f.figures);
         notes.extend(told(data, &models, &increment, figures_of));
-        let (groups, clinical_model) = of_everybody(data, front, v.level, &mut notes);
+        let (groups, clinical_model) = of_everybody(data, front, v, &mut notes);
         let km = groups.as_ref().map_or(&[][..], |g| &g.1[..]);
         let horizons = study.horizons(&data.surv)?;
-        let curves = curves::curves(data, &models, &predictions, &horizons, km)?;
+        let curves = curves::curves(data, &models, &predictions, (&horizons, v.level), km)?;
         run.write("exclusions.csv", &exclusions::csv(&cohort.excluded)?)?;
         let mut report = StudyReport {
             title: self.title.clone(),
@@ -131,7 +132,7 @@ impl StudyFile {
                 .collect(),
             exclusions: exclusions::shown(cohort.exclusions, self.report.ids),
             inversion: inverted.map(|i| i.figures),
-            cohort: figures::cohort(data)?,
+            cohort: figures::cohort(data, v)?,
             estimated: estimates.map_or_else(Vec::new, |e| e.columns()),
             models,
             increment,
@@ -193,43 +194,34 @@ impl StudyFile {
     }
 }
 
-/// Refuses what can be known to be wrong before anything is computed.
-fn check(file: &StudyFile) -> Result<()> {
-    file.study().check()?;
-    file.proof.validate()?;
-    networks::check(file)?;
-    photos::check_estimates(file)?;
-    check_events(file)
-}
-
-/// Refuses events of too few patients before hours are spent on photos.
-fn check_events(file: &StudyFile) -> Result<()> {
-    if file.simulate.is_some() {
-        return Ok(());
-    }
-    let (patients, with_event) = read::people(file)?;
-    let events = file.study().check_events(patients, with_event);
-    events.map_err(|error| error.in_file(&file.data.table))
-}
-
 /// Risk groups, and the clinical model of everybody; a note in place of what cannot be fitted.
 fn of_everybody(
     data: &StudyData,
     front: Option<&Predictions>,
-    level: f64,
+    validation: &Validation,
     notes: &mut Vec<String>,
 ) -> (Option<Groups>, Vec<HazardRatio>) {
     let mut or_note = |what: &str, error: Error| notes.push(format!("{what}: {error}"));
     let groups = front.and_then(|p| {
-        let found = figures::risk_groups(data, p, level);
+        let found = figures::risk_groups(data, p, validation.level);
         found
             .map_err(|e| or_note("there are no risk groups", e))
             .ok()
     });
-    let clinical = figures::clinical_model(data, level).unwrap_or_else(|e| {
+    let mut clinical = figures::clinical_model(data, validation.level).unwrap_or_else(|e| {
         or_note("the clinical model could not be fitted to everybody", e);
         Vec::new()
     });
+    let hidden = figures::hidden(data, validation);
+    clinical.retain(|h| !hidden.contains_key(&h.name));
+    if !hidden.is_empty() {
+        let names: Vec<&str> = hidden.keys().map(String::as_str).collect();
+        notes.push(format!(
+            "shares and hazard ratios are left out where a group is too small to be shown, or would tell of \
+             one that is: {}",
+            names.join(", ")
+        ));
+    }
     (groups, clinical)
 }
 
@@ -304,7 +296,7 @@ fn with_networks(
     let rows = (&cohort.inputs, file.columns.of_models(), &cohort.rows);
     let run = run.with_key(key(&(rows, how))?);
     let pictures = proof::thumbnails(&cohort.data, inverted, side)?;
-    networks::add(&run, &study, &cohort.data, &pictures, &mut predictions)?;
+    super::networks::add(&run, &study, &cohort.data, &pictures, &mut predictions)?;
     Ok(predictions)
 }
 

@@ -435,3 +435,41 @@ fn faults_are_told() {
     assert!(failed.failed.is_some() && failed.harrell.is_none());
     assert!(models.iter().any(|m| m.harrell.is_some()));
 }
+
+/// Photos of one patient are never on both sides of the split that says when to stop.
+#[cfg(all(feature = "deep", feature = "flex"))]
+#[test]
+fn deep_surv_stops_by_patients_it_has_not_seen() {
+    use cox_survival::deep::DeepSurv;
+    let settings = PortraitSurv {
+        n: 60,
+        photos: 3,
+        ..settings()
+    };
+    let data = data(&settings);
+    let kinds = study(&[ModelKind::DeepSurv]);
+    let rows: Vec<usize> = (0..data.n()).collect();
+    let training = fold::Training::new(&data, &kinds.models, &data.surv, rows, 2, 9).unwrap();
+    let (_, found) = training.fit(&[ModelKind::DeepSurv]).swap_remove(0);
+    let found = found.unwrap();
+    let x = data.w.as_ref().unwrap().covariates().unwrap();
+    let fit = DeepSurv::new()
+        .hidden(&[32])
+        .dropout(0.3)
+        .weight_decay(1e-2)
+        .early_stopping(0.2, 10)
+        .seed(9)
+        .fit_grouped(
+            &data.surv,
+            &x,
+            &data.patient,
+            &burn::tensor::Device::default(),
+            &|_| std::ops::ControlFlow::Continue(()),
+            None,
+        )
+        .unwrap();
+    let risk = fit.predict(&x).unwrap();
+    let mean = risk.iter().sum::<f64>() / risk.len() as f64;
+    let same = |(a, b): (&f64, &f64)| (a - (b - mean)).abs() < 1e-9;
+    assert!(found.risk.iter().zip(&risk).all(same));
+}

@@ -81,7 +81,7 @@ pub(in super::super) fn curves(
     data: &StudyData,
     models: &[ModelFigures],
     predictions: &OutOfFoldPredictions,
-    horizons: &[f64],
+    (horizons, level): (&[f64], f64),
     groups: &[KmCurve],
 ) -> Result<CurveFigures> {
     let surv = unstratified(&data.surv)?;
@@ -109,7 +109,7 @@ pub(in super::super) fn curves(
                 continue;
             };
             out.calibration
-                .extend(calibration(&surv, p.model, time, &risk));
+                .extend(calibration(&surv, p.model, (time, level), &risk));
         }
         let last = fronts.last();
         if let Some((p, risk)) = last.and_then(|p| Some((p, risks(predictions, p, time)?))) {
@@ -225,8 +225,13 @@ fn thinned(steps: &[(f64, f64)], controls: f64, cases: f64) -> Vec<[f64; 2]> {
     out
 }
 
-fn calibration(surv: &Surv, model: ModelKind, time: f64, risk: &[f64]) -> Option<CalibrationCurve> {
-    let fit = Calibration::new(time).fit(surv, risk).ok()?;
+fn calibration(
+    surv: &Surv,
+    model: ModelKind,
+    (time, level): (f64, f64),
+    risk: &[f64],
+) -> Option<CalibrationCurve> {
+    let fit = Calibration::new(time).level(level).fit(surv, risk).ok()?;
     let mut smooth: Vec<[f64; 2]> = fit
         .predicted
         .iter()
@@ -317,6 +322,18 @@ mod tests {
         );
         let late = Surv::builder(&time, &[true; 4]).entry(&[0.0, 0.5, 0.5, 0.0]);
         assert!(roc(&late.build().unwrap(), &[4.0, 1.0, 2.0, 0.0], 2.5).is_none());
+    }
+
+    #[test]
+    fn limits_of_calibration_are_at_the_level() {
+        let (surv, risk) = cohort(200);
+        let risk: Vec<f64> = risk.iter().map(|r| 0.2 + 0.5 * r / 40.0).collect();
+        let width = |level| {
+            let found = calibration(&surv, ModelKind::FaceW, (0.8, level), &risk).unwrap();
+            let of = |g: &CalibrationPoint| Some(g.upper? - g.lower?);
+            found.groups.iter().filter_map(of).sum::<f64>()
+        };
+        assert!(width(0.5) > 0.0 && width(0.5) < 0.6 * width(0.95));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct KmPoint {
     pub time: f64,
     /// Survival from then on.
     pub survival: f64,
-    /// Its lower 95 % limit.
+    /// Its lower limit, at `validation.level`.
     pub lower: Option<f64>,
     /// Its upper limit.
     pub upper: Option<f64>,

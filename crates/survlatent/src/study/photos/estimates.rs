@@ -174,6 +174,8 @@ mod stage {
             };
             *role = Some(what.column().to_owned());
         }
+        // The guesses hold both; which of them are covariates is what the models depend on.
+        let inputs = key(&(&inputs, &wanted))?;
         let value = |guess: Guess| {
             let found = guess.found?;
             let male = f64::from(u8::from(found.sex() == Sex::Male));

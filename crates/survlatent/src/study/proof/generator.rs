@@ -1,5 +1,6 @@
 //! The generator that the latents of a study belong to.
 
+use super::super::face_model::MARK;
 use super::super::photos::{PhotoSettings, is_shipped};
 use super::super::read::{bytes, sha256};
 use super::super::results::Input;
@@ -17,7 +18,7 @@ pub(in super::super) struct Generator {
 impl Generator {
     /// Its name and hash.
     pub(in super::super) fn described(&self) -> String {
-        format!("{}, SHA-256 {}", self.input.name, self.input.sha256)
+        format!("{}{MARK}{}", self.input.name, self.input.sha256)
     }
 
     /// The generator by whose latents the study was made: the one that photos were inverted with, or,

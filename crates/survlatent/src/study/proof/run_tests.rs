@@ -3,9 +3,12 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::super::{FaceModel, ReportPart, StageEvent, StudyFile, StudyReport};
+use super::super::{
+    Design, FaceModel, ProofSettings, ReportPart, StageEvent, StudyData, StudyFile, StudyReport,
+};
+use super::stages::shortcut;
 use crate::error::Result;
-use crate::proof::{FaceNetwork, Portraits as _};
+use crate::proof::{FaceNetwork, Picture, Portraits as _, Thumbnails};
 use crate::simulate::{Draws, PortraitSurv};
 
 const NETWORK: &str = "tests/golden/stylegan2/official_uncond32.pkl";
@@ -115,4 +118,52 @@ fn given_latents_have_pictures_where_their_generator_is_named() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("photos.network"), "{error}");
+}
+
+#[test]
+fn a_test_for_shortcuts_that_cannot_be_made_stops_nothing() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(NETWORK);
+    let net = FaceNetwork::open(path).unwrap();
+    let (n, side) = (120, net.side());
+    let w = net.draws(5, 0, n).unwrap();
+    let mut photos = Thumbnails::new(4);
+    for (i, latent) in w.chunks_exact(net.dim()).enumerate() {
+        let mut rgb = Picture::of(&net, latent).unwrap().rgb().to_vec();
+        if i % 2 == 0 {
+            // Something that no generated portrait has.
+            rgb[..3 * side * side / 4].fill(255);
+        }
+        photos.push(&rgb, side, side).unwrap();
+    }
+    let time: Vec<f64> = (0..n).map(|i| 1.0 + (i * 37 % 101) as f64).collect();
+    let event: Vec<bool> = (0..n).map(|i| i % 4 > 0).collect();
+    let age: Vec<f64> = (0..n).map(|i| (i * 7 % 31) as f64).collect();
+    let twice = age.iter().map(|v| 2.0 * v).collect();
+    let columns = vec![("age".into(), age), ("age_twice".into(), twice)];
+    let data = StudyData {
+        surv: cox_survival::Surv::new(&time, &event).unwrap(),
+        patient: (0..n as u32).collect(),
+        w: None,
+        w_plus: None,
+        clinical: Some(Design::new(n, columns).unwrap()),
+        age_sex: None,
+        condition: None,
+        subgroups: vec![],
+        diagnosis: None,
+    };
+    let mut study = StudyFile::parse(STUDY, &[]).unwrap().study();
+    study.models.components = vec![2];
+    let settings = ProofSettings {
+        draws: 240,
+        ..ProofSettings::default()
+    };
+    let step = || Ok(());
+    let drawn = shortcut(&study, &settings, &data, &net, &photos, None, &step).unwrap();
+    let found = drawn.figures;
+    assert!(found.test.is_none() && drawn.shown.is_empty());
+    let why = found.why_no_test.unwrap();
+    assert!(why.contains("age"), "{why}");
+    assert!(found.models.whole.is_some());
 }

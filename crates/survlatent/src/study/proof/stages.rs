@@ -89,7 +89,10 @@ fn evidence(
                 let net = &generator.net;
                 shortcut(study, settings, data, net, &photos, risk.as_deref(), step)
             })?;
-            found.shortcut = Some(drawn.figures.test);
+            if let Some(reason) = drawn.figures.why_no_test {
+                found.lacks(ReportPart::Shortcut, reason);
+            }
+            found.shortcut = drawn.figures.test;
             found.region_models = Some(drawn.figures.models);
             found.shortcuts = drawn.shown;
         }
@@ -233,7 +236,10 @@ pub(super) fn saliency(
 /// What the test for shortcuts and the models of face and background found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shortcuts {
-    pub(super) test: ShortcutFigures,
+    pub(super) test: Option<ShortcutFigures>,
+    /// Why there is no test, where there is none.
+    #[serde(default)]
+    pub(super) why_no_test: Option<String>,
     pub(super) models: RegionModels,
 }
 
@@ -264,9 +270,13 @@ pub(super) fn shortcut(
         covariates: data.clinical.as_ref().or(data.age_sex.as_ref()),
         face_risk,
     };
-    let mut found = test.fit(&law, photos, &outcome)?;
+    // Covariates that its Cox model refuses leave the rest of the report as it is.
+    let (mut found, why_no_test) = match test.fit(&law, photos, &outcome) {
+        Ok(found) => (Some(found), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let mut shown = Vec::new();
-    if found.p.is_some() {
+    if let Some(found) = found.as_ref().filter(|found| found.p.is_some()) {
         let about = "Map of differences over the photos of all patients; shows nobody";
         shown.push(Shown {
             file: "shortcut.png".into(),
@@ -279,11 +289,14 @@ pub(super) fn shortcut(
             bytes: found.picture().png_about(about)?,
         });
     }
-    found.map.clear();
+    if let Some(found) = &mut found {
+        found.map.clear();
+    }
     let models = RegionModels::fit(study, data, photos, step)?;
     Ok(Drawn {
         figures: Shortcuts {
             test: found,
+            why_no_test,
             models,
         },
         shown,

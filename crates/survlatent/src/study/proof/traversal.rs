@@ -12,7 +12,7 @@ use super::{PictureFigures, Shown};
 use crate::error::{Error, Result};
 use crate::latents::Latents;
 use crate::proof::{
-    DEFAULT_RATIOS, Portraits, film, stability, strip, strip_with_survival, triptych,
+    DEFAULT_RATIOS, Portraits, film, stability_at, strip, strip_with_survival, triptych,
 };
 
 /// The ratio of triptych and stability.
@@ -98,7 +98,8 @@ pub(super) fn pictures(
         let figures = None;
         return Ok(Drawn { figures, shown });
     }
-    let maps = stability(net, direction, &replicates, &mean, RATIO)?;
+    let scale = (RATIO, study.validation.level);
+    let maps = stability_at(net, direction, &replicates, &mean, scale)?;
     shown.push(Shown::png(
         "stability.png",
         &maps.maps,

@@ -90,11 +90,11 @@ fn data(report: &StudyReport) -> String {
     let aside: usize = report.exclusions.iter().map(|e| e.rows).sum();
     let _ = write!(text, "; {aside} rows and files were set aside.");
     for x in &c.covariates {
-        if x.indicator {
-            let _ = write!(text, " {}: {:.0} %.", x.name, 100.0 * x.mean);
-        } else {
-            let _ = write!(text, " {}: mean {:.1}, SD {:.1}.", x.name, x.mean, x.sd);
-        }
+        let _ = match (x.mean, x.sd) {
+            (Some(mean), _) if x.indicator => write!(text, " {}: {:.0} %.", x.name, 100.0 * mean),
+            (Some(mean), Some(sd)) => write!(text, " {}: mean {mean:.1}, SD {sd:.1}.", x.name),
+            _ => write!(text, " {}: too few.", x.name),
+        };
     }
     text
 }
@@ -248,7 +248,7 @@ fn reads(report: &StudyReport) -> Option<String> {
 fn intended(report: &StudyReport, front: Option<&ModelFigures>) -> String {
     let found = front
         .and_then(|m| m.harrell)
-        .is_some_and(|h| !h.contains(0.5));
+        .is_some_and(|h| h.is_above(0.5));
     let mut text =
         "Research: whether, and with what, a portrait goes with the outcome in patients like \
                     these."
@@ -289,11 +289,13 @@ pub(super) fn limits(report: &StudyReport) -> String {
         );
     }
     if let Some(found) = &report.direction {
-        let _ = write!(
-            text,
-            " {:.0} % of the variance of its scores depends on the choice of training patients.",
-            100.0 * (1.0 - found.agreement)
-        );
+        if let Some(agreement) = found.agreement {
+            let _ = write!(
+                text,
+                " {:.0} % of the variance of its scores depends on the choice of training patients.",
+                100.0 * (1.0 - agreement)
+            );
+        }
         let most = found
             .leakage
             .iter()

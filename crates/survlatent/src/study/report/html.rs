@@ -120,12 +120,18 @@ pub(in super::super) fn page(
     if let Some(direction) = &report.direction {
         let mut text = format!(
             "The face model fitted to everybody ({}) gives the direction. A step of {:.3} latent \
-             units along it halves the hazard. {:.0} % of the variance of out-of-fold scores does not \
-             depend on the choice of training rows.",
+             units along it halves the hazard.",
             safe(&direction.chosen),
-            direction.step_for_half_hazard,
-            100.0 * direction.agreement
+            direction.step_for_half_hazard
         );
+        if let Some(agreement) = direction.agreement {
+            let _ = write!(
+                text,
+                " {:.0} % of the variance of out-of-fold scores does not depend on the choice of training \
+                 rows.",
+                100.0 * agreement
+            );
+        }
         if let Some(cosine) = direction.cosine_with_truth {
             let _ = write!(
                 text,
@@ -166,20 +172,19 @@ pub(in super::super) fn page(
     } else {
         page.section("Where it looks", &lack(report, ReportPart::Saliency), &[]);
     }
-    if let Some(test) = &report.shortcut {
-        let mut body = vec![paragraph(&test.sentence()), tables::shortcut(test)];
-        if let Some(models) = &report.region_models {
-            body.push(paragraph(
-                "The same model, principal components and Cox, fitted to pixels: all of them, those of \
-                 the face's oval, and all others. Hair and outline tell of a person, too: a background \
-                 above 0.5 is no proof of a shortcut.",
-            ));
-            body.push(tables::region_models(models));
-        }
-        page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
-    } else {
-        page.section("Shortcuts", &lack(report, ReportPart::Shortcut), &[]);
+    let mut body = match &report.shortcut {
+        Some(test) => vec![paragraph(&test.sentence()), tables::shortcut(test)],
+        None => lack(report, ReportPart::Shortcut),
+    };
+    if let Some(models) = &report.region_models {
+        body.push(paragraph(
+            "The same model, principal components and Cox, fitted to pixels: all of them, those of \
+             the face's oval, and all others. Hair and outline tell of a person, too: a background \
+             above 0.5 is no proof of a shortcut.",
+        ));
+        body.push(tables::region_models(models));
     }
+    page.section("Shortcuts", &body, &shown(&evidence.shortcuts));
     if let Some(first) = report.occlusion.first() {
         let text = format!(
             "Parts of {} photos, one per patient, were covered with one colour or replaced by another \

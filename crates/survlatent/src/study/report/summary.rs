@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::interval::Interval;
 use super::super::results::StudyReport;
 use super::super::{Absent, ReportPart, foreground};
 use super::html::list;
@@ -23,9 +24,7 @@ pub(super) fn summary(report: &StudyReport) -> String {
             safe(&model.title),
             interval(harrell, 3)
         );
-        if harrell.contains(0.5) {
-            text.push_str("The interval contains 0.5: nothing was found. ");
-        }
+        text.push_str(nothing(harrell));
     }
     for gain in &report.increment {
         let _ = write!(
@@ -46,6 +45,16 @@ pub(super) fn summary(report: &StudyReport) -> String {
         format!("<ul class=\"notes\">{notes}</ul>")
     };
     format!("<p class=\"summary\">{text}</p>{notes}<!--contents-->")
+}
+
+/// What to say of a concordance that is not known to lie above chance.
+fn nothing(harrell: &Interval) -> &'static str {
+    match (harrell.is_above(0.5), harrell.contains(0.5)) {
+        (true, _) => "",
+        (_, true) => "The interval contains 0.5: nothing was found. ",
+        _ if harrell.lower.is_none() => "It has no interval: nothing is known to be found. ",
+        _ => "The interval lies below 0.5: nothing was found. ",
+    }
 }
 
 /// Whether it looks at the face, in two sentences.
@@ -76,4 +85,24 @@ fn headline(report: &StudyReport) -> String {
         ),
     };
     format!("{looks} {shortcut} ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_above_chance_is_found() {
+        let of = |lower, upper| {
+            nothing(&Interval {
+                estimate: 0.4,
+                lower,
+                upper,
+            })
+        };
+        assert_eq!(of(Some(0.55), Some(0.7)), "");
+        assert!(of(Some(0.45), Some(0.7)).contains("contains 0.5"));
+        assert!(of(Some(0.196), Some(0.49)).contains("below 0.5: nothing was found"));
+        assert!(of(None, None).contains("no interval"));
+    }
 }

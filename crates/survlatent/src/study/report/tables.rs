@@ -123,13 +123,12 @@ pub(super) fn cohort(report: &StudyReport) -> String {
         ],
     ];
     for x in &c.covariates {
-        let text = if x.indicator {
-            format!("{:.0} %", 100.0 * x.mean)
-        } else {
-            format!(
-                "{:.1} (SD {:.1}, {:.1} to {:.1})",
-                x.mean, x.sd, x.min, x.max
-            )
+        let text = match (x.mean, x.sd) {
+            (Some(mean), _) if x.indicator => format!("{:.0} %", 100.0 * mean),
+            (Some(mean), Some(sd)) => {
+                format!("{mean:.1} (SD {sd:.1}, {:.1} to {:.1})", x.min, x.max)
+            }
+            _ => "too few".to_owned(),
         };
         rows.push(vec![safe(&x.name), text]);
     }
