@@ -7,11 +7,11 @@ mod common;
 use burn::tensor::Tensor;
 use common::{Golden, assert_close, device, folder, relative_l2, values};
 use serde_json::Value;
-use stylegan2_burn::Dual;
 use stylegan2_burn::ops::{
     Activation, BiasAct, ConvResample, ModulatedConv, Upfirdn, conv2d_resample, dense,
-    downsample2d, filter2d, minibatch_std, normalize_second_moment, upsample2d,
+    downsample2d, filter2d, fir_filter, minibatch_std, normalize_second_moment, upsample2d,
 };
+use stylegan2_burn::{DiscriminatorConfig, Dual, GeneratorConfig, SynthesisOptions, Truncation};
 
 const BOUND: f64 = 1e-5;
 
@@ -112,6 +112,89 @@ fn the_three_resampling_shorthands() {
             );
         }
     }
+}
+
+/// Twin of the resampling with a filter of one tap, which is 1: `size` x `size` samples among `up - 1` zeros,
+/// padded before and after.
+fn spread(x: &[f64], size: usize, up: usize, [before, after]: [isize; 2]) -> (Vec<f64>, usize) {
+    let side = ((size * up).cast_signed() + before + after).unsigned_abs();
+    let at = |k: usize| {
+        let k = usize::try_from(k.cast_signed() - before).ok()?;
+        (k % up == 0 && k / up < size).then_some(k / up)
+    };
+    let cell = |y, x_| Some(x[at(y)? * size + at(x_)?]);
+    let cells = (0..side * side).map(|k| cell(k / side, k % side).unwrap_or(0.0));
+    (cells.collect(), side)
+}
+
+/// Twin: every `down`-th correlation with a kernel of `k` x `k`.
+fn correlate(x: &[f64], side: usize, w: &[f64], k: usize, down: usize) -> Vec<f64> {
+    let out = (side - k) / down + 1;
+    let at = |y: usize, x_: usize| {
+        let cells = (0..k * k).map(|c| w[c] * x[(y * down + c / k) * side + x_ * down + c % k]);
+        cells.sum::<f64>()
+    };
+    (0..out * out).map(|c| at(c / out, c % out)).collect()
+}
+
+fn floor_half(value: isize) -> isize {
+    (value as f64 / 2.0).floor() as isize
+}
+
+#[test]
+fn a_filter_of_one_tap_resamples_by_its_formula() {
+    let device = device();
+    let one = fir_filter(&[2.0], &device);
+    let size = 6;
+    let cells: Vec<f32> = (0..36).map(|i| (i as f32 * 0.7).sin()).collect();
+    let x = || Tensor::<1>::from_floats(&cells[..], &device).reshape([1, 1, 6, 6]);
+    let wide: Vec<f64> = cells.iter().map(|&v| v.into()).collect();
+    for factor in 2..4_usize {
+        let f = factor.cast_signed();
+        let pads = [floor_half(1 + f - 1), floor_half(1 - f)];
+        let (expected, _) = spread(&wide, size, factor, pads);
+        let expected: Vec<f64> = expected.iter().map(|v| v * (f * f) as f64).collect();
+        let y = upsample2d(x(), &one, factor, [0; 4], false, 1.0);
+        assert_eq!(y.dims(), [1, 1, 6 * factor, 6 * factor]);
+        assert_close("up", y, &expected, BOUND);
+        let pads = [floor_half(1 - f + 1), floor_half(1 - f)];
+        let (padded, side) = spread(&wide, size, 1, pads);
+        let expected = correlate(&padded, side, &[1.0], 1, factor);
+        let y = downsample2d(x(), &one, factor, [0; 4], false, 1.0);
+        assert_eq!(y.dims(), [1, 1, 6 / factor, 6 / factor]);
+        assert_close("down", y, &expected, BOUND);
+        for k in [1, 3_usize] {
+            let weights: Vec<f32> = (0..k * k).map(|i| 1.0 / (i as f32 + 1.5)).collect();
+            let w = || Tensor::<1>::from_floats(&weights[..], &device).reshape([1, 1, k, k]);
+            let wide_w: Vec<f64> = weights.iter().map(|&v| v.into()).collect();
+            let p = (k / 2).cast_signed();
+            let pads = [p + floor_half(1 + f - 1), p + floor_half(1 - f)];
+            let (padded, side) = spread(&wide, size, factor, pads);
+            let expected = correlate(&padded, side, &wide_w, k, 1);
+            let expected: Vec<f64> = expected.iter().map(|v| v * (f * f) as f64).collect();
+            let y = conv2d_resample(x(), w(), &one, &ConvResample::same(k).with_up(factor));
+            assert_eq!(y.dims(), [1, 1, 6 * factor, 6 * factor]);
+            assert_close("convolution up", y, &expected, BOUND * (f * f) as f64);
+            let pads = [p + floor_half(1 - f + 1), p + floor_half(1 - f)];
+            let (padded, side) = spread(&wide, size, 1, pads);
+            let expected = correlate(&padded, side, &wide_w, k, factor);
+            let y = conv2d_resample(x(), w(), &one, &ConvResample::same(k).with_down(factor));
+            assert_eq!(y.dims(), [1, 1, 6 / factor, 6 / factor]);
+            assert_close("convolution down", y, &expected, BOUND);
+        }
+    }
+    // Networks with such a filter run.
+    let g = GeneratorConfig::new(16)
+        .with_channel_base(64)
+        .with_resample_filter(vec![1.0]);
+    let g = g.init(&device).unwrap();
+    let z = Tensor::zeros([1, 512], &device);
+    let image = g.forward(z, None, Truncation::psi(1.0), &SynthesisOptions::default());
+    assert_eq!(image.dims(), [1, 3, 16, 16]);
+    let d = DiscriminatorConfig::new(16)
+        .with_channel_base(64)
+        .with_resample_filter(vec![1.0]);
+    assert_eq!(d.init(&device).unwrap().forward(image, None).dims(), [1, 1]);
 }
 
 #[test]

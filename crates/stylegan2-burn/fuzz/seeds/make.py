@@ -76,3 +76,7 @@ tf = net([("lod", np.float32(0)), ("dlatent_avg", a(2))], dict(
 td = net([("8x8/FromRGB/weight", np.asfortranarray(a(1, 1, 1, 2))), ("Output/weight", a(2, 1))], {}, num_channels=1, resolution=8, fmap_base=8, fmap_max=2)
 with open(f"{out}/tensorflow.pkl", "wb") as f:
     pickle.dump((tf, td, tf), f, protocol=4)
+
+# An archive whose table of contents lies beyond the end.
+with open(f"{out}/zip_table_beyond.pt", "wb") as f:
+    f.write(b"PK\x03\x04" + bytes(26) + b"PK\x05\x06" + bytes(12) + (1 << 24).to_bytes(4, "little") + bytes(2))

@@ -4,6 +4,9 @@
 //! pickles, rosinality's PyTorch files and this crate's own safetensors. Nothing in a file is
 //! executed, and no announced size is believed before it is compared with the file's.
 
+mod budget;
+#[cfg(test)]
+mod crafted;
 mod nvidia;
 mod pickle;
 mod rosinality;

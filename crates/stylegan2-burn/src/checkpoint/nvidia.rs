@@ -3,8 +3,10 @@
 //! A dict of networks, each a tree of modules stored as class name, source text, parameters,
 //! buffers and constructor arguments. The source text is never looked at.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::budget::Budget;
 use super::pickle::{Global, Pickle, Value};
 use super::tensor::RawTensor;
 use super::torch::{self, Storages};
@@ -13,8 +15,6 @@ use crate::config::{Architecture, DiscriminatorConfig, GeneratorConfig, MappingC
 use crate::error::{Error, Result};
 use crate::ops::Activation;
 
-/// Released networks have fewer than a hundred modules.
-const MAX_MODULES: usize = 4096;
 const MAX_DEPTH: usize = 12;
 
 fn unsupported(what: &str, detail: impl Into<String>) -> Error {
@@ -35,6 +35,8 @@ pub(super) fn recognises(pickle: &Pickle<'_>) -> bool {
 /// All networks of the file.
 pub(super) fn read(pickle: &Pickle<'_>) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
+    let mut budget = Budget::new();
+    let storages = Storages::Nested(RefCell::default());
     for name in ["G", "D", "G_ema"] {
         let Some(value) = pickle.get(pickle.root, name) else {
             continue;
@@ -42,7 +44,7 @@ pub(super) fn read(pickle: &Pickle<'_>) -> Result<Vec<Entry>> {
         if value == Value::None {
             continue;
         }
-        entries.push(network(pickle, name, value)?);
+        entries.push(network(pickle, name, value, &mut budget, &storages)?);
     }
     Ok(entries)
 }
@@ -86,7 +88,13 @@ fn module(pickle: &Pickle<'_>, path: &str, value: Value) -> Result<Module> {
     }
 }
 
-fn network(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<Entry> {
+fn network(
+    pickle: &Pickle<'_>,
+    name: &str,
+    value: Value,
+    budget: &mut Budget,
+    storages: &Storages,
+) -> Result<Entry> {
     let top = module(pickle, name, value)?;
     let config = match top.class.as_str() {
         "Generator" => NetworkConfig::Generator(generator(pickle, name, top.state)?),
@@ -97,8 +105,11 @@ fn network(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<Entry> {
         }
     };
     let mut tensors = BTreeMap::new();
-    let mut count = 0;
-    collect(pickle, top.state, "", 0, &mut count, &mut tensors)?;
+    let root = Place {
+        prefix: "",
+        depth: 0,
+    };
+    collect(pickle, top.state, root, budget, storages, &mut tensors)?;
     Ok(Entry {
         name: name.to_owned(),
         config,
@@ -107,29 +118,35 @@ fn network(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<Entry> {
     })
 }
 
+/// Where a module is in its network.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    prefix: &'a str,
+    depth: usize,
+}
+
 fn collect(
     pickle: &Pickle<'_>,
     state: Value,
-    prefix: &str,
-    depth: usize,
-    count: &mut usize,
+    Place { prefix, depth }: Place<'_>,
+    budget: &mut Budget,
+    storages: &Storages,
     tensors: &mut BTreeMap<String, RawTensor>,
 ) -> Result<()> {
-    *count += 1;
-    if depth > MAX_DEPTH || *count > MAX_MODULES {
+    if depth > MAX_DEPTH {
         return Err(unsupported(
             &format!("module `{prefix}`"),
-            "nested too deeply or too large",
+            "nested too deeply",
         ));
     }
     for group in ["_parameters", "_buffers"] {
         let dict = pickle.get(state, group).unwrap_or(Value::None);
         for &(key, value) in pickle.entries(dict).unwrap_or(&[]) {
-            let name = format!("{prefix}{}", pickle.text(key).unwrap_or("?"));
+            let name = budget.name(pickle, prefix, key)?;
             if value == Value::None {
                 continue;
             }
-            let tensor = torch::tensor(pickle, value, &name, &Storages::Nested)?;
+            let tensor = torch::tensor(pickle, value, &name, storages)?;
             let found = tensor.ok_or_else(|| Error::Tensor {
                 tensor: name.clone(),
                 reason: format!("{} instead of a tensor", pickle.describe(value)),
@@ -139,16 +156,13 @@ fn collect(
     }
     let children = pickle.get(state, "_modules").unwrap_or(Value::None);
     for &(key, value) in pickle.entries(children).unwrap_or(&[]) {
-        let path = format!("{prefix}{}", pickle.text(key).unwrap_or("?"));
+        let path = budget.name(pickle, prefix, key)?;
         let child = module(pickle, &path, value)?;
-        collect(
-            pickle,
-            child.state,
-            &format!("{path}."),
-            depth + 1,
-            count,
-            tensors,
-        )?;
+        let place = Place {
+            prefix: &format!("{path}."),
+            depth: depth + 1,
+        };
+        collect(pickle, child.state, place, budget, storages, tensors)?;
     }
     Ok(())
 }
@@ -157,7 +171,8 @@ fn collect(
 struct Arguments<'p, 'a> {
     pickle: &'p Pickle<'a>,
     what: String,
-    values: BTreeMap<String, Value>,
+    /// Names are not copied: a dict may refer to one long name many times.
+    values: BTreeMap<&'a str, Value>,
 }
 
 impl<'p, 'a> Arguments<'p, 'a> {
@@ -165,7 +180,7 @@ impl<'p, 'a> Arguments<'p, 'a> {
         pickle: &'p Pickle<'a>,
         what: &str,
         state: Value,
-        positional: &[&str],
+        positional: &[&'static str],
     ) -> Result<Self> {
         let dict = pickle.get(state, "_init_kwargs").unwrap_or(Value::None);
         let mut arguments = Self::of_dict(pickle, what, dict);
@@ -179,8 +194,8 @@ impl<'p, 'a> Arguments<'p, 'a> {
                 format!("{} positional arguments", args.len()),
             ));
         }
-        for (name, &value) in positional.iter().zip(args) {
-            arguments.values.insert((*name).to_owned(), value);
+        for (&name, &value) in positional.iter().zip(args) {
+            arguments.values.insert(name, value);
         }
         Ok(arguments)
     }
@@ -190,7 +205,7 @@ impl<'p, 'a> Arguments<'p, 'a> {
             .entries(dict)
             .unwrap_or(&[])
             .iter()
-            .map(|&(k, v)| (pickle.text(k).unwrap_or("?").to_owned(), v))
+            .map(|&(k, v)| (pickle.text(k).unwrap_or("?"), v))
             .collect();
         Self {
             pickle,

@@ -170,6 +170,24 @@ impl<'a> Pickle<'a> {
         }
     }
 
+    /// The node that holds the characters of [`bytes`](Self::bytes), and whether they are to be
+    /// decoded: the same for all values that refer to it.
+    pub(crate) fn characters(&self, value: Value) -> Option<(usize, bool)> {
+        let (held, decoded) = match self.node(value)? {
+            Node::Bytes { .. } => (value, false),
+            Node::Object {
+                class: Global::Encode,
+                args,
+                ..
+            } => (*self.sequence(*args)?.first()?, true),
+            _ => return None,
+        };
+        match held {
+            Value::Node(index) => Some((index, decoded)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn sequence(&self, value: Value) -> Option<&[Value]> {
         match self.node(value)? {
             Node::List(v) | Node::Tuple(v) => Some(v),
@@ -259,7 +277,13 @@ impl<'a> Pickle<'a> {
         };
         let args = self.sequence(*args)?;
         let kind = self.dtype(*args.first()?)?;
-        let (data, _) = self.bytes(*args.get(1)?)?;
+        let data = *args.get(1)?;
+        // Eight characters of Latin-1: nothing longer is worth decoding.
+        match self.nodes.get(self.characters(data)?.0)? {
+            Node::Bytes { len, .. } | Node::Text { len, .. } if *len <= 16 => {}
+            _ => return None,
+        }
+        let (data, _) = self.bytes(data)?;
         let data: &[u8] = &data;
         Some(match kind {
             "f8" => f64::from_le_bytes(data.try_into().ok()?),

@@ -48,7 +48,8 @@ impl Source {
             needed: len,
             available,
         };
-        if len > available {
+        // Nothing can be read from beyond the end, not even no bytes.
+        if offset > self.len() || len > available {
             return Err(short);
         }
         let (Ok(start), Ok(size)) = (usize::try_from(offset), usize::try_from(len)) else {

@@ -1,8 +1,12 @@
 //! The TensorFlow pickles of 2019 and 2020: a tuple (G, D, Gs) of networks with numpy arrays.
 
-use std::collections::BTreeMap;
+mod settings;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use self::settings::Settings;
+use super::budget::Budget;
 use super::pickle::{Global, Pickle, Value};
 use super::tensor::{Element, RawTensor, Storage};
 use super::{Entry, NetworkConfig};
@@ -18,6 +22,12 @@ fn unsupported(what: &str, detail: impl Into<String>) -> Error {
     }
 }
 
+/// What may still be made of a file, and the storages that were decoded: many arrays may refer to one.
+struct Opened {
+    budget: Budget,
+    decoded: HashMap<(usize, bool), Storage>,
+}
+
 /// Whether the root looks like one of these files.
 pub(super) fn recognises(pickle: &Pickle<'_>) -> bool {
     pickle.sequence(pickle.root).is_some_and(|networks| {
@@ -31,16 +41,25 @@ pub(super) fn recognises(pickle: &Pickle<'_>) -> bool {
 /// All networks of the file.
 pub(super) fn read(pickle: &Pickle<'_>) -> Result<Vec<Entry>> {
     let networks = pickle.sequence(pickle.root).unwrap_or(&[]);
+    let mut opened = Opened {
+        budget: Budget::new(),
+        decoded: HashMap::new(),
+    };
     ["G", "D", "G_ema"]
         .into_iter()
         .zip(networks)
-        .map(|(name, &value)| network(pickle, name, value))
+        .map(|(name, &value)| network(pickle, name, value, &mut opened))
         .collect()
 }
 
-fn network(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<Entry> {
+fn network(pickle: &Pickle<'_>, name: &str, value: Value, opened: &mut Opened) -> Result<Entry> {
     let mut variables = Tensors::new();
-    collect(pickle, name, value, "", 0, &mut variables)?;
+    let root = Part {
+        value,
+        prefix: "",
+        depth: 0,
+    };
+    collect(pickle, name, root, opened, &mut variables)?;
     let (_, _, state) = pickle
         .object(value)
         .unwrap_or((Global::Dict, Value::None, Value::None));
@@ -57,14 +76,26 @@ fn network(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<Entry> {
     }
 }
 
+/// A network, or one of its components.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    value: Value,
+    prefix: &'a str,
+    depth: usize,
+}
+
 fn collect(
     pickle: &Pickle<'_>,
     name: &str,
-    value: Value,
-    prefix: &str,
-    depth: usize,
+    part: Part<'_>,
+    opened: &mut Opened,
     variables: &mut Tensors,
 ) -> Result<()> {
+    let Part {
+        value,
+        prefix,
+        depth,
+    } = part;
     let Some((Global::TflibNetwork, _, state)) = pickle.object(value) else {
         return Err(unsupported(name, pickle.describe(value)));
     };
@@ -85,29 +116,33 @@ fn collect(
         let Some(&[key, array]) = pickle.sequence(pair) else {
             return Err(unsupported(name, "a variable without a name"));
         };
-        let key = format!("{prefix}{}", pickle.text(key).unwrap_or("?"));
-        variables.insert(key.clone(), array_of(pickle, &key, array)?);
+        let key = opened.budget.name(pickle, prefix, key)?;
+        let array = array_of(pickle, &key, array, &mut opened.decoded)?;
+        variables.insert(key, array);
     }
     let components = pickle.get(state, "components").unwrap_or(Value::None);
     for &(key, child) in pickle.entries(components).unwrap_or(&[]) {
-        let key = pickle.text(key).unwrap_or("?");
+        let path = opened.budget.name(pickle, prefix, key)?;
         if depth > 2 {
             return Err(unsupported(name, "components nested too deeply"));
         }
-        collect(
-            pickle,
-            name,
-            child,
-            &format!("{prefix}{key}/"),
-            depth + 1,
-            variables,
-        )?;
+        let part = Part {
+            value: child,
+            prefix: &format!("{path}/"),
+            depth: depth + 1,
+        };
+        collect(pickle, name, part, opened, variables)?;
     }
     Ok(())
 }
 
 /// A numpy array or scalar.
-fn array_of(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<RawTensor> {
+fn array_of(
+    pickle: &Pickle<'_>,
+    name: &str,
+    value: Value,
+    decoded: &mut HashMap<(usize, bool), Storage>,
+) -> Result<RawTensor> {
     let fail = |reason: &str| Error::Tensor {
         tensor: name.to_owned(),
         reason: reason.to_owned(),
@@ -138,16 +173,21 @@ fn array_of(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<RawTensor> 
         .sequence(shape)
         .and_then(|s| s.iter().map(|&d| pickle.unsigned(d)).collect());
     let mut shape = shape.ok_or_else(|| fail("shape is not a list of sizes"))?;
-    let (bytes, position) = pickle
-        .bytes(data)
-        .ok_or_else(|| fail("array without bytes"))?;
-    let storage = match position {
-        Some(p) => Storage::File {
-            offset: p as u64,
-            len: bytes.len() as u64,
+    let key = pickle.characters(data);
+    let storage = match key.and_then(|k| decoded.get(&k)) {
+        Some(storage) => storage.clone(),
+        None => match pickle.bytes(data) {
+            Some((bytes, Some(p))) => Storage::File {
+                offset: p as u64,
+                len: bytes.len() as u64,
+            },
+            Some((bytes, None)) => Storage::Owned(Arc::new(bytes.into_owned())),
+            None => return Err(fail("array without bytes")),
         },
-        None => Storage::Owned(Arc::new(bytes.into_owned())),
     };
+    if let Some(key) = key {
+        decoded.entry(key).or_insert_with(|| storage.clone());
+    }
     if fortran == Value::Bool(true) {
         shape.reverse();
         let order: Vec<usize> = (0..shape.len()).rev().collect();
@@ -155,66 +195,6 @@ fn array_of(pickle: &Pickle<'_>, name: &str, value: Value) -> Result<RawTensor> 
         return tensor.permute(&order).ok_or_else(|| fail("shape"));
     }
     RawTensor::new(name, element, storage, 0, shape, None)
-}
-
-struct Settings<'p, 'a> {
-    pickle: &'p Pickle<'a>,
-    name: &'p str,
-    dict: Value,
-}
-
-impl Settings<'_, '_> {
-    fn size(&self, name: &str, default: usize) -> Result<usize> {
-        match self.pickle.get(self.dict, name) {
-            None => Ok(default),
-            Some(v) => self.pickle.unsigned(v).ok_or_else(|| {
-                unsupported(self.name, format!("`{name}` = {}", self.pickle.describe(v)))
-            }),
-        }
-    }
-
-    fn architecture(&self, default: Architecture) -> Result<Architecture> {
-        match self
-            .pickle
-            .get(self.dict, "architecture")
-            .map(|v| self.pickle.text(v))
-        {
-            None => Ok(default),
-            Some(Some("skip")) => Ok(Architecture::Skip),
-            Some(Some("resnet")) => Ok(Architecture::Resnet),
-            Some(Some("orig")) => Ok(Architecture::Orig),
-            Some(other) => Err(unsupported(
-                self.name,
-                format!("`architecture` = {other:?}"),
-            )),
-        }
-    }
-
-    fn clamp(&self) -> Option<f64> {
-        self.pickle
-            .get(self.dict, "conv_clamp")
-            .and_then(|v| self.pickle.number(v))
-    }
-
-    fn channel_base(&self) -> Result<usize> {
-        let base = self.size("fmap_base", 16384)?;
-        base.checked_mul(2)
-            .ok_or_else(|| unsupported(self.name, format!("`fmap_base` = {base}")))
-    }
-
-    /// Settings that would change the result and that no released network uses.
-    fn refuse(&self, names: &[(&str, f64)]) -> Result<()> {
-        for &(name, usual) in names {
-            let value = self
-                .pickle
-                .get(self.dict, name)
-                .and_then(|v| self.pickle.number(v));
-            if value.is_some_and(|v| (v - usual).abs() > 1e-12) {
-                return Err(unsupported(self.name, format!("`{name}` = {value:?}")));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Moves variables to their new names and layouts; what remains is unexpected.
@@ -301,11 +281,14 @@ fn generator(settings: &Settings<'_, '_>, variables: Tensors) -> Result<Entry> {
         ("mapping_lrmul", 0.01),
         ("lrmul", 1.0),
         ("normalize_latents", 1.0),
+        ("use_spectral_norm", 0.0),
     ];
     settings.refuse(&lr)?;
     let resolution = settings.size("resolution", 1024)?;
     let z_dim = settings.size("latent_size", 512)?;
-    let mapping = MappingConfig::new().with_num_layers(settings.size("mapping_layers", 8)?);
+    let mapping = MappingConfig::new()
+        .with_num_layers(settings.size("mapping_layers", 8)?)
+        .with_activation(settings.mapping_activation()?);
     let hidden = settings.size("mapping_fmaps", 512)?;
     let w_dim = settings.size("dlatent_size", 512)?;
     let config = GeneratorConfig::new(resolution)
@@ -317,6 +300,9 @@ fn generator(settings: &Settings<'_, '_>, variables: Tensors) -> Result<Entry> {
         .with_channel_base(settings.channel_base()?)
         .with_channel_max(settings.size("fmap_max", 512)?)
         .with_architecture(settings.architecture(Architecture::Skip)?)
+        .with_resample_filter(settings.filter()?)
+        .with_activation(settings.activation()?)
+        .with_use_noise(settings.noise()?)
         .with_conv_clamp(settings.clamp());
     config.validate()?;
 
@@ -367,6 +353,7 @@ fn generator(settings: &Settings<'_, '_>, variables: Tensors) -> Result<Entry> {
 }
 
 fn discriminator(settings: &Settings<'_, '_>, variables: Tensors) -> Result<Entry> {
+    settings.refuse(&[("use_spectral_norm", 0.0)])?;
     let resolution = settings.size("resolution", 1024)?;
     let label = settings.size("label_size", 0)?;
     let mapped = variables.contains_key("LabelEmbed/weight");
@@ -383,11 +370,17 @@ fn discriminator(settings: &Settings<'_, '_>, variables: Tensors) -> Result<Entr
         .with_c_dim(label)
         .with_channels(settings.size("num_channels", 3)?)
         .with_architecture(settings.architecture(Architecture::Resnet)?)
+        .with_resample_filter(settings.filter()?)
+        .with_activation(settings.activation()?)
         .with_channel_base(settings.channel_base()?)
         .with_channel_max(settings.size("fmap_max", 512)?)
         .with_conv_clamp(settings.clamp())
         .with_cmap_dim(if label > 0 { cmap } else { None })
-        .with_mapping(MappingConfig::new().with_num_layers(layers.max(1)))
+        .with_mapping(
+            MappingConfig::new()
+                .with_num_layers(layers.max(1))
+                .with_activation(settings.mapping_activation()?),
+        )
         .with_mbstd_group(Some(settings.size("mbstd_group_size", 4)?))
         .with_mbstd_features(settings.size("mbstd_num_features", 1)?);
     config.validate()?;

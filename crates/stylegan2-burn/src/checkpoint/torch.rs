@@ -5,16 +5,21 @@ use super::source::Source;
 use super::tensor::{Element, RawTensor, Storage};
 use super::zip::Archive;
 use crate::error::{Error, Result};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// `0x1950a86a20f9469cfc6c`, little-endian: the first object of a legacy file.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
+/// Storages of nested streams, by the node that holds the stream and whether it had to be decoded.
+type Parsed = RefCell<HashMap<(usize, bool), (Element, Storage)>>;
+
 /// How persistent ids of a file become storages.
 pub(crate) enum Storages {
-    /// No persistent ids: storages are nested legacy streams.
-    Nested,
+    /// No persistent ids: storages are nested legacy streams, each parsed once however many
+    /// tensors refer to it.
+    Nested(Parsed),
     /// By key, with the position in the file.
     Keyed(HashMap<String, (Element, Storage)>),
 }
@@ -91,8 +96,8 @@ pub(crate) fn tensor(
                 args,
                 ..
             }),
-            Storages::Nested,
-        ) => nested_storage(pickle, args, name)?,
+            Storages::Nested(parsed),
+        ) => nested_storage(pickle, args, name, parsed)?,
         (Some(&Node::Persistent(id)), Storages::Keyed(map)) => {
             let (_, key, count) =
                 storage_id(pickle, id).ok_or_else(|| fail("malformed storage"))?;
@@ -129,12 +134,21 @@ pub(crate) fn tensor(
 }
 
 /// A legacy stream with one storage, as plain pickles hold them.
-fn nested_storage(pickle: &Pickle<'_>, args: Value, name: &str) -> Result<(Element, Storage)> {
+fn nested_storage(
+    pickle: &Pickle<'_>,
+    args: Value,
+    name: &str,
+    parsed: &Parsed,
+) -> Result<(Element, Storage)> {
     let fail = |reason: &str| Error::Tensor {
         tensor: name.to_owned(),
         reason: reason.to_owned(),
     };
     let stream = pickle.sequence(args).and_then(|a| a.first()).copied();
+    let key = stream.and_then(|s| pickle.characters(s));
+    if let Some(known) = key.and_then(|k| parsed.borrow().get(&k).cloned()) {
+        return Ok(known);
+    }
     let (bytes, position) = stream
         .and_then(|s| pickle.bytes(s))
         .ok_or_else(|| fail("storage without bytes"))?;
@@ -143,12 +157,12 @@ fn nested_storage(pickle: &Pickle<'_>, args: Value, name: &str) -> Result<(Eleme
     let Some(Node::Persistent(id)) = legacy.object.node(legacy.object.root) else {
         return Err(fail("nested stream is not a storage"));
     };
-    let (element, key, count) =
+    let (element, own, count) =
         storage_id(&legacy.object, *id).ok_or_else(|| fail("malformed storage"))?;
-    let start = legacy.data(|k| (k == key).then_some((element, count)))?;
+    let start = legacy.data(|k| (k == own).then_some((element, count)))?;
     let (_, offset, len) = start
         .into_iter()
-        .find(|(k, ..)| k == key)
+        .find(|&(k, ..)| k == own)
         .ok_or_else(|| fail("storage is missing"))?;
     let storage = match position {
         Some(base) => Storage::File {
@@ -157,6 +171,9 @@ fn nested_storage(pickle: &Pickle<'_>, args: Value, name: &str) -> Result<(Eleme
         },
         None => Storage::Owned(Arc::new(bytes[offset..offset + len].to_vec())),
     };
+    if let Some(key) = key {
+        parsed.borrow_mut().insert(key, (element, storage.clone()));
+    }
     Ok((element, storage))
 }
 
@@ -165,7 +182,8 @@ struct Legacy<'a> {
     bytes: &'a [u8],
     base: usize,
     object: Pickle<'a>,
-    keys: Vec<String>,
+    /// Not copied: a list may refer to one long key many times.
+    keys: Vec<&'a str>,
     end: usize,
 }
 
@@ -196,7 +214,7 @@ impl<'a> Legacy<'a> {
         let keys = next()?;
         let names = keys.sequence(keys.root).and_then(|list| {
             list.iter()
-                .map(|&k| keys.text(k).map(str::to_owned))
+                .map(|&k| keys.text(k))
                 .collect::<Option<Vec<_>>>()
         });
         let names = names.ok_or_else(|| fail(at, "storage keys are not a list of names"))?;
@@ -213,10 +231,10 @@ impl<'a> Legacy<'a> {
     fn data(
         &self,
         expected: impl Fn(&str) -> Option<(Element, u64)>,
-    ) -> Result<Vec<(String, usize, usize)>> {
+    ) -> Result<Vec<(&'a str, usize, usize)>> {
         let mut at = self.end;
         let mut found = Vec::new();
-        for key in &self.keys {
+        for &key in &self.keys {
             let fail = |reason: String| Error::Tensor {
                 tensor: format!("storage {key}"),
                 reason,
@@ -246,7 +264,7 @@ impl<'a> Legacy<'a> {
             }
             #[allow(clippy::cast_possible_truncation)]
             let len = needed as usize;
-            found.push((key.clone(), at + 8, len));
+            found.push((key, at + 8, len));
             at += 8 + len;
         }
         Ok(found)
@@ -273,9 +291,9 @@ pub(crate) fn read_legacy<T>(
     let map = data
         .into_iter()
         .map(|(key, offset, len)| {
-            let element = wanted[&key].0;
+            let element = wanted[key].0;
             (
-                key,
+                key.to_owned(),
                 (
                     element,
                     Storage::File {

@@ -53,8 +53,7 @@ impl Activation {
             Self::Sigmoid => activation::sigmoid(x),
             Self::Elu => elu(x, 1.0),
             Self::Selu => elu(x, SELU_ALPHA) * SELU_SCALE,
-            // Finite for every finite x.
-            Self::Softplus => activation::relu(x.clone()) + (-x.abs()).exp().log1p(),
+            Self::Softplus => softplus(x),
             Self::Swish => x.clone() * activation::sigmoid(x),
         }
     }
@@ -90,6 +89,14 @@ impl Activation {
 /// Written out so that its derivative exists to second order on every back end.
 fn elu<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
     activation::relu(x.clone()) + (x.clamp_max(0.0).exp() - 1.0) * alpha
+}
+
+/// Finite for every finite x, and with the slope 1/2 at 0: that of |x| there, whatever it is, cancels.
+fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    // ReLU as (x + |x|) / 2. The bound is beyond where anything is left, and keeps -inf from being NaN.
+    let bounded = x.clone().clamp_min(-1e4);
+    let relu = bounded.clone() * 0.5 + bounded.abs() * 0.5;
+    relu + (-x.abs()).exp().log1p()
 }
 
 /// `clamp(gain * activation(x + bias), -clamp, clamp)`.
@@ -261,6 +268,30 @@ mod tests {
         out.push(bias.grad(&grads).unwrap().into_data().try_to_vec().unwrap());
         out.extend(noise.map(|n| list(n.grad(&grads).unwrap())));
         out
+    }
+
+    #[test]
+    fn softplus_has_its_slope_at_zero_and_bears_infinities() {
+        let inf = f32::INFINITY;
+        let device = Device::default().autodiff();
+        let x = Tensor::<1>::from_floats([0.0, -0.0, 1.0, -2.0, 2e4, -2e4, inf, -inf], &device);
+        let x = x.require_grad();
+        let y = Activation::Softplus.apply(x.clone(), 0.0);
+        let slope = x.grad(&y.clone().sum().backward()).unwrap();
+        let list = |t: Tensor<1>| t.into_data().try_to_vec::<f32>().unwrap();
+        let (y, slope) = (list(y.inner()), list(slope));
+        let ln_2 = std::f32::consts::LN_2;
+        let values = [ln_2, ln_2, 1.313_261_6, 0.126_928_02, 2e4, 0.0, inf, 0.0];
+        let slopes = [0.5, 0.5, 0.731_058_6, 0.119_202_92, 1.0, 0.0];
+        for (k, (&y, v)) in y.iter().zip(values).enumerate() {
+            assert!(
+                y.to_bits() == v.to_bits() || (y - v).abs() < 1e-6,
+                "{k}: {y}"
+            );
+        }
+        for (k, (s, v)) in slope.iter().zip(slopes).enumerate() {
+            assert!((s - v).abs() < 1e-6, "{k}: {s}");
+        }
     }
 
     #[test]

@@ -63,19 +63,20 @@ pub fn conv2d_resample(
     let [out, _, kh, kw] = weight.dims();
     let [fh, fw] = filter.dims().map(usize::cast_signed);
     let [mut x0, mut x1, mut y0, mut y1] = padding;
+    // A filter of fewer taps than the factor crops: halves are rounded down, below zero too.
     if up > 1 {
         let u = up.cast_signed();
         x0 += (fw + u - 1) / 2;
-        x1 += (fw - u) / 2;
+        x1 += (fw - u).div_euclid(2);
         y0 += (fh + u - 1) / 2;
-        y1 += (fh - u) / 2;
+        y1 += (fh - u).div_euclid(2);
     }
     if down > 1 {
         let d = down.cast_signed();
-        x0 += (fw - d + 1) / 2;
-        x1 += (fw - d) / 2;
-        y0 += (fh - d + 1) / 2;
-        y1 += (fh - d) / 2;
+        x0 += (fw - d + 1).div_euclid(2);
+        x1 += (fw - d).div_euclid(2);
+        y0 += (fh - d + 1).div_euclid(2);
+        y1 += (fh - d).div_euclid(2);
     }
     let pads = [x0, x1, y0, y1];
     let resample = Upfirdn::new().with_padding(pads);

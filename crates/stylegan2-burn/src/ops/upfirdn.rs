@@ -241,9 +241,9 @@ pub fn upsample2d(
         .with_up([up, up])
         .with_padding([
             x0 + (fw + u - 1) / 2,
-            x1 + (fw - u) / 2,
+            x1 + (fw - u).div_euclid(2),
             y0 + (fh + u - 1) / 2,
-            y1 + (fh - u) / 2,
+            y1 + (fh - u).div_euclid(2),
         ])
         .with_flip_filter(flip_filter)
         .with_gain(gain * (up * up) as f64)
@@ -270,10 +270,10 @@ pub fn downsample2d(
     Upfirdn::new()
         .with_down([down, down])
         .with_padding([
-            x0 + (fw - d + 1) / 2,
-            x1 + (fw - d) / 2,
-            y0 + (fh - d + 1) / 2,
-            y1 + (fh - d) / 2,
+            x0 + (fw - d + 1).div_euclid(2),
+            x1 + (fw - d).div_euclid(2),
+            y0 + (fh - d + 1).div_euclid(2),
+            y1 + (fh - d).div_euclid(2),
         ])
         .with_flip_filter(flip_filter)
         .with_gain(gain)
