@@ -38,6 +38,9 @@ pub struct Quality {
 }
 
 impl Quality {
+    /// The fewest images of either kind that can be compared: one and its three neighbours.
+    pub const FEWEST: usize = 4;
+
     /// Compares generated with real images by the features of `network`.
     ///
     /// `seed` chooses the subsets of the kernel distance.
@@ -45,7 +48,7 @@ impl Quality {
     /// # Errors
     ///
     /// [`Error::Argument`](crate::Error::Argument) for sets of different dimension or fewer than
-    /// four vectors.
+    /// [`Quality::FEWEST`] vectors.
     pub fn measure(network: &str, real: &Features, fake: &Features, seed: u64) -> Result<Self> {
         Ok(Self {
             network: network.to_owned(),

@@ -91,7 +91,8 @@ impl ImageFolder {
     /// Opens a folder, with its subfolders, a zip archive or a list of files (`.txt`, a path a line, from
     /// the folder of the list), and reads every image once.
     ///
-    /// PNG and JPEG files are taken, in the order of their names; other files are ignored. The
+    /// PNG and JPEG files are taken, in the order of their names; other files are ignored. Links to folders
+    /// are followed; what lies in a folder that several names lead to is taken once. The
     /// orientation in a photograph's metadata is respected.
     ///
     /// # Errors
@@ -103,7 +104,7 @@ impl ImageFolder {
         let meta = std::fs::metadata(path).map_err(Error::io(path))?;
         if meta.is_dir() {
             let mut files = HashMap::new();
-            list(path, "", &mut files)?;
+            list(path, &mut files)?;
             return self.check(Store::Files(files), path);
         }
         if path

@@ -254,3 +254,36 @@ fn jpegs_are_turned_as_their_metadata_say() {
     assert!(plain[15 * 16] > 200 && plain[15] < 50);
     assert!(turned[15 * 16] < 50 && turned[15] > 200);
 }
+
+/// A link to a folder above ends; a folder is taken once, by the name that is no link.
+#[cfg(unix)]
+#[test]
+fn links_between_folders_neither_turn_in_circles_nor_repeat_pictures() {
+    use std::os::unix::fs::symlink;
+    let names = ["0.png", "sub/1.png", "sub/deeper/2.png"];
+    let data = folder(&names.map(|name| (name, png(8, 8, 1))));
+    let other = folder(&[("3.png", png(8, 8, 2))]);
+    let path = data.path();
+    symlink(".", path.join("a_self")).unwrap();
+    symlink("..", path.join("sub/above")).unwrap();
+    symlink("sub", path.join("another_name")).unwrap();
+    symlink(other.path(), path.join("z_elsewhere")).unwrap();
+    symlink(other.path(), path.join("sub/elsewhere")).unwrap();
+    symlink(path, other.path().join("back")).unwrap();
+    symlink("0.png", path.join("picture.png")).unwrap();
+    let images = ImageFolder::default().open(path).unwrap();
+    let expected = [
+        "0.png",
+        "picture.png",
+        "sub/1.png",
+        "sub/deeper/2.png",
+        "sub/elsewhere/3.png",
+    ];
+    assert_eq!(images.names(), expected);
+    // A link by which the set is named is followed.
+    symlink(path, other.path().join("set")).unwrap();
+    let by_link = ImageFolder::default()
+        .open(other.path().join("set"))
+        .unwrap();
+    assert_eq!(by_link.len(), 5);
+}

@@ -31,6 +31,8 @@ mod run;
 mod run_test;
 mod settings;
 mod source;
+#[cfg(test)]
+mod start_test;
 mod state;
 #[cfg(test)]
 mod state_test;

@@ -88,6 +88,28 @@ fn gather<M: Module>(
     (gather.slots, vector)
 }
 
+/// The names of what can be trained, as the network's settings have it. Initialises nothing.
+pub(crate) fn trainable<M: Module>(module: &M, names: Names) -> Vec<String> {
+    struct List(Names, Vec<String>);
+    impl ModuleVisitor for List {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.enter(name);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.leave();
+        }
+        fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+            let name = self.0.current();
+            if !buffer(&name, false) {
+                self.1.push(name);
+            }
+        }
+    }
+    let mut list = List(names, Vec::new());
+    module.visit(&mut list);
+    list.1
+}
+
 /// Names and shapes, in the order of the vectors.
 pub(crate) fn slots<M: Module>(module: &M, names: Names, filter: Filter<'_>) -> Vec<Slot> {
     gather(module, names, filter, None).0

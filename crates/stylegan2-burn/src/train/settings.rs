@@ -64,8 +64,9 @@ pub struct TrainSettings {
     /// Images per iteration.
     #[config(default = 32)]
     pub batch: usize,
-    /// Groups of images with style mixing and path-length mean of their own, in which the batch
-    /// is processed one after the other; what several devices did in the published program.
+    /// Groups of images with style mixing and minibatch statistics of their own, in which the batch
+    /// is processed one after the other; what several devices did in the published program. The mean
+    /// of the path length is one for all and moves once per group.
     #[config(default = 1)]
     pub rounds: usize,
     /// Images computed at once, a multiple of the discriminator's group size; `None` is all of a
@@ -128,11 +129,12 @@ pub struct TrainSettings {
     #[config(default = 0)]
     pub start_images: u64,
     /// Layers of the discriminator, counted from the image side, that are not trained (Freeze-D,
-    /// Mo et al. 2020).
+    /// Mo et al. 2020); at most those above 4 px.
     #[config(default = 0)]
     pub freeze_d: usize,
     /// Parts that are not trained: beginnings of names such as `G.mapping` or
-    /// `D.b64.conv0`, or a part of names such as `b64`.
+    /// `D.b64.conv0`, or a part of names such as `b64`. Each must be there, and both networks must keep
+    /// something to train.
     #[config(default = "Vec::new()")]
     pub frozen: Vec<String>,
     /// Precision of the main losses.

@@ -1,6 +1,6 @@
 //! Where training images lie: in files or in a zip archive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -86,19 +86,45 @@ pub(super) fn is_image(name: &str) -> bool {
 }
 
 /// Files below a folder by their path from there, with slashes.
-pub(super) fn list(
+///
+/// Links to folders are followed when what lies there itself is known, and lead nowhere that has been
+/// before: a folder counts once, and a link to one above ends.
+pub(super) fn list(folder: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
+    let mut seen = HashSet::new();
+    let mut links = vec![(folder.to_owned(), String::new())];
+    while !links.is_empty() {
+        let mut further = Vec::new();
+        for (folder, prefix) in links {
+            walk(&folder, &prefix, files, &mut seen, &mut further)?;
+        }
+        further.sort_unstable();
+        links = further;
+    }
+    Ok(())
+}
+
+/// Lists a folder without its links to folders, which come into `links`.
+fn walk(
     folder: &Path,
     prefix: &str,
     files: &mut HashMap<String, PathBuf>,
+    seen: &mut HashSet<PathBuf>,
+    links: &mut Vec<(PathBuf, String)>,
 ) -> Result<()> {
+    if !seen.insert(folder.canonicalize().map_err(Error::io(folder))?) {
+        return Ok(());
+    }
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let path = entry.map_err(Error::io(folder))?.path();
+        let entry = entry.map_err(Error::io(folder))?;
+        let path = entry.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{prefix}{name}");
-        if path.is_dir() {
-            list(&path, &format!("{name}/"), files)?;
-        } else {
+        if !path.is_dir() {
             files.insert(name, path);
+        } else if entry.file_type().map_err(Error::io(&path))?.is_symlink() {
+            links.push((path, format!("{name}/")));
+        } else {
+            walk(&path, &format!("{name}/"), files, seen, links)?;
         }
     }
     Ok(())

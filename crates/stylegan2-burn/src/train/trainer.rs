@@ -30,7 +30,7 @@ use crate::train::prefetch::Reader;
 use crate::train::preset::Plan;
 use crate::train::settings::{AugmentStrength, TrainSettings};
 use crate::train::source::ImageSource;
-use check::{check, image_side};
+use check::{check, image_side, of_layers};
 use devices::Place;
 pub use memory::{PhaseMemory, TrainPhase};
 use phases::Tally;
@@ -108,6 +108,11 @@ impl Trainer {
         source: Arc<dyn ImageSource>,
     ) -> Result<Self> {
         check::something_to_do(&settings)?;
+        check::frozen(
+            &settings,
+            &networks.generator_config,
+            &networks.discriminator_config,
+        )?;
         let progress = Progress {
             images: settings.start_images,
             ada: settings.adaptive().map(AdaController::new).transpose()?,
@@ -153,23 +158,20 @@ impl Trainer {
         });
         let near_image = image_side(&discriminator_config, settings.freeze_d);
         let discriminator = parameters::freeze(discriminator, d_names.clone(), &|name| {
-            settings.freezes(&format!("D.{name}"))
-                || near_image.iter().any(|layer| {
-                    name.strip_prefix(layer.as_str())
-                        .is_some_and(|r| r.starts_with('.'))
-                })
+            settings.freezes(&format!("D.{name}")) || of_layers(name, &near_image)
         });
         let device = generator.mapping.layers[0].weight.val().device().inner();
         check::precision(settings.precision, &device)?;
         let noise_shapes = generator.synthesis.noise_shapes();
         let reader = Reader::new(Arc::clone(&source), settings.seed, settings.mirror);
+        let g = Side::new(generator.valid(), g_names, &settings.generator_optimizer());
+        let adam = settings.discriminator_optimizer();
+        let d = Side::new(discriminator.valid(), d_names, &adam);
+        check::trained("G", !g.slots.is_empty())?;
+        check::trained("D", !d.slots.is_empty())?;
         Ok(Self {
-            g: Side::new(generator.valid(), g_names, &settings.generator_optimizer()),
-            d: Side::new(
-                discriminator.valid(),
-                d_names,
-                &settings.discriminator_optimizer(),
-            ),
+            g,
+            d,
             average: average.valid(),
             networks: NetworkSettings {
                 generator: generator_config,

@@ -106,8 +106,12 @@ impl Fd {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let device = Device::default();
         let net = self.network.open()?;
-        let network = network(self.inception.as_deref(), self.vgg.as_deref(), &device)?;
         let side = net.config.resolution;
+        let lpips = lpips(self.vgg.as_deref(), &device)?;
+        if self.path_length.is_some() {
+            large_enough(&lpips, side).map_err(Failure::run)?;
+        }
+        let network = network(self.inception.as_deref(), self.vgg.as_deref(), &device)?;
         if side < network.least {
             return Err(Failure::run(format!(
                 "the network's pictures have {side} pixels; features need {}",
@@ -132,8 +136,10 @@ impl Fd {
             Ok::<_, stylegan2_burn::Error>(images)
         };
         let images = open(&self.data)?;
+        enough(&images)
+            .map_err(|reason| Failure::run(format!("{}: {reason}", self.data.display())))?;
         let held_out = self.held_out.as_ref().map(open).transpose()?;
-        let count = self.images.unwrap_or(images.len()).max(4);
+        let count = self.images.unwrap_or(images.len());
         let others = held_out.as_ref().map_or(0, ImageSource::len);
         let pairs = self.path_length.unwrap_or(0);
         let bar = progress(images.len() + others + count + pairs, "pictures");
@@ -142,7 +148,6 @@ impl Fd {
         let held_out = held_out.as_ref().map(&mut features).transpose()?;
         let real = features(&images)?;
         let fake = self.generated(&network, &net, count, &bar)?;
-        let lpips = lpips(self.vgg.as_deref(), &device)?;
         let path_length = match self.path_length {
             None => None,
             Some(pairs) => Some(path::perceptual::<Failure>(
@@ -238,6 +243,29 @@ pub(super) fn lpips(vgg: Option<&Path>, device: &Device) -> Result<Lpips, Failur
         Some(file) => Lpips::open(file, device),
     }
     .map_err(|error| Failure::run(error.to_string()))
+}
+
+/// The path length is LPIPS's whatever network the distances are of.
+pub(super) fn large_enough(lpips: &Lpips, side: usize) -> Result<(), String> {
+    let least = lpips.trunk().smallest_side();
+    if side >= least {
+        return Ok(());
+    }
+    Err(format!(
+        "the network's pictures have {side} pixels; the path length needs {least}"
+    ))
+}
+
+/// Before features are computed.
+pub(super) fn enough(images: &Images) -> Result<(), String> {
+    if images.len() >= Quality::FEWEST {
+        return Ok(());
+    }
+    Err(format!(
+        "{} pictures; at least {} are needed",
+        images.len(),
+        Quality::FEWEST
+    ))
 }
 
 /// Features of all images.

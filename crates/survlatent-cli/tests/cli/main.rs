@@ -21,3 +21,4 @@ mod study_photos;
 mod support;
 mod tools;
 mod train;
+mod train_choices;

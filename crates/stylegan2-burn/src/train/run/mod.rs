@@ -66,12 +66,43 @@ pub struct TrainRun {
     before: u64,
 }
 
+/// The name of the file of real pictures.
+const REALS: &str = "reals.png";
+
 /// The name of the state's file.
 const STATE: &str = "state.safetensors";
 
 impl TrainRun {
+    /// Whether a run can start in a folder: one that does not exist, or is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for one that holds something, [`Error::Io`] for what is no folder.
+    pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
+        let mut held = match std::fs::read_dir(folder) {
+            Ok(held) => held,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io(folder)(error)),
+        };
+        if held.next().is_none() {
+            return Ok(());
+        }
+        Err(Error::Argument {
+            name: "folder",
+            reason: format!(
+                "{} is not empty; go on with a run, or choose another folder",
+                folder.display()
+            ),
+        })
+    }
+
     /// Starts a run in a new or empty folder: writes `config.toml`, `reals.png`, the first pictures and
-    /// the first state.
+    /// the first state. Where one of them cannot be written, none is left.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TrainRun::check_folder`], of the settings, and of the files.
     pub fn create(
         folder: impl Into<PathBuf>,
         trainer: Trainer,
@@ -79,17 +110,18 @@ impl TrainRun {
     ) -> Result<Self> {
         settings.validate()?;
         let folder = folder.into();
+        Self::check_folder(&folder)?;
+        let new = !folder.exists();
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        let taken = std::fs::read_dir(&folder).map_err(Error::io(&folder))?;
-        if taken.count() > 0 {
-            return Err(Error::Argument {
-                name: "folder",
-                reason: format!(
-                    "{} is not empty; go on with a run, or choose another folder",
-                    folder.display()
-                ),
-            });
+        let begun = Self::begin(folder.clone(), trainer, settings);
+        if begun.is_err() {
+            // Without a state it is no run, and with files no place for another.
+            saved::drop_first_files(&folder, new);
         }
+        begun
+    }
+
+    fn begin(folder: PathBuf, trainer: Trainer, settings: RunSettings) -> Result<Self> {
         let mut run = Self::in_folder(folder, trainer, settings)?;
         run.write_config()?;
         run.write_reals()?;

@@ -4,7 +4,7 @@ use ::image::{ExtendedColorType, ImageEncoder};
 use burn::tensor::{Tensor, TensorData};
 
 use super::stats::seconds;
-use super::{Observer, TrainRun};
+use super::{Observer, REALS, TrainRun};
 use crate::error::{Error, Result};
 use crate::image::{Pixels, Rounding, grid, to_pixels};
 use crate::synthesis::SynthesisOptions;
@@ -19,9 +19,7 @@ impl TrainRun {
         let [columns, rows] = self.settings.grid;
         let pictures = (0..source.len().min(columns * rows))
             .map(|k| {
-                // Spread over the whole set.
-                let index = k * source.len() / (columns * rows).min(source.len());
-                let planes = source.image(index)?;
+                let planes = source.image(spread(k, columns * rows, source.len()))?;
                 let data = (0..h * w)
                     .flat_map(|p| (0..c).map(move |k| (k, p)))
                     .map(|(k, p)| planes[k * h * w + p])
@@ -34,7 +32,7 @@ impl TrainRun {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        self.write("reals.png", &png(&grid(&pictures, columns))?)
+        self.write(REALS, &png(&grid(&pictures, columns))?)
     }
 
     pub(super) fn write_fakes(&mut self, observer: Option<&mut dyn Observer>) -> Result<()> {
@@ -51,6 +49,13 @@ impl TrainRun {
         }
         Ok(())
     }
+}
+
+/// The real image of a grid's place `k` of `places`, spread over all `len`; those of a set that is smaller
+/// than the grid follow each other again.
+fn spread(k: usize, places: usize, len: usize) -> usize {
+    let shown = places.min(len);
+    k % shown * len / shown
 }
 
 /// A PNG: gray, gray with alpha, RGB or RGBA for 1 to 4 channels.
@@ -77,7 +82,8 @@ fn png(picture: &Pixels) -> Result<Vec<u8>> {
 }
 
 impl Trainer {
-    /// Pictures of the moving average from fixed latents, with the labels of real images.
+    /// Pictures of the moving average from fixed latents, with the labels of real images spread over the whole
+    /// set: in a grid of as many places, those of `reals.png`.
     pub fn samples(&self, count: usize) -> Vec<Pixels> {
         const AT_ONCE: usize = 8;
         let config = &self.networks.generator;
@@ -100,7 +106,10 @@ impl Trainer {
                 let c = (config.c_dim > 0).then(|| {
                     let source = self.source();
                     let labels = (start..start + n)
-                        .flat_map(|k| source.label(k % source.len()).unwrap_or_default())
+                        .flat_map(|k| {
+                            let index = spread(k, count, source.len());
+                            source.label(index).unwrap_or_default()
+                        })
                         .collect::<Vec<f32>>();
                     Tensor::from_data(TensorData::new(labels, [n, config.c_dim]), device)
                 });

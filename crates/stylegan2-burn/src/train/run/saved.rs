@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::settings::{self, RunSettings};
-use super::{METRICS, STATE, STATS, TrainRun};
+use super::{METRICS, REALS, STATE, STATS, TrainRun};
 use crate::error::{Error, Result};
 use crate::train::settings::TrainSettings;
 use crate::train::source::ImageSource;
@@ -91,6 +91,23 @@ impl SavedRun {
         run.trim(METRICS)?;
         run.write_config()?;
         Ok(run)
+    }
+}
+
+/// Removes what a run has written that could not begin, and the folder where it is new.
+pub(super) fn drop_first_files(folder: &Path, new: bool) {
+    let first = |name: &str| {
+        let events = name.starts_with("events.out.tfevents");
+        events || name.starts_with("fakes") || [settings::CONFIG, REALS, STATE].contains(&name)
+    };
+    // What cannot be removed stays: the error to tell is that of the file which could not be written.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(first) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    if new {
+        let _ = std::fs::remove_dir(folder);
     }
 }
 

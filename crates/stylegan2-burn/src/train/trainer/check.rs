@@ -2,9 +2,11 @@
 
 use burn::tensor::{DType, Device};
 
-use crate::config::{Architecture, DiscriminatorConfig};
+use crate::checkpoint::Names;
+use crate::config::{Architecture, DiscriminatorConfig, GeneratorConfig};
 use crate::error::{Error, Result};
 use crate::train::augment::Augment;
+use crate::train::parameters;
 use crate::train::preset::Plan;
 use crate::train::settings::{AugmentStrength, TrainPrecision, TrainSettings};
 use crate::train::source::ImageSource;
@@ -30,6 +32,15 @@ pub(super) fn image_side(config: &DiscriminatorConfig, count: usize) -> Vec<Stri
     layers
 }
 
+/// Whether a parameter of the discriminator belongs to one of the layers.
+pub(super) fn of_layers(name: &str, layers: &[String]) -> bool {
+    let within = |layer: &String| {
+        let rest = name.strip_prefix(layer.as_str());
+        rest.is_some_and(|r| r.starts_with('.'))
+    };
+    layers.iter().any(within)
+}
+
 impl Plan {
     /// Checks everything that can be known before a training begins: ranges, whether networks,
     /// pictures and batch belong together, whether there is anything to do.
@@ -41,9 +52,71 @@ impl Plan {
         self.generator.validate()?;
         self.discriminator.validate()?;
         something_to_do(&self.settings)?;
+        frozen(&self.settings, &self.generator, &self.discriminator)?;
         check(&self.settings, &self.generator, &self.discriminator, source)?;
         pipeline(&self.settings, self.generator.channels).map(|_| ())
     }
+
+    /// Checks what depends on a device: whether it has the numbers of [`TrainSettings::precision`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if it has not.
+    pub fn check_device(&self, device: &Device) -> Result<()> {
+        precision(self.settings.precision, device)
+    }
+}
+
+/// What is to be frozen must be there, and something must be left to train in both networks.
+pub(super) fn frozen(
+    settings: &TrainSettings,
+    g: &GeneratorConfig,
+    d: &DiscriminatorConfig,
+) -> Result<()> {
+    let layers = image_side(d, usize::MAX);
+    let freeze_d = settings.freeze_d.max(d.freeze_layers);
+    if freeze_d > layers.len() {
+        return Err(Error::Config {
+            field: "freeze_d",
+            value: format!("{freeze_d} of {} layers", layers.len()),
+            expected: "at most the discriminator's layers above 4 px",
+        });
+    }
+    // For the names alone: no value is initialised.
+    let device = Device::default();
+    let g = parameters::trainable(&g.init(&device)?, Names::generator(g.resolution));
+    let d = parameters::trainable(&d.init(&device)?, Names::discriminator(d.resolution));
+    let all = |net: &str, names: &[String]| -> Vec<String> {
+        names.iter().map(|name| format!("{net}.{name}")).collect()
+    };
+    let (in_g, in_d) = (all("G", &g), all("D", &d));
+    for part in &settings.frozen {
+        let alone = TrainSettings::new().with_frozen(vec![part.clone()]);
+        if !in_g.iter().chain(&in_d).any(|name| alone.freezes(name)) {
+            return Err(Error::Config {
+                field: "frozen",
+                value: part.clone(),
+                expected: "the name of a part with trained parameters, such as G.mapping, D.b64.conv0 or b64",
+            });
+        }
+    }
+    trained("G", !in_g.iter().all(|name| settings.freezes(name)))?;
+    let near_image = &layers[..freeze_d];
+    let frozen =
+        |(name, full): (&String, &String)| settings.freezes(full) || of_layers(name, near_image);
+    trained("D", !d.iter().zip(&in_d).all(frozen))
+}
+
+/// A network with no trained parameter has no gradients.
+pub(super) fn trained(network: &str, any: bool) -> Result<()> {
+    if any {
+        return Ok(());
+    }
+    Err(Error::Config {
+        field: "frozen",
+        value: format!("all of {network}"),
+        expected: "parts that leave something to train in both networks",
+    })
 }
 
 /// A training that is over before it begins leaves no network.
@@ -86,7 +159,7 @@ pub(super) fn pipeline(settings: &TrainSettings, channels: usize) -> Result<Opti
 /// Everything that can be known before the first iteration.
 pub(super) fn check(
     settings: &TrainSettings,
-    g: &crate::GeneratorConfig,
+    g: &GeneratorConfig,
     d: &DiscriminatorConfig,
     source: &dyn ImageSource,
 ) -> Result<()> {

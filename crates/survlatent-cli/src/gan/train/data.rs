@@ -50,6 +50,8 @@ pub(super) struct Notes {
     pub(super) inception: Option<PathBuf>,
     pub(super) images: usize,
     pub(super) pairs: Option<usize>,
+    /// Started from trained networks.
+    pub(super) fine_tuned: bool,
 }
 
 /// Pictures generated to be measured, unless the command line says.
@@ -78,6 +80,7 @@ impl Notes {
                 .metrics_images
                 .unwrap_or_else(|| before.map_or(MEASURED, |b| b.images)),
             pairs: args.metrics_path_length.or(before.and_then(|b| b.pairs)),
+            fine_tuned: args.from.is_some() || before.is_some_and(|b| b.fine_tuned),
         };
         let asked = args.metrics_inception.is_some()
             || args.metrics_images.is_some()
@@ -108,6 +111,7 @@ impl Notes {
             inception: path("metrics_inception"),
             images: count("metrics_images").unwrap_or(MEASURED),
             pairs: count("metrics_path_length"),
+            fine_tuned: get("fine_tuned").is_some(),
         }
     }
 
@@ -123,6 +127,7 @@ impl Notes {
             ("metrics_inception", path(&self.inception)),
             ("metrics_images", metrics.then(|| self.images.to_string())),
             ("metrics_path_length", number(&self.pairs)),
+            ("fine_tuned", self.fine_tuned.then(|| "true".to_owned())),
         ];
         all.into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -179,6 +184,7 @@ mod tests {
             inception: None,
             images: 77,
             pairs: Some(5),
+            fine_tuned: true,
         };
         let run = RunSettings::new().with_notes(Some(notes.to_map()));
         let again = Notes::of(&run, &generator);

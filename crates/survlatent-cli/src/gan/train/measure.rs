@@ -1,6 +1,7 @@
 //! What `--metrics` measures at every snapshot.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use latent_inversion::lpips::Lpips;
 use stylegan2_burn::image::{Rounding, from_pixels, to_pixels};
 use stylegan2_burn::metrics::{Features, Quality, distance_name};
 use stylegan2_burn::train::{ImageSource, Images, Measure};
@@ -13,7 +14,7 @@ use crate::failure::Failure;
 /// Pictures whose features are computed at once.
 const AT_ONCE: usize = 16;
 
-/// Labels of generated pictures: those of the pictures trained on, evenly taken.
+/// Labels of generated pictures or of pairs: those of the pictures trained on, evenly taken.
 struct Labels(Option<Vec<Vec<f32>>>);
 
 impl Labels {
@@ -21,6 +22,11 @@ impl Labels {
         let all = source.len();
         let label = |k: usize| source.label(k * all / count % all).unwrap_or_default();
         Self((config.c_dim > 0).then(|| (0..count).map(label).collect()))
+    }
+
+    /// Those of the pictures and of the path length's pairs, each over the whole set.
+    fn all(config: &GeneratorConfig, source: &dyn ImageSource, counts: [usize; 2]) -> [Self; 2] {
+        counts.map(|count| Self::new(config, source, count))
     }
 
     fn of(&self, pictures: impl Iterator<Item = usize>, device: &Device) -> Option<Tensor<2>> {
@@ -36,6 +42,8 @@ impl Labels {
 pub(super) struct Real {
     network: fd::Network,
     images: Images,
+    /// The network and the pairs of the path length.
+    lpips: Option<(Lpips, usize)>,
 }
 
 impl Real {
@@ -48,6 +56,14 @@ impl Real {
         let Some(data) = &notes.metrics else {
             return Ok(None);
         };
+        let usage = |reason: String| Failure::usage(format!("--metrics: {reason}"));
+        let lpips = match notes.pairs {
+            None => None,
+            Some(pairs) => Some((fd::lpips(None, device)?, pairs)),
+        };
+        if let Some((lpips, _)) = &lpips {
+            fd::large_enough(lpips, config.resolution).map_err(usage)?;
+        }
         let network = fd::network(notes.inception.as_deref(), None, device)?;
         if !matches!(config.channels, 1 | 3) {
             return Err(Failure::usage(
@@ -55,13 +71,18 @@ impl Real {
             ));
         }
         if config.resolution < network.least {
-            return Err(Failure::usage(format!(
-                "--metrics: pictures have {} pixels; features need {}",
+            return Err(usage(format!(
+                "pictures have {} pixels; features need {}",
                 config.resolution, network.least
             )));
         }
         let images = notes.measured(config, data)?;
-        Ok(Some(Self { network, images }))
+        fd::enough(&images).map_err(usage)?;
+        Ok(Some(Self {
+            network,
+            images,
+            lpips,
+        }))
     }
 }
 
@@ -73,28 +94,29 @@ pub(super) fn measure(
     source: &dyn ImageSource,
     device: &Device,
 ) -> Result<Option<Measure>, Failure> {
-    let Some(Real { network, images }) = real else {
+    let Some(Real {
+        network,
+        images,
+        lpips,
+    }) = real
+    else {
         return Ok(None);
     };
     let (config, device) = (config.clone(), device.clone());
     let real = fd::real(&network, &images, &device, AT_ONCE, &mut |_| ())?;
-    let lpips = match notes.pairs {
-        None => None,
-        Some(pairs) => Some((fd::lpips(None, &device)?, pairs)),
-    };
-    let pairs = notes.pairs.unwrap_or(0);
-    let labels = Labels::new(&config, source, notes.images.max(pairs));
+    let [of_pictures, of_pairs] =
+        Labels::all(&config, source, [notes.images, notes.pairs.unwrap_or(0)]);
     let count = u32::try_from(notes.images).unwrap_or(u32::MAX);
     let seeds: Vec<u32> = (0..count).collect();
     Ok(Some(Box::new(move |generator: &Generator| {
         let options = SynthesisOptions::default();
-        let ws = |seeds: &[u32], label: &dyn Fn(u32) -> usize| {
+        let ws = |seeds: &[u32], labels: &Labels, label: &dyn Fn(u32) -> usize| {
             let z = seed::latents(seeds, config.z_dim, &device);
             let c = labels.of(seeds.iter().map(|&s| label(s)), &device);
             generator.mapping.forward(z, c, Truncation::default())
         };
         let batches = seeds.chunks(AT_ONCE).map(|seeds| {
-            let ws = ws(seeds, &|s| s as usize);
+            let ws = ws(seeds, &of_pictures, &|s| s as usize);
             let images = generator.synthesis.forward(ws, &options);
             // Through bytes, as real pictures come.
             Ok(from_pixels(&to_pixels(images, Rounding::Generate), &device))
@@ -111,7 +133,7 @@ pub(super) fn measure(
         if let Some((lpips, pairs)) = &lpips {
             let length = path::perceptual::<Error>(
                 // Both ends of a way have one label.
-                &|seeds| Ok(ws(seeds, &|s| s as usize / 2)),
+                &|seeds| Ok(ws(seeds, &of_pairs, &|s| s as usize / 2)),
                 &|ws, _| generator.synthesis.forward(ws, &options),
                 lpips,
                 *pairs,
@@ -122,4 +144,44 @@ pub(super) fn measure(
         }
         Ok(figures)
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten pictures, sorted: six of the first class, four of the second.
+    struct Sorted;
+
+    impl ImageSource for Sorted {
+        fn len(&self) -> usize {
+            10
+        }
+        fn shape(&self) -> [usize; 3] {
+            [3, 8, 8]
+        }
+        fn label_dim(&self) -> usize {
+            2
+        }
+        fn image(&self, _: usize) -> stylegan2_burn::Result<Vec<u8>> {
+            Ok(vec![0; 192])
+        }
+        fn label(&self, index: usize) -> Option<Vec<f32>> {
+            let second = f32::from(u8::from(index >= 6));
+            Some(vec![1.0 - second, second])
+        }
+    }
+
+    #[test]
+    fn pictures_and_pairs_each_have_the_labels_of_the_whole_set() {
+        let config = GeneratorConfig::new(8).with_c_dim(2);
+        for counts in [[5, 100], [100, 5], [20, 20]] {
+            for (labels, count) in Labels::all(&config, &Sorted, counts).iter().zip(counts) {
+                let labels = labels.0.as_ref().unwrap();
+                let second: f32 = labels.iter().map(|l| l[1]).sum();
+                assert_eq!(labels.len(), count);
+                assert!((second / count as f32 - 0.4).abs() < 1e-6, "{counts:?}");
+            }
+        }
+    }
 }

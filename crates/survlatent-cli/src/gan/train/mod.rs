@@ -42,7 +42,7 @@ pub(crate) struct Train {
     out: Option<PathBuf>,
     /// Go on with a run from its last state, with the run's settings. Only these may change: --kimg,
     /// --gamma, --pl-weight, --learning-rate, --ema-kimg, --augment, --ada-target, --micro-batch,
-    /// --snapshot, --state, --keep, --metrics and --device
+    /// --set-aside, --snapshot, --state, --keep, --metrics with --metrics-*, and --device
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "from", "cfg", "resolution",
         "channels", "labels", "mirror", "batch", "rounds", "augment_pipe", "start_p", "start_kimg",
         "freeze_d", "freeze", "channel_base", "channel_max", "precision", "seed"])]
@@ -78,8 +78,8 @@ pub(crate) struct Train {
     /// Pictures computed at once: less memory, the same gradients
     #[arg(long, value_name = "N", value_parser = value::count::<1>)]
     micro_batch: Option<usize>,
-    /// Parts of the batch with style mixing and path-length mean of their own, as several devices
-    /// had in the published program
+    /// Parts of the batch with style mixing and minibatch statistics of their own, as several devices
+    /// had in the published program; the path-length mean moves once per part
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value::count::<1>)]
     rounds: usize,
     /// Weight of the R1 penalty
@@ -92,35 +92,36 @@ pub(crate) struct Train {
     #[arg(long, value_name = "X", value_parser = value::positive)]
     learning_rate: Option<f64>,
     /// Half-life of the generator's moving average in thousands of pictures (default: the
-    /// configuration's; with --from at most a twentieth of --kimg)
+    /// configuration's; with --from at most a twentieth of --kimg, and kept by --resume)
     #[arg(long, value_name = "N", value_parser = value::not_negative)]
     ema_kimg: Option<f64>,
     /// Augmentation: ada, none or fixed:P (default: ada)
     #[arg(long, value_name = "KIND", value_parser = augment)]
     augment: Option<AugmentArg>,
     /// Operations of the augmentation: blit, geom, color, filter, noise, cutout, bg, bgc, bgcf,
-    /// bgcfn or bgcfnc
-    #[arg(long, value_name = "NAME", default_value = "bgc", value_parser = pipeline)]
-    augment_pipe: String,
+    /// bgcfn or bgcfnc (default: bgc)
+    #[arg(long, value_name = "NAME", value_parser = pipeline)]
+    augment_pipe: Option<String>,
     /// Mean sign of the logits of real pictures that ada aims at (default: 0.6)
     #[arg(long, value_name = "X", value_parser = value::unit)]
     ada_target: Option<f64>,
-    /// Probability of augmentation to start from, with ada
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = value::unit)]
-    start_p: f64,
+    /// Probability of augmentation to start from, with ada (default: 0)
+    #[arg(long, value_name = "P", value_parser = value::unit)]
+    start_p: Option<f64>,
     /// Thousands of pictures seen before, with --from
     #[arg(long, value_name = "N", default_value_t = 0)]
     start_kimg: u64,
-    /// Layers of the discriminator, from the picture on, that are not trained
+    /// Layers of the discriminator, from the picture on, that are not trained; those at 4 px always are
     #[arg(long, value_name = "N", default_value_t = 0)]
     freeze_d: usize,
     /// Parts that are not trained, such as G.mapping, D.b64.conv0 or b64
     #[arg(long, value_name = "PART,..", value_delimiter = ',')]
     freeze: Vec<String>,
-    /// Feature maps at resolution r are at most this over r (default: the configuration's)
+    /// Feature maps at resolution r are at most this over r (default: the configuration's); networks of
+    /// --from have their own
     #[arg(long, value_name = "N", value_parser = value::count::<8>)]
     channel_base: Option<usize>,
-    /// Upper bound on feature maps (default: 512)
+    /// Upper bound on feature maps (default: 512); networks of --from have their own
     #[arg(long, value_name = "N", value_parser = value::count::<1>)]
     channel_max: Option<usize>,
     /// Precision of the highest resolutions in the main losses
@@ -152,7 +153,8 @@ pub(crate) struct Train {
     metrics_path_length: Option<usize>,
     #[command(flatten)]
     devices: DevicesArg,
-    /// Check everything, print the settings and stop; nothing is written
+    /// Check settings, pictures, files and devices, print the settings and stop; nothing is written or
+    /// measured
     #[arg(long)]
     dry_run: bool,
 }
@@ -194,8 +196,10 @@ impl Train {
         let run = self.times(saved.settings().clone(), &notes);
         let saved = saved.with_settings(run);
         let mut settings = saved.state().plan().settings.clone();
-        self.change(&mut settings);
+        self.change(&mut settings, notes.fine_tuned);
         self.check_changes(&settings)?;
+        self.compare_half_life(&saved.state().plan().settings);
+        on_devices(saved.state().plan(), devices)?;
         let source: Arc<dyn ImageSource> = Arc::new(images);
         let change = |s: &mut TrainSettings| *s = settings;
         let device = &devices[0];
@@ -213,6 +217,9 @@ impl Train {
     }
 
     fn start(&self, devices: &[Device]) -> Result<(), Failure> {
+        if let Some(out) = &self.out {
+            TrainRun::check_folder(out)?;
+        }
         let images = self.images(&self.spec())?;
         let notes = Notes::new(self, &images, None)?;
         let source: Arc<dyn ImageSource> = Arc::new(images);
@@ -250,7 +257,9 @@ impl Train {
                         path.display()
                     )));
                 }
-                Some(open(path, file, &plan, self.seed, &devices[0])?)
+                let networks = open(path, file, &plan, self.seed, &devices[0])?;
+                self.check_networks(path, file, &networks)?;
+                Some(networks)
             }
         };
         if let Some(networks) = &networks {
@@ -258,6 +267,7 @@ impl Train {
             plan.discriminator = networks.discriminator_config.clone();
         }
         plan.check(&*source)?;
+        on_devices(&plan, devices)?;
         let real = Real::open(&notes, &plan.generator, &devices[0])?;
         if self.dry_run {
             return print_plan(&plan);
@@ -282,6 +292,13 @@ impl Train {
             .with_keep(self.keep.unwrap_or(keep))
             .with_notes(Some(notes.to_map()))
     }
+}
+
+/// Whether every device has what the plan needs.
+fn on_devices(plan: &Plan, devices: &[Device]) -> Result<(), Failure> {
+    Ok(devices
+        .iter()
+        .try_for_each(|device| plan.check_device(device))?)
 }
 
 fn with(run: TrainRun, measure: Option<Measure>) -> TrainRun {
