@@ -37,6 +37,16 @@ pub(crate) fn read<const D: usize>(x: Tensor<D>) -> Result<Vec<f32>> {
     })
 }
 
+/// A product of which a row has the same bits in a batch of any size on the CPU.
+#[cfg(feature = "stylegan2")]
+pub(crate) use stylegan2_burn::ops::dense::product;
+
+/// The product as the back end makes it: bits are the same in batches of any size where results are wide.
+#[cfg(not(feature = "stylegan2"))]
+pub(crate) fn product(x: Tensor<2>, matrix: Tensor<2>) -> Tensor<2> {
+    x.matmul(matrix)
+}
+
 /// Does `work`; a panic because the device's memory is full becomes [`Error::OutOfMemory`], any
 /// other goes on.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {

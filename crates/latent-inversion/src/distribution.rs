@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::decoder::Decoder;
+use crate::device::product;
 use crate::draws::{normals, rng};
 use crate::error::{Error, Result};
 
@@ -244,9 +245,7 @@ impl Whitening {
 
 fn times(x: Tensor<3>, matrix: &Tensor<2>) -> Tensor<3> {
     let [n, rows, d] = x.dims();
-    x.reshape([n * rows, d])
-        .matmul(matrix.clone())
-        .reshape([n, rows, d])
+    product(x.reshape([n * rows, d]), matrix.clone()).reshape([n, rows, d])
 }
 
 fn map(decoder: &dyn Decoder, z: &[f32]) -> Vec<f32> {

@@ -62,6 +62,24 @@ pub enum Error {
         reason: String,
     },
 
+    /// What was computed for a photo is no number.
+    #[error("photo {}: {reason}", photo(*index, id.as_deref()))]
+    NotFinite {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// Its id, where it is known.
+        id: Option<String>,
+        /// What it is, and when.
+        reason: String,
+    },
+    /// A training has gone astray: its loss is no number.
+    #[error("the loss is {loss} at step {step}; take a lower learning rate")]
+    Diverged {
+        /// The step, which was not made.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
     /// The device has no room for what was asked of it; fewer photos at once may fit.
     #[error("the device's memory is full: {reason}")]
     OutOfMemory {
@@ -75,6 +93,24 @@ pub enum Error {
         /// What the back end says.
         reason: String,
     },
+}
+
+fn photo(index: usize, id: Option<&str>) -> String {
+    id.map_or_else(|| format!("{index} of the batch"), |id| format!("`{id}`"))
+}
+
+impl Error {
+    /// With the id of the photo, of those of a batch, where it is about one.
+    pub(crate) fn named<S: AsRef<str>>(self, ids: &[S]) -> Self {
+        match self {
+            Self::NotFinite { index, reason, .. } => Self::NotFinite {
+                index,
+                id: ids.get(index).map(|id| id.as_ref().to_owned()),
+                reason,
+            },
+            error => error,
+        }
+    }
 }
 
 /// The crate's result type.

@@ -117,9 +117,9 @@ impl GaussNewton {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for settings out of range, images of another size than the generator's, a
-    /// start of another shape, or an objective that is not finite; [`Error::OutOfMemory`] or
-    /// [`Error::Device`] where the device fails.
+    /// [`Error::Argument`] for settings out of range, images of another size than the generator's, or a
+    /// start of another shape; [`Error::NotFinite`] for an objective that is not finite;
+    /// [`Error::OutOfMemory`] or [`Error::Device`] where the device fails.
     pub fn run(
         &self,
         decoder: &dyn Decoder,
@@ -197,10 +197,10 @@ impl Search<'_> {
             let mut model = known.take().unwrap_or_else(|| self.model(&z));
             let cost = model.cost()?;
             if !cost.is_finite() {
-                let reason = format!("the objective of photo {photo} of the batch is {cost}");
-                return Err(Error::Argument {
-                    name: "images",
-                    reason,
+                return Err(Error::NotFinite {
+                    index: photo,
+                    id: None,
+                    reason: format!("the objective is {cost} at iteration {made}"),
                 });
             }
             let found = self.step(&z, cost, &model, &mut damping)?;

@@ -211,7 +211,8 @@ impl Inverter {
     /// # Errors
     ///
     /// As [`Inverter::validate`] and [`Projector::run`]; [`Error::Argument`] if there are not as
-    /// many ids as images; [`Error::OutOfMemory`] if the device's memory is full: fewer photos at
+    /// many ids as images; [`Error::NotFinite`] with the id of a photo whose latent's picture, LPIPS or PSNR
+    /// is no number; [`Error::OutOfMemory`] if the device's memory is full: fewer photos at
     /// once may fit, but one alone takes as much as two.
     pub fn invert<S: AsRef<str>>(
         &self,
@@ -229,7 +230,7 @@ impl Inverter {
             });
         }
         if n == 1 {
-            // A product with a single row goes another way in the back end and rounds otherwise.
+            // What has a single row goes another way in the back end and rounds otherwise.
             let twice = images.repeat_dim(0, 2);
             let found = self.invert(tools, twice, &[ids[0].as_ref(); 2], observer)?;
             return Ok(found.map(|mut found| {
@@ -238,7 +239,7 @@ impl Inverter {
                 found
             }));
         }
-        guarded(|| self.batch(tools, images, ids, observer))
+        guarded(|| self.batch(tools, images, ids, observer)).map_err(|error| error.named(ids))
     }
 
     fn batch<S: AsRef<str>>(
@@ -269,10 +270,11 @@ impl Inverter {
             total,
         };
         let all: Vec<usize> = (0..n).collect();
-        let mut iterations = total;
+        // Of each photo, as Gauss-Newton may end early.
+        let mut made_in_w = vec![self.in_w.steps; n];
         let found = match (self.gauss_newton(), start) {
             (Some(search), Some(start)) => {
-                iterations = search.iterations + self.in_w_plus.steps;
+                made_in_w.fill(0);
                 let whole = (n * search.iterations).max(1);
                 let mut stopped = false;
                 let found = search.run(
@@ -282,6 +284,7 @@ impl Inverter {
                     &batch.target,
                     start,
                     &mut |photo, made| {
+                        made_in_w[photo] = made;
                         let done = (photo * search.iterations + made) * self.in_w.steps / whole;
                         let flow = observer(done, total);
                         stopped = flow.is_break();
@@ -298,6 +301,7 @@ impl Inverter {
         let w = found.ws.clone();
         let in_w = stored(found).decode(decoder);
         let of_w = compare(tools.lpips, &batch.target, &in_w)?;
+        finite(&of_w, "the picture of w")?;
         let mut of_w_plus = of_w.clone();
         let mut w_plus = read(broadcast(w.clone().reshape([n, d]), rows))?;
         let mut open: Vec<usize> = (0..n).filter(|k| of_w[*k][0] > self.close).collect();
@@ -313,16 +317,17 @@ impl Inverter {
                 w_plus[k * rows * d..][..rows * d].copy_from_slice(&ws);
                 of_w_plus[*k] = found;
             }
+            finite(&of_w_plus, "the picture of w_plus")?;
         }
         let w = read(w)?;
         let seconds = started.elapsed().as_secs_f64() / n as f64;
         let each = w.chunks_exact(d).zip(w_plus.chunks_exact(rows * d));
         let results = each.zip(of_w.iter().zip(&of_w_plus)).enumerate();
         let results = results.map(|(k, ((w, w_plus), (&[lpips_w, psnr_w], &[lpips, psnr])))| {
-            let saved = if open.contains(&k) {
-                0
-            } else {
+            let made_in_w_plus = if open.contains(&k) {
                 self.in_w_plus.steps
+            } else {
+                0
             };
             let mahalanobis = tools.distribution.mahalanobis(w);
             Inversion {
@@ -334,7 +339,7 @@ impl Inverter {
                     psnr,
                     psnr_w,
                     mahalanobis,
-                    iterations: iterations - saved,
+                    iterations: made_in_w[k] + made_in_w_plus,
                     seconds,
                     trusted: self
                         .thresholds
@@ -380,7 +385,16 @@ impl Batch<'_> {
                 stopped = flow.is_break();
                 flow
             },
-        )?;
+        );
+        // The place among these photos is that of the batch here.
+        let state = state.map_err(|error| match error {
+            Error::NotFinite { index, id, reason } => Error::NotFinite {
+                index: photos[index],
+                id,
+                reason,
+            },
+            error => error,
+        })?;
         Ok((!stopped).then_some(state))
     }
 
@@ -409,6 +423,20 @@ impl Batch<'_> {
         let each = ws.chunks_exact(width).map(<[f32]>::to_vec);
         Ok(Some(each.zip(found).collect()))
     }
+}
+
+/// Refuses LPIPS or PSNR that is no number.
+fn finite(found: &[[f64; 2]], of: &str) -> Result<()> {
+    let bad = |values: &[f64; 2]| values.iter().any(|v| !v.is_finite());
+    let Some(index) = found.iter().position(bad) else {
+        return Ok(());
+    };
+    let [lpips, psnr] = found[index];
+    Err(Error::NotFinite {
+        index,
+        id: None,
+        reason: format!("LPIPS of {of} is {lpips}, PSNR {psnr}"),
+    })
 }
 
 /// What is stored of what was found: the latents. Their quality is that of their own pictures, with the

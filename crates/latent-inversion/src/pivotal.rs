@@ -105,8 +105,8 @@ impl PivotalTuning {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for settings out of range, shapes that do not fit, or a loss that is not
-    /// finite; [`Error::OutOfMemory`] if the device's memory is full.
+    /// [`Error::Argument`] for settings out of range or shapes that do not fit; [`Error::NotFinite`] for
+    /// a loss that is not finite; [`Error::OutOfMemory`] if the device's memory is full.
     pub fn run(
         &self,
         decoder: &StyleGan2,
@@ -148,10 +148,11 @@ impl PivotalTuning {
             let loss = self.difference(lpips, &target, &image);
             let found = read(loss.clone().inner())?;
             if let Some(photo) = found.iter().position(|v| !v.is_finite()) {
-                return Err(Error::Argument {
-                    name: "learning_rate",
+                return Err(Error::NotFinite {
+                    index: photo,
+                    id: None,
                     reason: format!(
-                        "step {steps}: the loss of photo {photo} is {}; a lower one may help",
+                        "the loss is {} at step {steps}; a lower learning rate may help",
                         found[photo]
                     ),
                 });

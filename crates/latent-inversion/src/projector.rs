@@ -187,8 +187,8 @@ impl Projector {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for settings out of range, images of another size than the generator's,
-    /// a start of another shape, or if a photo's loss is not finite; [`Error::OutOfMemory`] or
+    /// [`Error::Argument`] for settings out of range, images of another size than the generator's, or
+    /// a start of another shape; [`Error::NotFinite`] if a photo's loss is; [`Error::OutOfMemory`] or
     /// [`Error::Device`] if the device says so.
     #[allow(clippy::too_many_arguments)]
     pub fn run(
@@ -380,11 +380,11 @@ fn check_finite(total: &Tensor<1>, step: usize) -> Result<()> {
     let values = read(total.clone().inner())?;
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
-        Some(photo) => Err(Error::Argument {
-            name: "projector",
+        Some(photo) => Err(Error::NotFinite {
+            index: photo,
+            id: None,
             reason: format!(
-                "step {step}: the loss of photo {photo} of the batch is {}; a lower learning rate \
-                 may help",
+                "the loss is {} at step {step}; a lower learning rate may help",
                 values[photo]
             ),
         }),

@@ -22,7 +22,7 @@ pub struct Quality {
     pub psnr_w: f64,
     /// Mahalanobis distance of w from the mean latent.
     pub mahalanobis: f64,
-    /// Steps of optimisation.
+    /// Steps of optimisation made.
     pub iterations: usize,
     /// Seconds, the photo's share of its batch.
     pub seconds: f64,
@@ -101,9 +101,11 @@ pub(crate) fn compare(lpips: &Lpips, target: &Target, images: &Tensor<4>) -> Res
     (0..images.dims()[0]).map(one).collect()
 }
 
-/// Of a mean square of differences between values in [-1, 1]; at most 100 dB.
+/// Of a mean square of differences between values in [-1, 1]; at most 100 dB, and no number where that is none.
 fn psnr(mean_square: f64) -> f64 {
-    (10.0 * (4.0 / mean_square.max(1e-12)).log10()).min(100.0)
+    let psnr = 10.0 * (4.0 / mean_square).log10();
+    // Not `min`, of which the result would be 100 where there is no number.
+    if psnr > 100.0 { 100.0 } else { psnr }
 }
 
 #[cfg(test)]
@@ -124,6 +126,7 @@ mod tests {
         assert!((found[0][1] - 20.0).abs() < 1e-4, "{found:?}");
         assert!((found[1][1] - 20.0 * 2.0_f64.log10()).abs() < 1e-4);
         assert!((psnr(0.0) - 100.0).abs() < 1e-12);
+        assert!(psnr(f64::NAN).is_nan());
         let same = compare(&lpips, &target, &target.images()).unwrap();
         assert!(same[0][0].abs() < 1e-9);
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::latents::{join, read};
-use super::picture::file_checksum;
 use super::record::{Settings, Status, read_seconds, table};
 use crate::error::{Error, Result};
 use crate::tensors::malformed;
@@ -28,7 +27,7 @@ pub struct Gathered {
 ///
 /// [`Error::Io`]; [`Error::Malformed`] if there is no shard, a shard is missing, there twice or not
 /// finished, shards were made from different lists of photos, networks or settings, a photo is missing
-/// or there twice, or its file is there and is another since its latent was found.
+/// or there twice, or its file is there and is another than when its shard was finished.
 pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Gathered> {
     let out = out.as_ref();
     let files = shard_files(folders, out)?;
@@ -86,11 +85,9 @@ pub fn gather<P: AsRef<Path>>(folders: &[P], out: impl AsRef<Path>) -> Result<Ga
                 return Err(malformed(out, reason));
             }
             // Not where the photos were on another machine, or are gone.
-            let now = photo.photo.as_ref();
-            let now = now.and_then(|_| file_checksum(Path::new(&photo.file)));
-            if now.is_some() && now != photo.photo {
+            if let Some(change) = photo.change(Path::new(&photo.file)) {
                 let reason = format!(
-                    "photo `{}` ({}) is another since its latent was found",
+                    "photo `{}` ({}) {change} since its shard was finished",
                     photo.id, photo.file
                 );
                 return Err(malformed(&path, reason));

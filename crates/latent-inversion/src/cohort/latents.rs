@@ -125,10 +125,13 @@ pub(super) fn read(path: &Path) -> Result<(Settings, Vec<Record>)> {
     let Header { settings, status } =
         serde_json::from_str(&header).map_err(|e| malformed(path, e.to_string()))?;
     let (rows, d) = (settings.num_ws, settings.w_dim);
+    let row = rows.checked_mul(d).filter(|row| *row > 0);
+    let row =
+        row.ok_or_else(|| malformed(path, format!("latents of {rows} rows and width {d}")))?;
     let n = status.iter().filter(|s| s.quality.is_some()).count();
     let w = numbers(path, &file, "w", &[n, d])?;
     let w_plus = numbers(path, &file, "w_plus", &[n, rows, d])?;
-    let mut latents = w.chunks_exact(d).zip(w_plus.chunks_exact(rows * d));
+    let mut latents = w.chunks_exact(d).zip(w_plus.chunks_exact(row));
     let records = status.into_iter().map(|status| {
         let latents = status.quality.and_then(|_| latents.next());
         let (w, w_plus) = latents.unwrap_or_default();
@@ -197,6 +200,27 @@ mod tests {
                 Ok(inversion)
             },
         )
+    }
+
+    /// A header that no run writes is refused, not divided by.
+    #[test]
+    fn widths_of_nothing_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad");
+        for (w_dim, num_ws) in [(0, 2), (3, 0), (usize::MAX, 2)] {
+            let bad = Settings {
+                w_dim,
+                num_ws,
+                ..settings()
+            };
+            let record = record(3);
+            // Without a photo that has latents the arrays are empty whatever the widths.
+            let status = vec![record.status];
+            let (file, _) = headed(&path, &bad, status).unwrap();
+            file.write(&path).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("width"), "{error}");
+        }
     }
 
     #[test]

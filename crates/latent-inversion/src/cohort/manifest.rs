@@ -52,11 +52,13 @@ impl Manifest {
     }
 
     /// All photos of a folder and the folders in it, by name; the id is the path below the folder
-    /// without the ending, or with it where two photos differ only in that.
+    /// without the ending, or with it where two photos differ only in that. What begins with a dot is passed
+    /// over, and folders that are links are not entered: they could lead in circles.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if a folder cannot be read, [`Error::Malformed`] if there is no photo.
+    /// [`Error::Io`] if a folder cannot be read, [`Error::Malformed`] if there is no photo or a name is not
+    /// UTF-8.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let mut files = BTreeMap::new();
@@ -192,15 +194,17 @@ fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, PathBuf>) -
         source,
     };
     for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
-            continue;
+        let entry = entry.map_err(io)?;
+        let path = entry.path();
+        let Ok(name) = entry.file_name().into_string() else {
+            return Err(malformed(&path, "the name is not UTF-8; rename it"));
         };
         if name.starts_with('.') {
             continue;
         }
         let name = format!("{prefix}{name}");
-        if path.is_dir() {
+        // Folders that are links could lead in circles.
+        if entry.file_type().map_err(io)?.is_dir() {
             collect(&path, &format!("{name}/"), files)?;
             continue;
         }
@@ -239,6 +243,25 @@ mod tests {
         assert_eq!(ids(&manifest), ["a.PNG", "a.jpg", "b", "sub/c"]);
         let error = Manifest::of_folder(folder.path().join("sub/none")).unwrap_err();
         assert!(matches!(error, Error::Io { .. }));
+    }
+
+    /// As `survlatent align` has it.
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_are_not_entered_and_no_name_is_passed_over() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        std::fs::write(dir.join("a.png"), b"").unwrap();
+        std::os::unix::fs::symlink(".", dir.join("all")).unwrap();
+        std::os::unix::fs::symlink("a.png", dir.join("b.png")).unwrap();
+        assert_eq!(ids(&Manifest::of_folder(dir).unwrap()), ["a", "b"]);
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.png");
+        // Some file systems take no such name.
+        if std::fs::write(dir.join(name), b"").is_ok() {
+            let error = Manifest::of_folder(dir).unwrap_err().to_string();
+            assert!(error.contains("not UTF-8"), "{error}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Cohort {
     /// # Errors
     ///
     /// [`Error::Malformed`] if `out` holds results of other settings, or the shard is finished and a photo
-    /// is another since then; as [`Inverter::invert`];
+    /// is another since then, or there where it was missing; as [`Inverter::invert`];
     /// [`Error::OutOfMemory`] if not even two photos at once fit; [`Error::Io`] if a file cannot be
     /// written. What was written before stays.
     pub fn run(

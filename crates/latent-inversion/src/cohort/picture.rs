@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::photo::{Photo, PhotoLimits};
+use crate::tensors::malformed;
 
 /// The first 16 digits of the SHA-256 of some bytes: what tells one photo from another under the same name.
 pub fn checksum(bytes: &[u8]) -> String {
@@ -78,7 +79,7 @@ fn fit(photo: &Photo, decoder: &dyn Decoder) -> Result<Tensor<4>, String> {
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] with the reason for which [`Cohort::run`](super::Cohort::run) would set it aside.
+/// [`Error::Malformed`] with the reason for which [`Cohort::run`](super::Cohort::run) would set it aside.
 pub fn open_face(
     path: impl AsRef<Path>,
     limits: &PhotoLimits,
@@ -87,10 +88,7 @@ pub fn open_face(
     let path = path.as_ref();
     open(path, limits, decoder)
         .1
-        .map_err(|reason| Error::Argument {
-            name: "photo",
-            reason: format!("{}: {reason}", path.display()),
-        })
+        .map_err(|reason| malformed(path, reason))
 }
 
 /// Means over squares of `factor` x `factor` pixels.

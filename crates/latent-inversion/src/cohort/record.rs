@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::picture::file_checksum;
 use super::{Entry, Manifest, Shard};
 use crate::error::Result;
 use crate::inverter::{Inversion, Inverter, Tools};
@@ -28,6 +29,22 @@ pub struct Status {
     /// The first digits of the SHA-256 of the file's bytes; none if they could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub photo: Option<String>,
+}
+
+impl Status {
+    /// What has become of its file, at `path`, since, if anything has: another one, or one where there was none.
+    /// Where the photos are not at hand there is nothing to compare.
+    pub(super) fn change(&self, path: &Path) -> Option<&'static str> {
+        match (&self.photo, &self.quality) {
+            (Some(before), _) => {
+                let now = file_checksum(path);
+                (now.is_some_and(|now| now != *before)).then_some("is another")
+            }
+            (None, None) => file_checksum(path).map(|_| "could not be read, and can be"),
+            // Of before checksums were kept.
+            (None, Some(_)) => None,
+        }
+    }
 }
 
 /// A photo's status with its latents, empty if it was set aside.

@@ -16,9 +16,25 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Shard {
     index: usize,
     count: usize,
+}
+
+/// As a file has it.
+#[derive(Deserialize)]
+struct Unchecked {
+    index: usize,
+    count: usize,
+}
+
+impl TryFrom<Unchecked> for Shard {
+    type Error = String;
+
+    fn try_from(Unchecked { index, count }: Unchecked) -> Result<Self, String> {
+        Self::new(index, count).ok_or_else(|| format!("{index}/{count} is no shard"))
+    }
 }
 
 impl Default for Shard {
@@ -105,6 +121,12 @@ mod tests {
         assert_eq!("7/8".parse(), Ok(Shard { index: 7, count: 8 }));
         for bad in ["8/8", "1", "a/b", "-1/2", "0/0", "0/100000"] {
             assert!(bad.parse::<Shard>().is_err(), "{bad}");
+        }
+        let text = serde_json::to_string(&Shard { index: 7, count: 8 }).unwrap();
+        assert_eq!(serde_json::from_str(&text).ok(), Shard::new(7, 8));
+        for bad in [r#"{"index":0,"count":0}"#, r#"{"index":3,"count":2}"#] {
+            let error = serde_json::from_str::<Shard>(bad).unwrap_err();
+            assert!(error.to_string().contains("is no shard"), "{error}");
         }
         assert_eq!(Shard::new(1, 3).unwrap().stem(), "latents-00001-of-00003");
         assert_eq!(Shard::default().stem(), "latents");

@@ -63,13 +63,10 @@ impl Store {
             return Err(malformed(&path, "its photos are others"));
         }
         let mut photos = status.iter().zip(entries);
-        let changed = photos.find(|(s, e)| {
-            let now = s.photo.as_ref().and_then(|_| file_checksum(&e.path));
-            now.is_some() && now != s.photo
-        });
-        if let Some((_, entry)) = changed {
+        let changed = photos.find_map(|(s, e)| Some((s.change(&e.path)?, e)));
+        if let Some((change, entry)) = changed {
             let reason = format!(
-                "photo `{}` ({}) is another since the shard was finished; take another folder, or \
+                "photo `{}` ({}) {change} since the shard was finished; take another folder, or \
                  delete it",
                 entry.id,
                 entry.path.display()

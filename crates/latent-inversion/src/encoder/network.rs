@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use stylegan2_burn::ops::{ConvResample, conv2d_resample};
 
 use super::EncoderSettings;
+use crate::device::product;
 use crate::draws::{normals, rng};
 use crate::error::{Error, Result};
 
@@ -168,7 +169,7 @@ impl Plan {
             };
             let dense = |x: Tensor<4>| {
                 let weight = weight.clone().reshape([output, input]).transpose();
-                let y = x.reshape([n, input]).matmul(weight) + bias.clone().reshape([1, output]);
+                let y = product(x.reshape([n, input]), weight) + bias.clone().reshape([1, output]);
                 y.reshape([n, output, 1, 1])
             };
             x = match layer.role {

@@ -8,8 +8,9 @@ use rand::RngExt as _;
 use crate::cohort::{Manifest, checksum, open_face, open_with_checksum};
 use crate::decoder::Decoder;
 use crate::draws::rng;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::photo::PhotoLimits;
+use crate::tensors::malformed;
 
 /// The stream of the seed that orders photos.
 const ORDER: u64 = 8 << 40;
@@ -29,7 +30,7 @@ impl FacePhotos {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if none can be used.
+    /// [`Error::Malformed`](crate::Error::Malformed) if none can be used; it names the first.
     pub fn open(
         manifest: &Manifest,
         limits: &PhotoLimits,
@@ -46,11 +47,11 @@ impl FacePhotos {
                 Err(reason) => others.push((entry.id.clone(), reason)),
             }
         }
-        if let (true, Some((id, reason))) = (files.is_empty(), others.first()) {
-            return Err(Error::Argument {
-                name: "photos",
-                reason: format!("none can be used; `{id}`: {reason}"),
-            });
+        if let (true, [first, ..], Some((_, reason))) =
+            (files.is_empty(), manifest.entries(), others.first())
+        {
+            let reason = format!("{reason}; no other photo can be used, either");
+            return Err(malformed(&first.path, reason));
         }
         let photos = Self {
             files,

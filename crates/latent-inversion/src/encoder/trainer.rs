@@ -296,8 +296,9 @@ impl<'a> EncoderTrainer<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if a training on photos goes on without them, or a photo cannot be read any more;
-    /// [`Error::Argument`] if the loss is not finite: the step is not made. [`Error::OutOfMemory`]
+    /// [`Error::Argument`] if a training on photos goes on without them, [`Error::Malformed`] if a photo
+    /// cannot be read any more;
+    /// [`Error::Diverged`] if the loss is not finite: the step is not made. [`Error::OutOfMemory`]
     /// if the device's memory is full: what was saved before is good, the trainer itself may not be.
     pub fn step(&mut self) -> Result<EncoderProgress> {
         guarded(|| self.one_step())
@@ -313,13 +314,8 @@ impl<'a> EncoderTrainer<'a> {
         let (loss, cosine) = self.loss(&leaves)?;
         let value = f64::from(read(loss.clone().inner())?[0]);
         if !value.is_finite() {
-            return Err(Error::Argument {
-                name: "learning_rate",
-                reason: format!(
-                    "the loss is {value} at step {}; take a lower one",
-                    self.step
-                ),
-            });
+            let step = self.step;
+            return Err(Error::Diverged { step, loss: value });
         }
         let gradients = loss.backward();
         let gradients = leaves.iter().map(|leaf| {

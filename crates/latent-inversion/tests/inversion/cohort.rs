@@ -496,3 +496,92 @@ fn what_w_has_met_is_not_refined() {
         }
     }
 }
+
+/// A photo that was missing when the shard was finished is not set aside for good without a word.
+#[test]
+fn a_photo_that_has_come_since_is_noticed() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let away = bench.path("away.png");
+    std::fs::rename(bench.path("photos/b.png"), &away).unwrap();
+    let out = bench.path("out");
+    let one = cohort(3, "0/1");
+    let first = run(&bench, &one, &photos, &out);
+    assert_eq!(first.inverted(), 4);
+    assert_eq!(run(&bench, &one, &photos, &out).earlier, 7);
+    std::fs::rename(&away, bench.path("photos/b.png")).unwrap();
+    let error = one.run(&bench.tools(), &photos, &out, &mut on).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("photo `b`") && text.contains("could not be read"),
+        "{text}"
+    );
+    let error = gather(&[out], bench.path("all.safetensors")).unwrap_err();
+    assert!(error.to_string().contains("photo `b`"), "{error}");
+}
+
+/// The generator with pictures that are no numbers for one latent.
+struct Broken<'a>(&'a StyleGan2);
+
+impl Decoder for Broken<'_> {
+    fn shape(&self) -> [usize; 3] {
+        self.0.shape()
+    }
+
+    fn num_ws(&self) -> usize {
+        self.0.num_ws()
+    }
+
+    fn w_dim(&self) -> usize {
+        self.0.w_dim()
+    }
+
+    fn z_dim(&self) -> usize {
+        self.0.z_dim()
+    }
+
+    fn device(&self) -> Device {
+        self.0.device()
+    }
+
+    fn map(&self, z: Tensor<2>) -> Tensor<2> {
+        self.0.map(z)
+    }
+
+    fn decode(&self, ws: Tensor<3>, noise: Option<&[Tensor<4>]>) -> Tensor<4> {
+        let images = self.0.decode(ws, noise);
+        let last = images.dims()[0] - 1;
+        let first = images.clone().slice_dim(0, 0..last);
+        let last = images.slice_dim(0, last..last + 1) * f64::NAN;
+        Tensor::cat(vec![first, last], 0)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.0.fingerprint()
+    }
+}
+
+/// Whichever step finds out, the photo is named; nothing that cannot be read again is written.
+#[test]
+fn a_picture_of_no_numbers_names_its_photo() {
+    let bench = Bench::new();
+    let photos = bench.photos();
+    let decoder = Broken(&bench.decoder);
+    let tools = Tools {
+        decoder: &decoder,
+        ..bench.tools()
+    };
+    for (out, steps) in [("adam", 2), ("none", 0)] {
+        let mut cohort = cohort(2, "0/1");
+        cohort.inverter.in_w.steps = steps;
+        cohort.inverter.in_w_plus.steps = steps;
+        let error = cohort.run(&tools, &photos, bench.path(out), &mut on);
+        let error = error.unwrap_err();
+        assert!(
+            matches!(error, Error::NotFinite { index: 1, .. }),
+            "{error:?}"
+        );
+        assert!(error.to_string().starts_with("photo `b`: "), "{error}");
+        assert!(!bench.path(out).join("latents.parts").exists());
+    }
+}

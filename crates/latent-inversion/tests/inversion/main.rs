@@ -1,5 +1,6 @@
 //! Inversion against the reference programs, and of a generator's own samples.
 
+mod batches;
 mod cohort;
 #[path = "../common/mod.rs"]
 mod common;

@@ -4,6 +4,7 @@ use burn::config::Config;
 use burn::tensor::{DType, Tensor};
 
 use super::conv::{ConvResample, conv2d_resample};
+use super::dense::product;
 use crate::tangent::Dual;
 
 /// The parameters of a modulated convolution (Karras et al. 2020, equations 1 to 3).
@@ -84,7 +85,7 @@ impl ModulatedConv {
             styles
                 .clone()
                 .times(styles.clone())
-                .linear(|t| t.matmul(power.clone()))
+                .linear(|t| product(t, power.clone()))
                 .rsqrt(1e-8)
         });
         let scale = styles.linear(|t| t.reshape([n, i, 1, 1]).cast(dtype));

@@ -1,7 +1,8 @@
 //! Which photos a folder holds, and what their results are called.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
 
 use latent_inversion::Photo;
 use survlatent::Error;
@@ -95,6 +96,36 @@ fn walk(
     Ok(())
 }
 
+/// The first picture below `folder` of the kind that is written there; `except` is not entered, nor is what
+/// begins with a dot, nor a folder that is a link.
+pub(super) fn picture(folder: &Path, except: &Path) -> Result<Option<PathBuf>, Failure> {
+    let mut found = BTreeMap::new();
+    walk(
+        folder,
+        "",
+        except.canonicalize().ok().as_deref(),
+        &mut found,
+    )?;
+    let png = |name: &String| name.to_lowercase().ends_with(".png");
+    Ok(found
+        .into_iter()
+        .find_map(|(name, (path, _))| png(&name).then_some(path)))
+}
+
+/// Removes a result, if it is there; one that lies elsewhere than below `folder` is none.
+pub(super) fn remove(folder: &Path, output: &str) -> std::io::Result<()> {
+    let below = Path::new(output)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !below || !output.ends_with(".png") {
+        return Ok(());
+    }
+    match std::fs::remove_file(folder.join(output)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn is_photo(path: &Path) -> bool {
     let ending = path.extension().and_then(|e| e.to_str());
     let ending = ending.map(str::to_lowercase);
@@ -112,6 +143,35 @@ fn stem(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_results_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        std::fs::create_dir_all(out.join("sub")).unwrap();
+        for file in ["a.png", "out/a.png", "out/sub/a.png", "out/aligned.csv"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let kept = folder.path().join("a.png");
+        for output in [
+            "../a.png",
+            kept.to_str().unwrap(),
+            "aligned.csv",
+            "none.png",
+        ] {
+            remove(&out, output).unwrap();
+        }
+        assert!(kept.is_file() && out.join("a.png").is_file());
+        assert!(out.join("aligned.csv").is_file());
+        remove(&out, "sub/a.png").unwrap();
+        assert!(!out.join("sub/a.png").exists());
+        assert_eq!(
+            picture(&out, Path::new("none")).unwrap(),
+            Some(out.join("a.png"))
+        );
+        remove(&out, "a.png").unwrap();
+        assert_eq!(picture(&out, Path::new("none")).unwrap(), None);
+    }
 
     #[test]
     fn names_of_results() {

@@ -3,7 +3,7 @@
 mod files;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -82,12 +82,18 @@ Photos that are set aside:
   beyond_photo (cut too close), landmarks (given ones that cannot be), unreadable. The reason is in
   aligned.csv; the exit code is 0 all the same.
 
+IN_DIR:
+  What begins with a dot is passed over, and so are folders that are links; a name that is not UTF-8
+  is an error.
+
 OUT_DIR:
   One PNG per face, named as its photo (with the photo's ending where two differ only in it), and
   aligned.csv: file, bytes, status, reason, message, output, probability, the box, the five
   landmarks and the corners of the square in pixels of the photo, eye_distance, sharpness, yaw,
   beyond. aligned.json holds the settings. An interrupted run goes on with the same command; photos
-  that are in the table, unchanged, are not looked at again.
+  that are in the table, unchanged, are not looked at again. The face of a photo that is gone, or is
+  set aside now, is removed. PNGs in a folder without aligned.csv are none of align's: it refuses
+  that folder.
 
 Landmarks:
   A table with a column file (the path below IN_DIR) and left_eye_x, left_eye_y, and so on for
@@ -246,7 +252,7 @@ impl Align {
             if before.as_ref() != Some(&made) {
                 return Err(Failure::usage(format!(
                     "{} was made with other settings, see {}; give another OUT_DIR, or delete \
-                     aligned.json and aligned.csv there",
+                     aligned.json, aligned.csv and the faces there",
                     self.out.display(),
                     path.display()
                 )));
@@ -254,8 +260,17 @@ impl Align {
         } else if table.exists() {
             return Err(Failure::usage(format!(
                 "{}: made with unknown settings, aligned.json is missing; give another OUT_DIR, or \
-                 delete the table",
+                 delete the table and the faces beside it",
                 table.display()
+            )));
+        }
+        if !table.exists()
+            && let Some(stray) = files::picture(&self.out, &self.photos)?
+        {
+            return Err(Failure::usage(format!(
+                "{}: a picture that no aligned.csv lists, which would be taken for a face of this run; \
+                 give another OUT_DIR, or delete it",
+                stray.display()
             )));
         }
         let mut text =
@@ -277,8 +292,26 @@ impl Align {
                 || (row.output == entry.output && self.out.join(&row.output).is_file());
             if row.bytes == entry.bytes && same_points && there {
                 stands.insert(entry.name.clone(), row);
+            } else {
+                rows.insert(entry.name.clone(), row);
             }
         }
+        // Faces of photos that are gone, or others now, or set aside: whoever takes the folder takes every
+        // picture in it.
+        let aside = |entry: &&Entry| {
+            stands
+                .get(&entry.name)
+                .is_some_and(|row| row.output.is_empty())
+        };
+        let aside = entries.iter().filter(aside).map(|entry| &entry.output);
+        for output in rows.values().map(|row| &row.output).chain(aside) {
+            files::remove(&self.out, output).map_err(|source| Error::Io {
+                path: self.out.join(output),
+                source,
+            })?;
+        }
+        // From here on what the folder holds is this run's.
+        table::write(table, stands.values())?;
         Ok(stands)
     }
 
@@ -332,7 +365,26 @@ impl Align {
         Ok(())
     }
 
+    /// What becomes of a photo; without a face of its own it keeps none of a run that was killed.
     fn one(
+        &self,
+        aligner: &Aligner,
+        entry: &Entry,
+        given: Option<&Given>,
+    ) -> Result<Row, latent_inversion::Error> {
+        let row = self.row(aligner, entry, given)?;
+        if row.output.is_empty() {
+            files::remove(&self.out, &entry.output).map_err(|source| {
+                latent_inversion::Error::Io {
+                    path: self.out.join(&entry.output),
+                    source,
+                }
+            })?;
+        }
+        Ok(row)
+    }
+
+    fn row(
         &self,
         aligner: &Aligner,
         entry: &Entry,
@@ -397,10 +449,9 @@ fn alone_where_full<T, P>(
 
 /// Says which photos of the table of landmarks are not there.
 fn missing(given: &Given, entries: &[Entry]) {
-    let absent: Vec<&String> = given
-        .keys()
-        .filter(|name| entries.iter().all(|e| e.name != **name))
-        .collect();
+    let names: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    let absent = given.keys().filter(|name| !names.contains(name.as_str()));
+    let absent: Vec<&String> = absent.collect();
     if let Some(first) = absent.first() {
         report::note(&format!(
             "{} photos of the landmarks are not in the folder, the first being {first}",

@@ -206,7 +206,8 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Row>, Failure> {
     }
     let spoilt = |what: String| {
         Failure::run(format!(
-            "{}: {what}; it is not as it was written: delete it, and all photos are aligned again",
+            "{}: {what}; it is not as it was written: delete it and the faces beside it, and all photos are \
+             aligned again",
             path.display()
         ))
     };

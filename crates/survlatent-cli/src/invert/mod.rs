@@ -50,8 +50,43 @@ fn file_name(path: &Path) -> String {
 impl From<latent_inversion::Error> for Failure {
     fn from(error: latent_inversion::Error) -> Self {
         match error {
+            // These are not set on the command line: a network or a photo is at fault.
+            latent_inversion::Error::Argument {
+                name: "generator" | "images" | "samples" | "start" | "ws",
+                ..
+            } => Self::Run(Box::new(error)),
             latent_inversion::Error::Argument { .. } => Self::usage(error.to_string()),
             error => Self::Run(Box::new(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_settings_are_a_matter_of_usage() {
+        let argument = |name| latent_inversion::Error::Argument {
+            name,
+            reason: String::new(),
+        };
+        for (error, usage) in [
+            (argument("batch"), true),
+            (argument("samples"), false),
+            (argument("images"), false),
+            (
+                latent_inversion::Error::NotFinite {
+                    index: 0,
+                    id: Some("p1".to_owned()),
+                    reason: String::new(),
+                },
+                false,
+            ),
+        ] {
+            let text = error.to_string();
+            let failure = Failure::from(error);
+            assert_eq!(matches!(failure, Failure::Usage(_)), usage, "{text}");
         }
     }
 }

@@ -52,9 +52,9 @@ pub(crate) struct Invert {
     /// and 44 in W+; projector 1000, hybrid 300; pti as the method it starts with)
     #[arg(long, value_name = "N", value_parser = value::count::<1>)]
     steps: Option<usize>,
-    /// Steps of tuning, for the method pti
-    #[arg(long, value_name = "N", default_value_t = 350, value_parser = value::count::<1>)]
-    tuning_steps: usize,
+    /// Steps of tuning, for the method pti [default: 350]
+    #[arg(long, value_name = "N", value_parser = value::count::<1>)]
+    tuning_steps: Option<usize>,
     /// Photos computed at once; results do not depend on it, and where the device's memory is too
     /// small for it the run goes on with half of it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = value::count::<1>)]
@@ -98,10 +98,11 @@ Files in OUT:
   latents.safetensors: w [N, w_dim] for survival models (cox --features-file), w_plus
   [N, layers, w_dim] for pictures, ids and patients in the header. latents.csv: id, patient, file,
   status, trusted, lpips and psnr of w_plus and of w, mahalanobis (distance of w from the mean
-  latent), iterations, seconds, reason of what was set aside. With --shard 1/8 the names are
-  latents-00001-of-00008.*; survlatent gather makes one file of them. Until a shard is done its
-  batches are in a folder *.parts; the same command with --resume goes on from there and gives the
-  same bits. Photos that were replaced meanwhile are done again, in a finished shard refused.
+  latent), iterations (steps made), seconds, reason of what was set aside. With --shard 1/8 the
+  names are latents-00001-of-00008.*; survlatent gather makes one file of them. Until a shard is
+  done its batches are in a folder *.parts; the same command with --resume goes on from there and
+  gives the same bits. Photos that were replaced meanwhile, or were missing and are there now, are
+  done again; in a finished shard they are refused.
 
 JSON:
   latents, table (files), photos, inverted, trusted, set_aside, earlier (done by an earlier run);
@@ -176,6 +177,7 @@ impl Invert {
                  --method hybrid",
             ));
         }
+        self.refuse_ignored()?;
         let manifest = if self.photos.is_dir() {
             Manifest::of_folder(&self.photos)?
         } else if self.skip_missing {
@@ -238,7 +240,7 @@ impl Invert {
         if matches!(self.method, MethodArg::Pti) {
             let tuning = Tuning {
                 settings: PivotalTuning {
-                    steps: self.tuning_steps,
+                    steps: self.tuning_steps.unwrap_or(PivotalTuning::default().steps),
                     seed: self.seed,
                     ..PivotalTuning::default()
                 },
@@ -251,6 +253,23 @@ impl Invert {
             counts.tuned = Some(tuning.run(&result)?.display().to_string());
         }
         report::result(self.json.then_some(&counts), &counts)
+    }
+
+    /// Refuses what the method or the photos would leave without effect.
+    fn refuse_ignored(&self) -> Result<(), Failure> {
+        let method = self.method();
+        let reason = if self.encoder.is_some() && !method.needs_encoder() {
+            "--encoder: this method starts from the mean latent; leave it out, or take --method default"
+        } else if self.steps.is_some() && method == Method::Encoder {
+            "--steps: the method encoder makes none"
+        } else if self.tuning_steps.is_some() && !matches!(self.method, MethodArg::Pti) {
+            "--tuning-steps: only --method pti tunes networks"
+        } else if self.skip_missing && self.photos.is_dir() {
+            "--skip-missing is for a table of photos; in a folder none is missing"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::usage(reason))
     }
 
     /// Pivotal tuning starts from the encoder where there is one.

@@ -36,7 +36,8 @@ pub(crate) struct TrainEncoder {
     /// Folder of the run
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Go on with the run from its last state; settings are the run's, --kimg may be raised
+    /// Go on with the run from its last state; settings are the run's, of which --kimg may be raised and others
+    /// are refused
     #[arg(long)]
     resume: bool,
     /// Start from this encoder, made for an earlier state of the generator, say
@@ -49,35 +50,36 @@ pub(crate) struct TrainEncoder {
     /// Thousands of samples or photos to train on [default: 100, with --photos 20]
     #[arg(long, value_name = "N", value_parser = value::positive)]
     kimg: Option<f64>,
-    /// Samples per step
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = value::count::<1>)]
-    batch: usize,
+    /// Samples per step [default: 16]
+    #[arg(long, value_name = "N", value_parser = value::count::<1>)]
+    batch: Option<usize>,
     #[command(flatten)]
     device: DeviceArg,
     /// Learning rate at the start [default: 0.001, with --photos 0.0001]
     #[arg(long, value_name = "X", value_parser = value::positive)]
     learning_rate: Option<f64>,
-    /// Units in which latents are compared
-    #[arg(long, value_enum, default_value_t = Units::Plain)]
-    units: Units,
-    /// Weight of the difference of latents
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = value::not_negative)]
-    latent: f64,
+    /// Units in which latents are compared [default: plain]
+    #[arg(long, value_enum)]
+    units: Option<Units>,
+    /// Weight of the difference of latents [default: 1]
+    #[arg(long, value_name = "X", value_parser = value::not_negative)]
+    latent: Option<f64>,
     /// Weight of squared differences of pixels [default: 0, with --photos 1]
     #[arg(long, value_name = "X", value_parser = value::not_negative)]
     squared: Option<f64>,
     /// Weight of LPIPS [default: 0, with --photos 1]
     #[arg(long, value_name = "X", value_parser = value::not_negative)]
     perceptual: Option<f64>,
-    /// Feature maps at resolution r are this over r
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = value::count::<8>)]
-    channel_base: usize,
-    /// Upper bound on feature maps
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = value::count::<8>)]
-    channel_max: usize,
-    /// Seed of weights and samples
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    seed: u64,
+    /// Feature maps at resolution r are this over r [default: 1024; those of an encoder that is started from
+    /// stay]
+    #[arg(long, value_name = "N", value_parser = value::count::<8>)]
+    channel_base: Option<usize>,
+    /// Upper bound on feature maps [default: 256; as there]
+    #[arg(long, value_name = "N", value_parser = value::count::<8>)]
+    channel_max: Option<usize>,
+    /// Seed of weights and samples [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
     /// Thousands of samples between states
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = value::positive)]
     state: f64,
@@ -95,7 +97,7 @@ Files in the folder of the run:
   loss, cosine: mean over a thousand samples or so of the cosine of the true and the found latent,
   both less the mean latent; and at each state the same on samples that training never sees).
   Ctrl-C or SIGTERM saves the state and ends; --resume goes on with the same bits as if the run
-  had not stopped.
+  had not stopped. An error saves state and encoder, too, but for a full memory of the device.
 
 Photos:
   A photo's latent is not known, so that only --squared and --perceptual count, which compare the photo
@@ -147,9 +149,18 @@ impl TrainEncoder {
             open_network(self.network.as_deref(), self.which.as_deref(), &device)?;
         let state = self.out.join("state.safetensors");
         let mut trainer = if self.resume {
-            EncoderTrainer::resume(&decoder, &state, |settings| {
+            let mut other = None;
+            let trainer = EncoderTrainer::resume(&decoder, &state, |settings| {
+                other = self.other_than(settings);
                 settings.kimg = self.kimg.unwrap_or(settings.kimg);
-            })?
+            })?;
+            if let Some(option) = other {
+                return Err(Failure::usage(format!(
+                    "{option}: the run in {} has another; --resume goes on with its own, so leave it out",
+                    self.out.display()
+                )));
+            }
+            trainer
         } else {
             if state.exists() {
                 return Err(Failure::usage(format!(
@@ -186,6 +197,12 @@ impl TrainEncoder {
 
     /// The encoder to start from, if there is to be one.
     fn first(&self, device: &Device) -> Result<Option<Encoder>, Failure> {
+        let sized = self.channel_base.or(self.channel_max).is_some();
+        if sized && (self.from.is_some() || self.photos.is_some()) {
+            return Err(Failure::usage(
+                "--channel-base and --channel-max: the size is that of the encoder it starts from",
+            ));
+        }
         if let Some(path) = &self.from {
             return Ok(Some(Encoder::open(path, device)?));
         }
@@ -213,23 +230,57 @@ impl TrainEncoder {
         };
         EncoderTraining {
             network: EncoderSettings {
-                channel_base: self.channel_base,
-                channel_max: self.channel_max,
-                ..EncoderSettings::default()
+                channel_base: self.channel_base.unwrap_or(defaults.network.channel_base),
+                channel_max: self.channel_max.unwrap_or(defaults.network.channel_max),
+                ..defaults.network
             },
-            coordinates: match self.units {
-                Units::Plain => Coordinates::Plain,
-                Units::Whitened => Coordinates::Whitened,
-            },
+            coordinates: self.coordinates().unwrap_or(defaults.coordinates),
             kimg: self.kimg.unwrap_or(defaults.kimg),
-            batch: self.batch,
+            batch: self.batch.unwrap_or(defaults.batch),
             learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
-            latent: self.latent,
+            latent: self.latent.unwrap_or(defaults.latent),
             squared: self.squared.unwrap_or(defaults.squared),
             perceptual: self.perceptual.unwrap_or(defaults.perceptual),
-            seed: self.seed,
+            seed: self.seed.unwrap_or(defaults.seed),
             ..defaults
         }
+    }
+
+    fn coordinates(&self) -> Option<Coordinates> {
+        self.units.map(|units| match units {
+            Units::Plain => Coordinates::Plain,
+            Units::Whitened => Coordinates::Whitened,
+        })
+    }
+
+    /// The first option given that says something else than the settings of a run.
+    fn other_than(&self, run: &EncoderTraining) -> Option<&'static str> {
+        fn other<T: PartialEq>(given: Option<T>, run: T) -> bool {
+            given.is_some_and(|given| given != run)
+        }
+        let options = [
+            ("--batch", other(self.batch, run.batch)),
+            (
+                "--learning-rate",
+                other(self.learning_rate, run.learning_rate),
+            ),
+            ("--units", other(self.coordinates(), run.coordinates)),
+            ("--latent", other(self.latent, run.latent)),
+            ("--squared", other(self.squared, run.squared)),
+            ("--perceptual", other(self.perceptual, run.perceptual)),
+            (
+                "--channel-base",
+                other(self.channel_base, run.network.channel_base),
+            ),
+            (
+                "--channel-max",
+                other(self.channel_max, run.network.channel_max),
+            ),
+            ("--seed", other(self.seed, run.seed)),
+        ];
+        options
+            .into_iter()
+            .find_map(|(name, other)| other.then_some(name))
     }
 
     fn precision(&self) -> Precision {
@@ -240,8 +291,47 @@ impl TrainEncoder {
         }
     }
 
-    /// Trains until the end or the first interrupt; the state is saved in either case.
+    /// Trains until the end, the first interrupt or an error; the state is saved in each case, but where the
+    /// device's memory is full: the trainer itself may not be good then.
     fn train(&self, trainer: &mut EncoderTrainer<'_>, state: &Path) -> Result<(), Failure> {
+        let begun = trainer.steps();
+        if let Err(failure) = self.steps(trainer, state) {
+            let full = matches!(&failure, Failure::Run(error) if matches!(
+                error.downcast_ref(),
+                Some(latent_inversion::Error::OutOfMemory { .. })
+            ));
+            if !full && trainer.steps() > begun {
+                self.keep(trainer, state);
+            }
+            return Err(failure);
+        }
+        trainer.save(state)?;
+        if !trainer.is_finished() {
+            return Err(Failure::run(format!(
+                "interrupted after {} samples; --resume goes on",
+                trainer.images()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Saves what was learnt before an error.
+    fn keep(&self, trainer: &EncoderTrainer<'_>, state: &Path) {
+        let path = self.out.join("encoder.safetensors");
+        let saved = trainer.save(state);
+        let saved = saved.and_then(|()| trainer.encoder().save(path, self.precision()));
+        report::note(&match saved {
+            Ok(()) => format!(
+                "what was learnt in {} steps is in {}",
+                trainer.steps(),
+                self.out.display()
+            ),
+            Err(error) => format!("what was learnt could not be saved: {error}"),
+        });
+    }
+
+    /// Makes steps until the end or the first interrupt.
+    fn steps(&self, trainer: &mut EncoderTrainer<'_>, state: &Path) -> Result<(), Failure> {
         let interrupted = interrupts()?;
         let batch = trainer.settings().batch as u64;
         let steps = trainer.settings().steps();
@@ -269,13 +359,6 @@ impl TrainEncoder {
             }
         }
         bar.finish();
-        trainer.save(state)?;
-        if !trainer.is_finished() {
-            return Err(Failure::run(format!(
-                "interrupted after {} samples; --resume goes on",
-                trainer.images()
-            )));
-        }
         Ok(())
     }
 

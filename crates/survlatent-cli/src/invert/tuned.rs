@@ -177,7 +177,14 @@ impl Tuning<'_> {
                 } else {
                     ControlFlow::Continue(())
                 }
-            })?;
+            });
+        let tuned = tuned.map_err(|error| match error {
+            latent_inversion::Error::NotFinite { index, reason, .. } => {
+                let id = Some(id.to_owned());
+                latent_inversion::Error::NotFinite { index, id, reason }
+            }
+            error => error,
+        })?;
         if stop() {
             return Err(Failure::run(
                 "interrupted; the same command with --resume goes on",

@@ -105,6 +105,69 @@ fn a_second_run_does_what_is_missing() {
     run_in(dir, "align in out --size 48").fails(1, &["aligned.csv", "delete it"]);
 }
 
+/// Whoever takes the folder takes every picture in it: no face stays of a photo that is gone, or is none now.
+#[test]
+fn faces_of_an_earlier_run_do_not_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    photos(
+        &dir.join("in"),
+        &[
+            ("s01_01", "a.png"),
+            ("s02_03", "ward/b.png"),
+            ("s05_02", "c.png"),
+        ],
+    );
+    assert_eq!(run_in(dir, "align in out --size 48").code, Some(0));
+    let wall = image::RgbImage::from_pixel(90, 90, image::Rgb([90, 120, 80]));
+    wall.save(dir.join("in/a.png")).unwrap();
+    std::fs::remove_file(dir.join("in/ward/b.png")).unwrap();
+    // In no table: not ours to remove.
+    std::fs::write(dir.join("out/notes.txt"), "kept").unwrap();
+    let json = run_in(dir, "align in out --size 48 --json").json();
+    assert_eq!(
+        (&json["photos"], &json["aligned"], &json["kept"]),
+        (&2.into(), &1.into(), &1.into())
+    );
+    let left = ["aligned.csv", "aligned.json", "c.png", "notes.txt", "ward"];
+    assert_eq!(files(&dir.join("out")), left);
+    assert!(files(&dir.join("out/ward")).is_empty());
+
+    // What a killed run drew and did not write down is none of a photo that is set aside.
+    std::fs::copy(dir.join("out/c.png"), dir.join("out/d.png")).unwrap();
+    wall.save(dir.join("in/d.png")).unwrap();
+    assert_eq!(run_in(dir, "align in out --size 48").code, Some(0));
+    assert_eq!(files(&dir.join("out")), left);
+}
+
+/// A picture that no table lists is neither overwritten nor left among the faces.
+#[test]
+fn a_folder_with_pictures_of_others_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    photos(&dir.join("in"), &[("s01_01", "a.png")]);
+    photos(&dir.join("out"), &[("s02_03", "ward/A.PNG")]);
+    let before = std::fs::read(dir.join("out/ward/A.PNG")).unwrap();
+    run_in(dir, "align in out --size 48").fails(2, &["A.PNG", "another OUT_DIR"]);
+    assert_eq!(files(&dir.join("out")), ["ward"]);
+    assert!(std::fs::read(dir.join("out/ward/A.PNG")).unwrap() == before);
+
+    // The tables are gone: nobody knows what the faces are of.
+    assert_eq!(run_in(dir, "align in faces --size 48").code, Some(0));
+    for table in ["aligned.csv", "aligned.json"] {
+        std::fs::remove_file(dir.join("faces").join(table)).unwrap();
+    }
+    run_in(dir, "align in faces --size 64").fails(2, &["a.png", "another OUT_DIR"]);
+    // The photos may lie below the results.
+    assert_eq!(run_in(&dir.join("in"), "align . ../new").code, Some(0));
+    std::fs::create_dir(dir.join("top")).unwrap();
+    std::fs::rename(dir.join("in"), dir.join("top/in")).unwrap();
+    assert_eq!(
+        run_in(&dir.join("top"), "align in . --size 48").code,
+        Some(0)
+    );
+}
+
 /// Our own table as the table of landmarks: a photo in which no face was found has none.
 #[test]
 fn an_own_table_gives_the_landmarks() {

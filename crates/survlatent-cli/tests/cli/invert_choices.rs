@@ -205,3 +205,85 @@ fn an_encoder_is_refined_on_photos() {
         "{lines}"
     );
 }
+
+/// What would have no effect is refused before anything is opened.
+#[test]
+fn options_without_effect_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    std::fs::create_dir(dir.join("faces")).unwrap();
+    let refused = |rest: &str, words: &[&str]| {
+        run_in(dir, &format!("invert --photos faces --out o {rest}")).fails(2, words);
+    };
+    refused(
+        "--method hybrid --encoder none",
+        &["--encoder", "mean latent"],
+    );
+    refused("--method projector --encoder none", &["--encoder"]);
+    refused("--method encoder --steps 3", &["--steps"]);
+    refused("--tuning-steps 3", &["--tuning-steps", "pti"]);
+    refused("--skip-missing", &["--skip-missing", "table"]);
+    let sized = run_in(
+        dir,
+        "train-encoder --from none --channel-max 64 --kimg 0.1 --out r",
+    );
+    sized.fails(2, &["--channel-max", "starts from"]);
+    assert!(!dir.join("o").exists() && !dir.join("r").exists());
+}
+
+/// A run that is gone on with keeps its settings: others are refused, the same again are not.
+#[test]
+fn a_resumed_training_refuses_other_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let network = golden("stylegan2/official_uncond32.pkl");
+    let train = |rest: &str| {
+        let line = format!(
+            "train-encoder --network {} --out run {rest}",
+            network.display()
+        );
+        run_in(dir, &line)
+    };
+    let settings = "--channel-base 128 --channel-max 32 --batch 4 --units whitened --seed 3";
+    let first = train(&format!("{settings} --kimg 0.008"));
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    for other in [
+        "--batch 8",
+        "--seed 0",
+        "--units plain",
+        "--channel-max 64",
+        "--latent 2",
+    ] {
+        let name = other.split(' ').next().unwrap();
+        train(&format!("--resume --kimg 0.012 {other}")).fails(2, &[name, "its own"]);
+    }
+    let on = train(&format!("--resume {settings} --kimg 0.012 --json"));
+    assert_eq!(on.json()["images"], 12);
+}
+
+/// What was learnt before an error is there after it.
+#[test]
+fn an_error_does_not_lose_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    photos(dir, "1-2");
+    let network = golden("stylegan2/official_uncond32.pkl");
+    let train = |rest: &str| {
+        let line = format!(
+            "train-encoder --network {} --batch 2 {rest}",
+            network.display()
+        );
+        run_in(dir, &line)
+    };
+    let first = train("--channel-base 128 --channel-max 32 --kimg 0.004 --out first");
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    // Steps so long that the loss is no number soon.
+    let from = "--from first/encoder.safetensors --out far --learning-rate 1000";
+    let far = train(&format!("{from} --kimg 0.1"));
+    far.fails(
+        1,
+        &["the loss is", "lower learning rate", "what was learnt"],
+    );
+    let expected = ["encoder.safetensors", "state.safetensors"];
+    assert_eq!(files(&dir.join("far")), expected);
+}
