@@ -205,12 +205,13 @@ impl Metrics {
             (uno, censoring) = (uno.censoring_at_event(), censoring.at_event());
         }
         let uno = if self.train.is_some() {
-            uno.fit_with_training(surv, &score, training)?
+            uno.fit_with_training(surv, &score, training)
         } else {
-            uno.fit(surv, &score)?
+            uno.fit(surv, &score)
         };
-        let harrell = harrell.fit(surv, &score)?;
         let located = |error| cohort.locate(error);
+        let uno = uno.map_err(located)?;
+        let harrell = harrell.fit(surv, &score)?;
         let curves = match (&self.survival, &self.times) {
             (Some(path), Some(times)) => {
                 let curves = predicted(path, times, cohort, rows)?;
