@@ -397,6 +397,18 @@ mod tests {
     }
 
     #[test]
+    fn another_network_than_the_recorded_one_is_refused() {
+        let model = |hash: &str| FaceModel {
+            network: Some(format!("the shipped network{MARK}{hash}")),
+            ..FaceModel::default()
+        };
+        assert!(model(&sha256(FACES_64)).check_network(None).unwrap());
+        let error = model("00").check_network(None).unwrap_err().to_string();
+        assert!(error.contains("SHA-256 00"), "{error}");
+        assert!(!FaceModel::default().check_network(None).unwrap());
+    }
+
+    #[test]
     fn a_file_is_read_back_and_a_bad_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("face_model.json");

@@ -269,6 +269,7 @@ fn calibration(
 mod tests {
     use cox_survival::DynamicAuc;
 
+    use super::super::super::noise::uniform;
     use super::*;
 
     fn area(points: &[[f64; 2]]) -> f64 {
@@ -326,10 +327,13 @@ mod tests {
 
     #[test]
     fn limits_of_calibration_are_at_the_level() {
-        let (surv, risk) = cohort(200);
-        let risk: Vec<f64> = risk.iter().map(|r| 0.2 + 0.5 * r / 40.0).collect();
+        let of = |stream: u64| (0..200).map(move |i| uniform(stream, i));
+        let risk: Vec<f64> = of(1).map(|u| 0.2 + 0.5 * u).collect();
+        let time: Vec<f64> = of(2).collect();
+        let event: Vec<bool> = of(3).map(|u| u > 0.3).collect();
+        let surv = Surv::new(&time, &event).unwrap();
         let width = |level| {
-            let found = calibration(&surv, ModelKind::FaceW, (0.8, level), &risk).unwrap();
+            let found = calibration(&surv, ModelKind::FaceW, (0.5, level), &risk).unwrap();
             let of = |g: &CalibrationPoint| Some(g.upper? - g.lower?);
             found.groups.iter().filter_map(of).sum::<f64>()
         };
