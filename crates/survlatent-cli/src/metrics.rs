@@ -42,7 +42,8 @@ pub(crate) struct Metrics {
     /// is estimated on them (default: on the patients judged)
     #[arg(long, value_name = "TRAIN.csv")]
     train: Option<PathBuf>,
-    /// Use only events at this time or before for Uno's concordance
+    /// Use only events at this time or before for Uno's concordance, with --train not after the end of
+    /// the training patients' follow-up
     #[arg(long, value_name = "X", value_parser = value::positive)]
     tau: Option<f64>,
     /// Weight events by the censoring curve just before them, as R does, not at them, as
@@ -54,8 +55,9 @@ pub(crate) struct Metrics {
 const JSON: &str = "\
 JSON:
   harrell, harrell_std_error, uno, uno_std_error (the estimation of the censoring curve counted,
-  as uno_std_error_full of `survlatent concordance`), auc {times[], auc[], mean} (null where no
-  decile can be judged: a note says why), dropped_rows;
+  as uno_std_error_full of `survlatent concordance`), auc {times[], auc[], mean}, dropped_rows; uno is
+  null where an event lies beyond the training patients and there is no --tau, auc where no decile
+  can be judged: a note says why;
   with --survival: brier {times[], brier[]}, ibs (null for one time), d_calibration {statistic, df,
   p, counts[], expected}, else null
   d_calibration takes the survival predicted for each patient's own time as that at the last of the
@@ -69,7 +71,8 @@ Examples:
 /// All that was computed.
 struct All {
     harrell: Concordance,
-    uno: Concordance,
+    /// None where an event lies beyond the training patients, and nobody has said up to where.
+    uno: Option<Concordance>,
     /// None where no decile of the event times can be judged.
     auc: Option<AucOverTime>,
     curves: Option<(ScoreOverTime, DCalibrationFit)>,
@@ -85,8 +88,10 @@ impl All {
         let mut row = |name: &str, time: String, value: f64, se: String| {
             rows.push(vec![name.to_owned(), time, number(value), se]);
         };
-        for (name, c) in [("Harrell", &self.harrell), ("Uno", &self.uno)] {
-            row(name, String::new(), c.concordance(), error(c));
+        for (name, c) in [("Harrell", Some(&self.harrell)), ("Uno", self.uno.as_ref())] {
+            if let Some(c) = c {
+                row(name, String::new(), c.concordance(), error(c));
+            }
         }
         if let Some(auc) = &self.auc {
             for (t, v) in auc.times.iter().zip(&auc.auc) {
@@ -115,7 +120,10 @@ impl All {
 
 impl fmt::Display for All {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Harrell: {}\nUno: {}\n", self.harrell, self.uno)?;
+        writeln!(f, "Harrell: {}", self.harrell)?;
+        if let Some(uno) = &self.uno {
+            writeln!(f, "Uno: {uno}")?;
+        }
         if let Some(auc) = &self.auc {
             write!(f, "{auc}")?;
         }
@@ -130,7 +138,7 @@ impl fmt::Display for All {
 struct Json<'a> {
     harrell: f64,
     harrell_std_error: Option<f64>,
-    uno: f64,
+    uno: Option<f64>,
     uno_std_error: Option<f64>,
     auc: Option<Auc<'a>>,
     brier: Option<BrierJson<'a>>,
@@ -210,7 +218,14 @@ impl Metrics {
             uno.fit(surv, &score)
         };
         let located = |error| cohort.locate(error);
-        let uno = uno.map_err(located)?;
+        let uno = match uno {
+            Ok(uno) => Some(uno),
+            Err(error @ Error::NoCensoringWeight { .. }) if self.tau.is_none() => {
+                report::note(&format!("no Uno's concordance: {}", located(error)));
+                None
+            }
+            Err(error) => return Err(located(error).into()),
+        };
         let harrell = harrell.fit(surv, &score)?;
         let curves = match (&self.survival, &self.times) {
             (Some(path), Some(times)) => {
@@ -344,8 +359,8 @@ impl All {
         Json {
             harrell: self.harrell.concordance(),
             harrell_std_error: self.harrell.std_error(),
-            uno: self.uno.concordance(),
-            uno_std_error: self.uno.std_error(),
+            uno: self.uno.as_ref().map(Concordance::concordance),
+            uno_std_error: self.uno.as_ref().and_then(Concordance::std_error),
             auc: self.auc.as_ref().map(|auc| Auc {
                 times: &auc.times,
                 values: &auc.auc,

@@ -170,12 +170,20 @@ fn a_row_without_a_censoring_weight_is_that_of_the_table() {
         .fails(1, &["other.csv: ", "row 2 (line 3)"]);
     file("survival.csv", "a,b\n1,1\n1,1\n1,1\n1,1\n1,1\n1,1\n");
     run("--times 2.5,7 --survival survival.csv").fails(1, &[place]);
+    let whole = run("--tau 5 --json").json();
+    assert!(whole["uno"].as_f64().unwrap() > 0.99);
+    run("--tau 6").fails(1, &[place]);
     // Nobody asked for the decile that the training patients do not reach.
     let run = run("--json");
     let json = run.json();
     assert_eq!(numbers(&json["auc"]["times"]), [2.0, 3.0]);
     assert!(json["harrell"].as_f64().unwrap() > 0.99);
-    for words in ["from time 6 on", place] {
+    assert!(json["uno"].is_null() && json["uno_std_error"].is_null());
+    for words in [
+        "from time 6 on",
+        "no Uno's concordance: row 5 (line 6)",
+        place,
+    ] {
         assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
     }
 }
