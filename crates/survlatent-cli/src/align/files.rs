@@ -117,7 +117,7 @@ pub(super) fn remove(folder: &Path, output: &str) -> std::io::Result<()> {
     let below = Path::new(output)
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
-    if !below || !output.ends_with(".png") {
+    if !below || Path::new(output).extension() != Some("png".as_ref()) {
         return Ok(());
     }
     match std::fs::remove_file(folder.join(output)) {

@@ -255,28 +255,28 @@ impl TrainEncoder {
 
     /// The first option given that says something else than the settings of a run.
     fn other_than(&self, run: &EncoderTraining) -> Option<&'static str> {
-        fn other<T: PartialEq>(given: Option<T>, run: T) -> bool {
-            given.is_some_and(|given| given != run)
+        fn other<T: PartialEq>(given: Option<T>, run: &T) -> bool {
+            given.is_some_and(|given| given != *run)
         }
         let options = [
-            ("--batch", other(self.batch, run.batch)),
+            ("--batch", other(self.batch, &run.batch)),
             (
                 "--learning-rate",
-                other(self.learning_rate, run.learning_rate),
+                other(self.learning_rate, &run.learning_rate),
             ),
-            ("--units", other(self.coordinates(), run.coordinates)),
-            ("--latent", other(self.latent, run.latent)),
-            ("--squared", other(self.squared, run.squared)),
-            ("--perceptual", other(self.perceptual, run.perceptual)),
+            ("--units", other(self.coordinates(), &run.coordinates)),
+            ("--latent", other(self.latent, &run.latent)),
+            ("--squared", other(self.squared, &run.squared)),
+            ("--perceptual", other(self.perceptual, &run.perceptual)),
             (
                 "--channel-base",
-                other(self.channel_base, run.network.channel_base),
+                other(self.channel_base, &run.network.channel_base),
             ),
             (
                 "--channel-max",
-                other(self.channel_max, run.network.channel_max),
+                other(self.channel_max, &run.network.channel_max),
             ),
-            ("--seed", other(self.seed, run.seed)),
+            ("--seed", other(self.seed, &run.seed)),
         ];
         options
             .into_iter()
