@@ -32,6 +32,9 @@ pub(crate) fn closed(bytes: &[u8]) -> Result<()> {
 /// Refuses a cell over several lines that read as rows of a table of `width` columns: a note of several
 /// lines is fine, rows between two stray marks are not. `line` is the record's.
 pub(crate) fn within_a_row(record: &csv::ByteRecord, line: u64, width: usize) -> Result<()> {
+    if !record.as_slice().iter().any(|&byte| ends_line(byte)) {
+        return Ok(());
+    }
     let mut line = line;
     for (before, cell) in record.iter().enumerate() {
         let breaks = line_breaks(cell);
