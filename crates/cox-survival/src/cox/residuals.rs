@@ -49,18 +49,24 @@ impl CoxDiagnostics<'_> {
 
     /// Deviance residuals of clusters (several rows of one patient), in the order of their codes: of
     /// the summed martingale residuals and the summed events,
-    /// `sign(M) sqrt(-2 (M + d log((d - M) / d)))`.
+    /// `sign(M) sqrt(-2 (M + d log((d - M) / d)))`. Rows of weight 0 are left out of both sums.
     ///
     /// # Errors
     /// [`Error::Length`](crate::Error::Length) unless there is a code for every row.
     pub fn deviance_by(&self, cluster: &[u32]) -> Result<Vec<f64>> {
-        let martingale = collapse(&self.martingale(), 1, cluster)?;
-        let event: Vec<f64> = self
-            .surv
-            .event()
-            .iter()
-            .map(|&e| f64::from(u8::from(e)))
+        let martingale = self.martingale();
+        let rows = self.surv.event().iter().zip(&martingale);
+        // Events without a residual (weight 0) are no more counted than it is.
+        let event: Vec<f64> = rows
+            .map(|(&e, m)| {
+                if m.is_nan() {
+                    *m
+                } else {
+                    f64::from(u8::from(e))
+                }
+            })
             .collect();
+        let martingale = collapse(&martingale, 1, cluster)?;
         let event = collapse(&event, 1, cluster)?;
         Ok(martingale
             .into_iter()
@@ -192,4 +198,41 @@ pub fn collapse(values: &[f64], columns: usize, cluster: &[u32]) -> Result<Vec<f
         }
     }
     Ok(sums.into_values().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::test_data::noise;
+    use crate::{Covariates, CoxPh, Surv};
+
+    #[test]
+    fn clusters_take_no_events_from_rows_of_weight_zero() {
+        let n = 60;
+        let x: Vec<f64> = (0..n).map(noise).collect();
+        let time: Vec<f64> = (0..n).map(|i| 5.0 + 4.0 * noise(n + i) - x[i]).collect();
+        let event: Vec<bool> = (0..n).map(|i| i % 3 < 2).collect();
+        let weights: Vec<f64> = (0..n).map(|i| f64::from(u8::from(i % 4 < 3))).collect();
+        let cluster: Vec<u32> = (0..n as u32).map(|i| i / 4).collect();
+        let of = |rows: &[usize]| {
+            let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&i| values[i]).collect() };
+            let event: Vec<bool> = rows.iter().map(|&i| event[i]).collect();
+            let cluster: Vec<u32> = rows.iter().map(|&i| cluster[i]).collect();
+            let (time, weights, x) = (pick(&time), pick(&weights), pick(&x));
+            let surv = Surv::builder(&time, &event).weights(&weights).build();
+            let (surv, x) = (
+                surv.unwrap(),
+                Covariates::from_columns(&x, rows.len(), 1).unwrap(),
+            );
+            let fit = CoxPh::new().fit(&surv, &x).unwrap();
+            let diagnostics = fit.diagnostics(&surv, &x).unwrap();
+            diagnostics.deviance_by(&cluster).unwrap()
+        };
+        let all: Vec<usize> = (0..n).collect();
+        let used: Vec<usize> = (0..n).filter(|&i| weights[i] > 0.0).collect();
+        let (found, want) = (of(&all), of(&used));
+        assert_eq!(found.len(), want.len());
+        for (found, want) in found.iter().zip(&want) {
+            assert!((found - want).abs() < 1e-9, "{found} is not {want}");
+        }
+    }
 }
