@@ -562,6 +562,37 @@ mod tests {
             prop_assert!(HealthDirection::from_bytes(&bytes).is_err());
         }
 
+        /// Past the length: shapes and places that lie, and true ones with random numbers.
+        #[test]
+        fn formed_headers_never_panic(
+            shape in prop::collection::vec(prop_oneof![0..9_u64, any::<u64>()], 0..3),
+            (honest, described) in any::<(bool, bool)>(),
+            offsets in any::<(u64, u64)>(),
+            data in prop::collection::vec(any::<u8>(), 8 * 8 * 8),
+            kept in 0..=8 * 8 * 8_usize,
+        ) {
+            let size = shape.iter().fold(8, |n: u64, &d| n.saturating_mul(d));
+            let (start, end) = if honest { (0, size) } else { offsets };
+            let kept = if honest { data.len().min(usize::try_from(size).unwrap()) } else { kept };
+            let unit = serde_json::json!({"dtype": "F64", "shape": shape, "data_offsets": [start, end]});
+            let mut header = serde_json::json!({ "unit": unit });
+            if described {
+                let bytes = direction().to_bytes().unwrap();
+                let entry = Reader::new(&bytes).unwrap().entry(KEY).unwrap().to_owned();
+                header["__metadata__"] = serde_json::json!({ KEY: entry });
+            }
+            let header = header.to_string();
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes.extend(&data[..kept]);
+            let error = HealthDirection::from_bytes(&bytes).unwrap_err();
+            if honest && size <= data.len() as u64 {
+                let refused = matches!(error, Error::NotSafetensors { .. });
+                prop_assert!(!refused, "{error}");
+                prop_assert_eq!(matches!(error, Error::MissingMetadata { .. }), !described);
+            }
+        }
+
         #[test]
         fn a_truncated_file_is_an_error(share in 0.0..1.0_f64) {
             let bytes = direction().to_bytes().unwrap();
