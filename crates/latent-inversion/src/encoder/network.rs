@@ -266,12 +266,19 @@ mod tests {
     fn variances_are_kept_at_the_start() {
         let device = Device::default();
         let plan = plan(32);
-        let parts = plan.split(&plan.init(1, &device));
+        let mut parts = plan.split(&plan.init(1, &device));
         let images = normals(&mut rng(2, 0), 4 * 3 * 32 * 32);
         let images = Tensor::from_data(TensorData::new(images, [4, 3, 32, 32]), &device);
-        let y = crate::floats(plan.forward(&parts, images));
-        let square = y.iter().map(|v| v * v).sum::<f32>() / y.len() as f32;
-        assert!((0.005..2.0).contains(&square), "{square}");
+        let square = |parts: &[Tensor<1>]| {
+            let y = crate::floats(plan.forward(parts, images.clone()));
+            y.iter().map(|v| v * v).sum::<f32>() / y.len() as f32
+        };
+        let whole = square(&parts);
+        assert!((0.005..2.0).contains(&whole), "{whole}");
+        // The trunk alone: the linear part would hide a dead one.
+        parts[0] = parts[0].zeros_like();
+        let trunk = square(&parts);
+        assert!((0.005..0.05).contains(&trunk), "{trunk}");
     }
 
     #[test]

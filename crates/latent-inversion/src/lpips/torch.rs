@@ -120,6 +120,7 @@ mod tests {
     use std::path::PathBuf;
 
     use burn::tensor::Tensor;
+    use safetensors::SafeTensors;
 
     use super::*;
     use crate::tensors::Arrays;
@@ -179,9 +180,15 @@ mod tests {
         write(&shapes);
         let lpips = open().unwrap();
         assert_eq!(lpips.heads.len(), 7);
-        let sums = lpips.heads.iter().map(|head| crate::floats(head.clone()));
-        for weights in sums {
-            assert!(weights.iter().all(|w| *w >= 0.0) && weights.iter().any(|w| *w > 0.0));
+        // The same weights as the package itself gave them.
+        let golden = std::fs::read(heads().with_file_name("lpips.safetensors")).unwrap();
+        let golden = SafeTensors::deserialize(&golden).unwrap();
+        for (i, head) in lpips.heads.iter().enumerate() {
+            let expected = golden.tensor(&format!("squeeze.lin{i}.weight")).unwrap();
+            let bytes = crate::floats(head.clone())
+                .into_iter()
+                .flat_map(f32::to_le_bytes);
+            assert!(bytes.eq(expected.data().iter().copied()), "head {i}");
         }
         let features = lpips.features(Tensor::ones([1, 3, 33, 40], &device));
         assert!(crate::floats(lpips.distance(&features, &features))[0].abs() < 1e-12);
