@@ -157,6 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn with_known_coefficients_every_pair_of_times_has_the_error_of_the_earlier() {
+        let (surv, x) = data(150);
+        let x = Covariates::from_rows(&x, 150, 2).unwrap();
+        let fit = CoxPh::new().fix("x1", 0.7).fix("x2", -0.4);
+        let fit = fit.fit(&surv, &x).unwrap();
+        let curves = fit.diagnostics(&surv, &x).unwrap().curves();
+        let new = Covariates::from_rows(&[0.4, -1.0, 0.0, 0.3], 2, 2).unwrap();
+        for tau in [8.0, 12.5, 40.0] {
+            let got = curves.rmst(&new, 0, tau).unwrap();
+            for (got, curve) in got.iter().zip(curves.at(&new, 0).unwrap()) {
+                let upto = curve.time.iter().filter(|&&t| t < tau).count();
+                assert!(upto > 5);
+                let area = |k: usize| {
+                    let end = curve.time.get(k + 1).map_or(tau, |t| t.min(tau));
+                    curve.surv[k] * (end - curve.time[k])
+                };
+                let pair = |k: usize, l: usize| area(k) * area(l) * curve.std_err[k.min(l)].powi(2);
+                let variance: f64 = (0..upto)
+                    .map(|k| (0..upto).map(|l| pair(k, l)).sum::<f64>())
+                    .sum();
+                let want = variance.sqrt();
+                assert!((got.std_err - want).abs() < 1e-10 * want, "{got:?}: {want}");
+            }
+        }
+    }
+
+    #[test]
     fn the_error_is_that_of_a_bootstrap() {
         let (n, tau) = (300, 15.0);
         let (surv, x) = data(n);

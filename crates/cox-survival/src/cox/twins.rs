@@ -260,11 +260,11 @@ pub(crate) fn compare(surv: &Surv, x: &Covariates<'_>, beta: &[f64], ties: Ties,
             }
         }
     }
-    for (got, (time, hazard)) in baseline(surv, &likelihood, &vec![0.0; p], &vec![0.0; p])
-        .iter()
-        .zip(&want.hazard)
-    {
+    let hazards = baseline(surv, &likelihood, &vec![0.0; p], &vec![0.0; p]);
+    assert_eq!(hazards.len(), want.hazard.len());
+    for (got, (time, hazard)) in hazards.iter().zip(&want.hazard) {
         assert_eq!(&got.time, time);
+        assert_eq!(got.hazard.len(), hazard.len());
         for (got, want) in got.hazard.iter().zip(hazard) {
             assert!(
                 (got - want).abs() <= tolerance * want,

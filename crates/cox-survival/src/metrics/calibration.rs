@@ -325,7 +325,8 @@ mod tests {
     use crate::test_data::close;
 
     fn data(n: usize) -> (Surv, Vec<f64>) {
-        let noise = |k: usize| (k * 7919 % 997) as f64 / 997.0;
+        // Risk, time and status have nothing to do with one another.
+        let noise = |k: usize| 0.5 + 0.5 * crate::test_data::noise(k);
         let time: Vec<f64> = (0..n).map(|i| (noise(i) * 12.0).ceil()).collect();
         let event: Vec<bool> = (0..n).map(|i| noise(i + 300) > 0.3).collect();
         let risk = (0..n)
@@ -339,17 +340,33 @@ mod tests {
         let (surv, risk) = data(120);
         let fit = Calibration::new(6.0).groups(5).fit(&surv, &risk).unwrap();
         assert_eq!(fit.groups.iter().map(|g| g.n).sum::<usize>(), 120);
-        assert!(fit.groups.len() <= 5);
         assert!(
             fit.groups
                 .windows(2)
                 .all(|w| w[0].predicted < w[1].predicted)
         );
-        for g in &fit.groups {
-            // A group whose last patient leaves before has no estimate.
-            if let (Some(o), Some(l), Some(u)) = (g.observed, g.lower, g.upper) {
-                assert!(l <= o && o <= u, "{g:?}");
-            }
+        assert_eq!(fit.groups.len(), 5);
+        let mut order: Vec<usize> = (0..120).collect();
+        order.sort_by(|&a, &b| risk[a].total_cmp(&risk[b]));
+        let ties = order.chunk_by(|&a, &b| risk[a] >= risk[b]);
+        let most = ties.map(<[usize]>::len).max().unwrap();
+        assert!(most > 2);
+        let mut at = 0usize;
+        for (k, g) in fit.groups.iter().enumerate() {
+            // Not where a run of ties would be torn, but no further from the share than need be.
+            assert!(2 * at.abs_diff(24 * k) <= most, "group {k} starts at {at}");
+            let rows = &order[at..at + g.n];
+            assert!(at == 0 || risk[order[at - 1]] < risk[rows[0]], "{g:?}");
+            at += g.n;
+            let mean = rows.iter().map(|&i| risk[i]).sum::<f64>() / g.n as f64;
+            close(g.predicted, mean, 1e-12);
+            let km = KaplanMeier::new().fit(&surv.subset(rows).unwrap()).unwrap();
+            let km = &km.curves[0];
+            let here = km.time.partition_point(|&t| t <= 6.0) - 1;
+            close(g.observed.unwrap(), 1.0 - km.surv[here], 1e-12);
+            close(g.lower.unwrap(), 1.0 - km.upper[here], 1e-12);
+            close(g.upper.unwrap(), 1.0 - km.lower[here], 1e-12);
+            assert!(g.lower < g.observed && g.observed < g.upper, "{g:?}");
         }
         let km = KaplanMeier::new().fit(&surv).unwrap();
         close(

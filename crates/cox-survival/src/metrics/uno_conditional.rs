@@ -260,6 +260,8 @@ mod tests {
         let found = Uno::new().tau(10.0).protective();
         let found = found.fit_with_censoring(&surv, &score, &model).unwrap();
         let (mut concordant, mut comparable) = (0.0, 0.0);
+        // The same of the pairs of every row.
+        let (mut won, mut all) = ([0.0; 80], [0.0; 80]);
         let (time, event) = (surv.time(), surv.event());
         for i in (0..80).filter(|&i| event[i] && time[i] <= 10.0) {
             for j in 0..80 {
@@ -269,18 +271,32 @@ mod tests {
                 }
                 let g = |row| model.probability(&surv, row, time[i]).unwrap();
                 let pair = surv.weight(i) * surv.weight(j) / (g(i) * g(j));
+                let share = match score[i].total_cmp(&score[j]) {
+                    std::cmp::Ordering::Less => 1.0,
+                    std::cmp::Ordering::Equal => 0.5,
+                    std::cmp::Ordering::Greater => 0.0,
+                };
                 comparable += pair;
-                concordant += pair
-                    * match score[i].total_cmp(&score[j]) {
-                        std::cmp::Ordering::Less => 1.0,
-                        std::cmp::Ordering::Equal => 0.5,
-                        std::cmp::Ordering::Greater => 0.0,
-                    };
+                concordant += pair * share;
+                for row in [i, j] {
+                    all[row] += pair;
+                    won[row] += pair * share;
+                }
             }
         }
-        close(found.concordance(), concordant / comparable, 1e-12);
+        let c = concordant / comparable;
+        close(found.concordance(), c, 1e-12);
+        let dfbeta = found.dfbeta().unwrap();
+        assert_eq!(dfbeta.len(), 80);
+        assert!(dfbeta.iter().any(|d| d.abs() > 1e-3));
+        for row in 0..80 {
+            let want = (won[row] - c * all[row]) / comparable;
+            close(dfbeta[row], want, 1e-12);
+        }
+        let std_error = dfbeta.iter().map(|d| d * d).sum::<f64>().sqrt();
+        close(found.std_error().unwrap(), std_error, 1e-12);
         // The jackknife: influences sum to nothing.
-        let sum: f64 = found.dfbeta().unwrap().iter().sum();
+        let sum: f64 = dfbeta.iter().sum();
         assert!(sum.abs() < 1e-12, "{sum}");
         let text = serde_json::to_string(&found).unwrap();
         let back: Concordance = serde_json::from_str(&text).unwrap();

@@ -226,7 +226,9 @@ mod tests {
             prop_assume!(event.iter().any(|&e| e));
             let time: Vec<f64> = (0..n).map(|i| 1.0 + i as f64).collect();
             let surv = Surv::new(&time, &event).unwrap();
-            let group: Vec<u32> = (0..n as u32).map(|i| i % groups).collect();
+            // Every group has a row; those of the squares have more than others.
+            let group_of = |i: u32| if i < groups { i } else { i * i % groups };
+            let group: Vec<u32> = (0..n as u32).map(group_of).collect();
             let folds = Folds::grouped(&surv, &group, k, seed).unwrap();
             prop_assert_eq!(&folds, &Folds::grouped(&surv, &group, k, seed).unwrap());
             let text = serde_json::to_string(&folds).unwrap();
@@ -238,6 +240,15 @@ mod tests {
                     }
                 }
             }
+            prop_assert_eq!(folds.count(), k);
+            prop_assert!((0..k).all(|f| !folds.held_out(f).is_empty()));
+            // The next group goes to the fold of the fewest events: no two are further apart than a group.
+            let events_where = |of: &[u32], which: u32| {
+                of.iter().zip(&event).filter(|&(&o, &e)| e && o == which).count()
+            };
+            let most = (0..groups).map(|g| events_where(&group, g)).max().unwrap();
+            let events: Vec<usize> = (0..k as u32).map(|f| events_where(folds.fold(), f)).collect();
+            prop_assert!(events.iter().max().unwrap() - events.iter().min().unwrap() <= most);
             let free = Folds::stratified(&surv, k, seed).unwrap();
             let sizes: Vec<usize> = (0..k).map(|f| free.held_out(f).len()).collect();
             let events: Vec<usize> = (0..k)

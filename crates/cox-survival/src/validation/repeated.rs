@@ -149,6 +149,8 @@ mod tests {
         ] {
             let cv = CrossValidation::new(CoxPath::new().n_lambda(15)).measure(measure);
             let folds = Folds::repeated(&surv, None, 4, 3, 7).unwrap();
+            assert_eq!(folds[0], Folds::stratified(&surv, 4, 7).unwrap());
+            assert!(folds[0] != folds[1] && folds[0] != folds[2] && folds[1] != folds[2]);
             let fit = cv.fit_repeated(&surv, &x, &folds).unwrap();
             let one: Vec<CvFit> = folds
                 .iter()
@@ -156,11 +158,10 @@ mod tests {
                 .collect();
             let sign = measure.sign();
             for k in 0..fit.lambda().len() {
-                close(
-                    fit.cvm()[k],
-                    one.iter().map(|f| f.cvm()[k]).sum::<f64>() / 3.0,
-                    1e-14,
-                );
+                let mean =
+                    |of: fn(&CvFit) -> &[f64]| one.iter().map(|f| of(f)[k]).sum::<f64>() / 3.0;
+                close(fit.cvm()[k], mean(CvFit::cvm), 1e-14);
+                close(fit.cvsd()[k], mean(CvFit::cvsd), 1e-14);
                 assert!(sign * fit.cvm()[fit.index_min()] <= sign * fit.cvm()[k]);
             }
             assert!(fit.lambda_1se() >= fit.lambda_min());
@@ -174,7 +175,9 @@ mod tests {
         assert!(matches!(none, Err(Error::Setting { name: "folds", .. })));
         assert!(Folds::repeated(&surv, None, 4, 0, 1).is_err());
         let groups: Vec<u32> = (0..n as u32).map(|i| i / 2).collect();
-        for folds in Folds::repeated(&surv, Some(&groups), 4, 3, 1).unwrap() {
+        let folds = Folds::repeated(&surv, Some(&groups), 4, 3, 1).unwrap();
+        assert!(folds[0] != folds[1] && folds[0] != folds[2] && folds[1] != folds[2]);
+        for folds in folds {
             assert!(folds.fold().chunks(2).all(|pair| pair[0] == pair[1]));
         }
     }
