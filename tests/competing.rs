@@ -78,6 +78,8 @@ fn cumulative_incidence_is_that_of_r() {
                 }
                 all_close(&curve.surv, &want["surv"], &what("surv"));
                 all_close(&curve.std_err_surv, &want["se_surv"], &what("se of surv"));
+                let causes = want["cif"].as_array().expect("causes").len();
+                assert_eq!(curve.incidence.len(), causes, "{}", what("causes"));
                 for (j, cause) in curve.incidence.iter().enumerate() {
                     all_close(&cause.cif, &want["cif"][j], &what("cif"));
                     all_close(&cause.std_err, &want["se"][j], &what("se"));

@@ -79,6 +79,11 @@ fn every_case_agrees_with_r() {
         close(name, "cvar", c.score_variance(), case.cvar, 1e-12);
         if case.cluster.is_none() {
             let largest = case.dfbeta.iter().fold(0.0f64, |m, d| m.max(d.abs()));
+            assert_eq!(
+                c.dfbeta().unwrap().len(),
+                case.dfbeta.len(),
+                "{name}: dfbeta"
+            );
             for (found, expected) in c.dfbeta().unwrap().iter().zip(&case.dfbeta) {
                 close(name, "dfbeta", *found, *expected, largest.max(1e-12));
             }

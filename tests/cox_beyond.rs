@@ -51,6 +51,16 @@ fn strata(table: &Table) -> Vec<i64> {
 
 const TIES: [Ties; 2] = [Ties::Efron, Ties::Breslow];
 const VETERAN: [&str; 4] = ["trt", "karno", "age", "prior"];
+const VETERAN_ALL: [&str; 8] = [
+    "trt",
+    "karno",
+    "diagtime",
+    "age",
+    "prior",
+    "cell_small",
+    "cell_adeno",
+    "cell_large",
+];
 const FULL: [&str; 3] = ["x1", "x2", "x3"];
 
 struct Case {
@@ -135,6 +145,7 @@ fn proportional(zph: &Zph, want: &Value, what: &str) {
     agree(&zph.chisq, &want["chisq"], &format!("{what} chisq"));
     let df: Vec<f64> = zph.df.iter().map(|&d| d as f64).collect();
     agree(&df, &want["df"], what);
+    assert_eq!(zph.p.len(), names.len(), "{what} p: length");
     for (p, q) in zph.p.iter().zip(numbers(&want["p"])) {
         close(*p, q, 1e-7, &format!("{what} p"));
     }
@@ -219,12 +230,21 @@ fn residuals_of_clusters() {
             "martingale by cluster",
         );
         agree(&d.dfbetas(), &want["dfbetas"], "dfbetas of a robust fit");
-        assert!(
-            d.deviance_by(&codes)
-                .expect("deviances")
-                .iter()
-                .all(|v| v.is_finite())
-        );
+        let status: Vec<f64> = case.surv.event().iter().map(|&e| f64::from(e)).collect();
+        let (residual, events) = (sums(&d.martingale(), 1), sums(&status, 1));
+        // Several events in a cluster, and none, are both among them.
+        assert!(events.iter().any(|&e| e > 1.0) && events.iter().any(|&e| e < 1.0));
+        let found = d.deviance_by(&codes).expect("deviances");
+        assert_eq!(found.len(), residual.len());
+        for (k, (&m, &e)) in residual.iter().zip(&events).enumerate() {
+            let logs = if e > 0.0 { e * ((e - m) / e).ln() } else { 0.0 };
+            let want = m.signum() * (-2.0 * (m + logs)).sqrt();
+            let what = format!("deviance of cluster {k}");
+            assert!((found[k] - want).abs() <= 1e-10, "{what}: {}", found[k]);
+        }
+        // A row that is its own cluster has its own residual.
+        let own: Vec<u32> = (0..case.surv.n() as u32).collect();
+        assert_eq!(d.deviance_by(&own).expect("deviances"), d.deviance());
     }
 }
 
@@ -242,6 +262,7 @@ fn same_curve(curve: &CoxCurve, want: &Value, what: &str) {
     agree(&curve.std_err, &pick("std_err"), &format!("{what} std_err"));
     for (found, name) in [(&curve.lower, "lower"), (&curve.upper, "upper")] {
         let want = pick(name);
+        assert_eq!(found.len(), curve.time.len(), "{what} {name}: length");
         for (k, (f, w)) in found.iter().zip(want.as_array().unwrap()).enumerate() {
             match w.as_f64() {
                 None => assert!(f.is_nan(), "{what} {name}[{k}]: {f}"),
@@ -325,6 +346,7 @@ fn baseline_hazards() {
             // R puts the mean offset into its baseline, so this one is of a fit without.
             let want = &golden["basehaz"][format!("{name}/{}", ties.name())];
             let (time, hazard) = (numbers(&want["time"]), numbers(&want["hazard"]));
+            assert_eq!(time.len(), hazard.len(), "{name}");
             let label = |k: usize| want["strata"][k].as_str().unwrap_or("").to_owned();
             let fit = CoxPh::new()
                 .ties(ties)
@@ -448,16 +470,7 @@ fn starting_values_fixed_coefficients_and_ridges() {
 #[test]
 fn the_ridge_of_the_first_golden_file() {
     let table = csv("survival/data/veteran.csv");
-    let names = [
-        "trt",
-        "karno",
-        "diagtime",
-        "age",
-        "prior",
-        "cell_small",
-        "cell_adeno",
-        "cell_large",
-    ];
+    let names = VETERAN_ALL;
     let surv = Surv::new(&table["time"], &events(&table)).unwrap();
     let values = matrix(&table, &names);
     for ties in TIES {
@@ -549,17 +562,15 @@ fn exact_ties() {
     // The fits of the first golden file.
     let golden = json("survival/results/cox_fits.json");
     let lung = ["age", "sex", "ph_ecog", "ph_karno", "wt_loss"];
-    let sets: [(&str, &str, &str, &[&str]); 2] = [
-        ("lung", "time", "status", &lung),
-        (
-            "ovarian",
-            "futime",
-            "fustat",
-            &["age", "resid_ds", "rx", "ecog_ps"],
-        ),
+    let ovarian = ["age", "resid_ds", "rx", "ecog_ps"];
+    let sets: [(&str, &str, &str, &str, &[&str]); 4] = [
+        ("lung", "lung", "time", "status", &lung),
+        ("ovarian", "ovarian", "futime", "fustat", &ovarian),
+        ("veteran", "veteran", "time", "status", &VETERAN_ALL),
+        ("synth", "synth_ties", "time", "status", &five),
     ];
-    for (name, time, status, names) in sets {
-        let table = csv(&format!("survival/data/{name}.csv"));
+    for (name, data, time, status, names) in sets {
+        let table = csv(&format!("survival/data/{data}.csv"));
         let event: Vec<bool> = table[status].iter().map(|&e| e > 0.5).collect();
         let values = matrix(&table, names);
         let surv = Surv::new(&table[time], &event).unwrap();
@@ -567,7 +578,15 @@ fn exact_ties() {
             .ties(Ties::Exact)
             .fit(&surv, &view(&values, names))
             .unwrap();
-        summary(&fit, &golden["fits"][format!("{name}/exact")], name);
+        let want = &golden["fits"][format!("{name}/exact")];
+        summary(&fit, want, name);
+        let var = want["var"].as_array().unwrap().iter().flat_map(numbers);
+        let var = Value::from(var.collect::<Vec<f64>>());
+        agree(fit.variance(), &var, &format!("{name} var"));
+        let (c, se) = fit.concordance().expect("a concordance");
+        agree(&[fit.lr()], &want["lr"], &format!("{name} lr"));
+        agree(&[c], &want["concordance"], &format!("{name} C"));
+        agree(&[se], &want["concordance_se"], &format!("{name} se(C)"));
     }
 }
 

@@ -8,7 +8,7 @@ use cox_survival::{
     AdaptiveWeights, Covariates, CoxPath, CrossValidation, CvMeasure, Folds, PathFit, Surv, Ties,
 };
 use serde_json::Value;
-use survlatent_tests::{close, csv, json, numbers};
+use survlatent_tests::{all_close, close, csv, json, numbers};
 
 /// The heavily tied golden set; features `x1..x50`.
 struct Set {
@@ -47,11 +47,8 @@ fn compare_within(key: &str, fit: &PathFit, golden: &Value, ratios: f64) {
     let want = &golden[key];
     assert!(want.is_object(), "{key} is in the golden file");
     let lambda = numbers(&want["lambda"]);
-    assert_eq!(fit.lambda().len(), lambda.len(), "{key}: number of lambdas");
     // glmnet's Fortran steps its sequence with a single-precision exponent: 2e-7 off at the end.
-    for (k, (got, want)) in fit.lambda().iter().zip(&lambda).enumerate() {
-        close(*got, *want, 2e-7, &format!("{key} lambda[{k}]"));
-    }
+    all_close(fit.lambda(), &lambda, 2e-7, &format!("{key} lambda"));
     close(
         fit.nulldev(),
         want["nulldev"].as_f64().unwrap(),
@@ -59,6 +56,8 @@ fn compare_within(key: &str, fit: &PathFit, golden: &Value, ratios: f64) {
         &format!("{key} nulldev"),
     );
     let ratio = numbers(&want["dev_ratio"]);
+    assert_eq!(fit.dev_ratio().len(), lambda.len(), "{key}: dev_ratio");
+    assert_eq!(ratio.len(), lambda.len(), "{key}: golden dev_ratio");
     for (k, (got, want)) in fit.dev_ratio().iter().zip(&ratio).enumerate() {
         assert!(
             (got - want).abs() <= ratios,
@@ -67,10 +66,14 @@ fn compare_within(key: &str, fit: &PathFit, golden: &Value, ratios: f64) {
     }
     let p = fit.names().len();
     let at = numbers(&want["beta_at"]);
-    for (slot, k) in want["beta"].as_array().unwrap().iter().zip(at) {
+    let slots = want["beta"].as_array().unwrap();
+    assert!(!at.is_empty() && at.len() == slots.len(), "{key}: beta");
+    for (slot, k) in slots.iter().zip(at) {
         let k = k as usize;
         let mut beta = vec![0.0; p];
-        for (i, v) in numbers(&slot["i"]).iter().zip(numbers(&slot["v"])) {
+        let (places, values) = (numbers(&slot["i"]), numbers(&slot["v"]));
+        assert_eq!(places.len(), values.len(), "{key} beta at {k}");
+        for (i, v) in places.iter().zip(values) {
             beta[*i as usize] = v;
         }
         let got = fit.beta(k).dense(p);
@@ -86,6 +89,7 @@ fn compare_within(key: &str, fit: &PathFit, golden: &Value, ratios: f64) {
             worst / size
         );
     }
+    assert_eq!(fit.kkt().len(), lambda.len(), "{key}: certificates");
     for (k, kkt) in fit.kkt().iter().enumerate() {
         assert!(
             *kkt <= 1e-7,
@@ -123,6 +127,17 @@ fn agrees_with_glmnet() {
         &fit(CoxPath::new().alpha(0.0).lambdas(ridge)),
         &golden,
     );
+    // An offset made of the last column, which is then no covariate.
+    let offset: Vec<f64> = set.table["x50"].iter().map(|v| v * 0.3).collect();
+    let path = CoxPath::new().alpha(0.5).n_lambda(50).offset(offset);
+    let without = path.fit(&surv, &set.covariates(49)).expect("a path");
+    compare("A/alpha0.5/offset_x50", &without, &golden);
+    let path = CoxPath::new().n_lambda(30).lower_limits(vec![0.0; 50]);
+    let limited = fit(path.upper_limits(vec![0.5; 50]));
+    compare("A/alpha1/limits", &limited, &golden);
+    let relaxed = CoxPath::new().n_lambda(20).fit_relaxed(&surv, &x);
+    let relaxed = relaxed.expect("a path");
+    compare("A/alpha1/relax", relaxed.refits(), &golden);
 }
 
 #[test]
@@ -181,12 +196,9 @@ fn cross_validation_agrees_with_cv_glmnet() {
             .fit(&surv, &x, &folds)
             .unwrap();
         // glmnet ran at thresh = 1e-12 here; the lambdas carry its single-precision exponent.
-        for (k, (got, want)) in cv.cvm().iter().zip(numbers(&want["cvm"])).enumerate() {
-            close(*got, want, 1e-5, &format!("{key} cvm[{k}]"));
-        }
-        for (k, (got, want)) in cv.cvsd().iter().zip(numbers(&want["cvsd"])).enumerate() {
-            close(*got, want, 1e-4, &format!("{key} cvsd[{k}]"));
-        }
+        let (cvm, cvsd) = (numbers(&want["cvm"]), numbers(&want["cvsd"]));
+        all_close(cv.cvm(), &cvm, 1e-5, &format!("{key} cvm"));
+        all_close(cv.cvsd(), &cvsd, 1e-4, &format!("{key} cvsd"));
         close(
             cv.lambda_min(),
             want["lambda_min"].as_f64().unwrap(),
@@ -273,17 +285,16 @@ fn relaxed_fits_agree_with_glmnet() {
     let fit = path.clone().fit_relaxed(&surv, &x).unwrap();
     compare_some("relaxed", fit.path());
     assert_eq!(fit.lambda(), lambda);
-    let ratio = fit.refits().dev_ratio().iter();
-    for (got, want) in ratio.zip(numbers(&want["refit_dev_ratio"])) {
-        close(*got, want, 1e-8, "deviance ratio of a refit");
-    }
-    for (slot, k) in want["refit"].as_array().unwrap().iter().zip([1, 5, 11]) {
+    let (ratio, refits) = (numbers(&want["refit_dev_ratio"]), &want["refit"]);
+    let what = "deviance ratio of a refit";
+    all_close(fit.refits().dev_ratio(), &ratio, 1e-8, what);
+    assert_eq!(refits.as_array().unwrap().len(), 3);
+    for (slot, k) in refits.as_array().unwrap().iter().zip([1, 5, 11]) {
         let got = fit.coef(k, 0.0).unwrap();
         let places: Vec<u32> = numbers(&slot["i"]).iter().map(|&i| i as u32).collect();
         assert_eq!(got.index, places);
-        for (got, want) in got.value.iter().zip(numbers(&slot["v"])) {
-            close(*got, want, 1e-5, &format!("refit at {k}"));
-        }
+        let values = numbers(&slot["v"]);
+        all_close(&got.value, &values, 1e-5, &format!("refit at {k}"));
     }
 
     let labels: Vec<usize> = set.table["foldid"].iter().map(|&f| f as usize).collect();
@@ -294,12 +305,9 @@ fn relaxed_fits_agree_with_glmnet() {
     let found = cv.fit_relaxed(&surv, &x, &folds, &gamma).unwrap();
     for (g, gamma) in gamma.iter().enumerate() {
         let key = format!("g:{gamma}");
-        for (got, want) in found.cvm(g).iter().zip(numbers(&want["cvm"][&key])) {
-            close(*got, want, 1e-5, &format!("cvm, gamma {gamma}"));
-        }
-        for (got, want) in found.cvsd(g).iter().zip(numbers(&want["cvsd"][&key])) {
-            close(*got, want, 1e-4, &format!("cvsd, gamma {gamma}"));
-        }
+        let (cvm, cvsd) = (numbers(&want["cvm"][&key]), numbers(&want["cvsd"][&key]));
+        all_close(found.cvm(g), &cvm, 1e-5, &format!("cvm, gamma {gamma}"));
+        all_close(found.cvsd(g), &cvsd, 1e-4, &format!("cvsd, gamma {gamma}"));
     }
     for (got, key) in [
         (found.lambda_min(), "lambda_min"),
@@ -312,12 +320,9 @@ fn relaxed_fits_agree_with_glmnet() {
 
     let want = &golden["offset_cv"];
     let plain = cv.fit(&surv, &x, &folds).unwrap();
-    for (got, want) in plain.cvm().iter().zip(numbers(&want["cvm"])) {
-        close(*got, want, 1e-5, "cvm with an offset");
-    }
-    for (got, want) in plain.cvsd().iter().zip(numbers(&want["cvsd"])) {
-        close(*got, want, 1e-4, "cvsd with an offset");
-    }
+    let (cvm, cvsd) = (numbers(&want["cvm"]), numbers(&want["cvsd"]));
+    all_close(plain.cvm(), &cvm, 1e-5, "cvm with an offset");
+    all_close(plain.cvsd(), &cvsd, 1e-4, "cvsd with an offset");
     close(
         plain.lambda_1se(),
         want["lambda_1se"].as_f64().unwrap(),
@@ -354,14 +359,16 @@ fn groups_agree_with_adelie() {
             .groups(labels.clone());
         let path = path.n_lambda(12).lambda_min_ratio(0.05).tolerance(1e-9);
         let fit = path.fit(&surv, &x).unwrap();
-        for (got, want) in fit.lambda().iter().zip(numbers(&want["lambda"])) {
-            close(*got, want, 1e-9, &format!("{key} lambda"));
-        }
+        let lambda = numbers(&want["lambda"]);
+        all_close(fit.lambda(), &lambda, 1e-9, &format!("{key} lambda"));
         let df: Vec<f64> = fit.df().iter().map(|&df| df as f64).collect();
         assert_eq!(df[1..], numbers(&want["df"])[1..], "{key} df");
         let places = numbers(&want["beta_at"]);
-        for (k, want) in places.iter().zip(want["beta"].as_array().unwrap()) {
+        let slots = want["beta"].as_array().unwrap();
+        assert!(!places.is_empty() && places.len() == slots.len(), "{key}");
+        for (k, want) in places.iter().zip(slots) {
             let (got, want) = (fit.beta(*k as usize).dense(50), numbers(want));
+            assert_eq!(want.len(), 50, "{key} beta at {k}");
             let size = want.iter().fold(0.0f64, |m, b| m.max(b.abs()));
             for (j, (got, want)) in got.iter().zip(want).enumerate() {
                 let off = (got - want).abs() / size;
@@ -371,6 +378,7 @@ fn groups_agree_with_adelie() {
                 );
             }
         }
+        assert_eq!(fit.kkt().len(), lambda.len(), "{key}: certificates");
         assert!(fit.kkt().iter().all(|&kkt| kkt <= 1e-9));
     }
 }
@@ -401,14 +409,13 @@ fn more_columns_than_rows_agree_with_glmnet() {
             .lambda_min_ratio(0.05);
         let path = path.tolerance(1e-9);
         let lambda = numbers(&golden[key]["lambda"]);
-        for (own, theirs) in path.fit(&surv, &x).unwrap().lambda().iter().zip(&lambda) {
-            close(*own, *theirs, 2e-7, key);
-        }
+        all_close(path.fit(&surv, &x).unwrap().lambda(), &lambda, 2e-7, key);
         // At its very lambdas the same coefficients, and no solution that is worse.
         let fit = path.lambdas(lambda.clone()).fit(&surv, &x).unwrap();
         // The deviance is not stationary at the solution: what glmnet leaves in its coefficients shows in it.
         compare_within(key, &fit, &golden, 5e-7);
         let objectives = numbers(&golden[key]["objective"]);
+        assert_eq!(objectives.len(), lambda.len(), "{key}: objectives");
         for (k, (lambda, theirs)) in lambda.iter().zip(objectives).enumerate() {
             let ours = objective(&surv, &x, &fit.beta(k).dense(p), *lambda, alpha);
             assert!(
