@@ -301,7 +301,13 @@ fn predicted(
     rows: usize,
 ) -> Result<PredictedSurvival, Failure> {
     let found = LatentsReader::new().read(path)?;
-    found.same_rows(rows)?;
+    if found.n() != rows {
+        return Err(Failure::run(format!(
+            "{}: {} rows of predictions, but the table has {rows}",
+            path.display(),
+            found.n()
+        )));
+    }
     if found.p() != times.len() {
         return Err(Failure::usage(format!(
             "--times has {} values, but {} has {} columns",

@@ -1,7 +1,7 @@
 //! Bytes of any kind must load as a network that predicts and is written again, or give a typed error.
 //!
-//! `cargo +nightly fuzz run deepsurv`, from the folder `crates/cox-survival`; a file of
-//! `DeepSurvFit::save` is a good seed.
+//! `mkdir -p corpus/deepsurv && cargo +nightly fuzz run deepsurv corpus/deepsurv seeds`, from the folder
+//! `crates/cox-survival/fuzz`; the seed is a file of `DeepSurvFit::save`.
 #![no_main]
 
 use cox_survival::Covariates;

@@ -1,6 +1,7 @@
 //! Bytes of any kind must load as a consistent direction or give a typed error.
 //!
-//! `cargo +nightly fuzz run load`, from the folder `crates/latent-attribute`.
+//! `mkdir -p corpus/load && cargo +nightly fuzz run load corpus/load seeds`, from the folder
+//! `crates/latent-attribute/fuzz`.
 #![no_main]
 
 use latent_attribute::HealthDirection;

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::Stdio;
 
+use survlatent::cox_survival::CoxPh;
+use survlatent::{Roles, Table};
+
 use crate::support::{data, program, run};
 
 #[track_caller]
@@ -241,7 +244,9 @@ fn every_key_of_the_later_verbs_is_there() {
 fn tables_stand_alone_in_every_form() {
     let table = data("veteran");
     let on = |verb: &str, rest: &str| {
-        run(&format!("{verb} {table} --time time --event status {rest}")).stdout
+        let run = run(&format!("{verb} {table} --time time --event status {rest}"));
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        run.stdout
     };
     let csv = |verb: &str, rest: &str| on(verb, &format!("{rest} --format csv"));
     let first = |text: &str| text.lines().next().unwrap().to_owned();
@@ -280,10 +285,11 @@ fn tables_stand_alone_in_every_form() {
     ];
     let found: Vec<&str> = metrics.lines().skip(1).collect();
     assert!(
-        found
-            .iter()
-            .zip(want)
-            .all(|(line, want)| line.starts_with(want)),
+        found.len() == want.len()
+            && found
+                .iter()
+                .zip(want)
+                .all(|(line, want)| line.starts_with(want)),
         "{metrics}"
     );
     run(&format!(
@@ -305,6 +311,13 @@ fn numbers_come_back_to_the_last_bit() {
         text[start..=start + text[start..].find(']').unwrap()].to_owned()
     });
     assert!(text.ends_with("}\n") && text.lines().count() == 1);
+    // And they are those of the fit itself.
+    let table = Table::read(data("veteran")).unwrap();
+    let roles = Roles::new("time", "status").features(["karno"]);
+    let cohort = roles.cohort(&table).unwrap();
+    let fit = CoxPh::new().fit(cohort.surv(), &cohort.covariates().unwrap());
+    let written = json["coef"][0].as_f64().unwrap();
+    assert_eq!(written.to_bits(), fit.unwrap().coef()[0].to_bits());
 }
 
 #[test]

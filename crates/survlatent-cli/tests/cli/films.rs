@@ -75,7 +75,7 @@ fn films_start_and_end_where_they_should() {
     }
     run_in(dir, &format!("{film} --seeds 1,2 --out film.avi")).fails(2, &[".gif or .mp4"]);
     run_in(dir, &format!("{film} --seeds 1 --out film.gif")).fails(2, &["two or more"]);
-    run_in(dir, &format!("{film} --seeds 1,2 --out no/film.gif")).fails(1, &["no"]);
+    run_in(dir, &format!("{film} --seeds 1,2 --out no/film.gif")).fails(1, &["no/film.gif"]);
     assert_eq!(files(dir), ["loop.gif", "open.gif", "still"]);
 }
 

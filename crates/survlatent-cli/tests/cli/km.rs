@@ -173,15 +173,18 @@ fn weights_that_are_no_counts_are_told_and_have_robust_errors() {
         errors.map(|v| v.as_f64().unwrap_or(0.0)).collect()
     };
     // Relative weights are what they are in any unit.
-    let (one, many) = (
+    let (robust, many) = (
         errors("--weights w --robust"),
         errors("--weights v --robust"),
     );
-    for (a, b) in one.iter().zip(&many) {
+    assert!(robust.len() == many.len() && robust.iter().any(|&v| v > 0.0));
+    for (a, b) in robust.iter().zip(&many) {
         assert!((a - b).abs() < 1e-12, "{a} {b}");
     }
     let (one, many) = (errors("--weights w"), errors("--weights v"));
-    assert!(one.iter().any(|&v| v > 0.0));
+    assert!(one.len() == many.len() && one.iter().any(|&v| v > 0.0));
+    let mut both = robust.iter().zip(&one);
+    assert!(both.any(|(a, b)| (a - b).abs() > 1e-6), "{robust:?}");
     for (a, b) in one.iter().zip(&many) {
         assert!((a - b * 20f64.sqrt()).abs() < 1e-9, "{a} {b}");
     }

@@ -43,12 +43,9 @@ fn golden_tests() {
             }
             assert_eq!(got["df"], want["df"], "{name}");
             for key in ["observed", "expected"] {
-                for (a, b) in got[key]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .zip(want[key].as_array().unwrap())
-                {
+                let (got, want) = (got[key].as_array().unwrap(), want[key].as_array().unwrap());
+                assert_eq!(got.len(), want.len(), "{name} {key}");
+                for (a, b) in got.iter().zip(want) {
                     let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
                     assert!((a - b).abs() <= 1e-9 * b, "{name} {key}: {a} {b}");
                 }

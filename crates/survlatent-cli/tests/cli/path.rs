@@ -120,14 +120,16 @@ fn golden_cross_validation() {
     ] {
         let rest = format!("--alpha 0.95 --nlambda 50 --foldid foldid --measure {measure}");
         let got = run(&line(&rest)).json();
-        // glmnet ran at thresh 1e-12 here.
-        for name in ["lambda", "cvm", "cvsd", "lambda_min", "lambda_1se"] {
-            agrees(
-                &got[name],
-                &golden[key][name],
-                2e-5,
-                &format!("{key}.{name}"),
-            );
+        // glmnet ran at thresh 1e-12 here, and its sequence carries a single-precision exponent.
+        for (name, tolerance) in [
+            ("lambda", 2e-7),
+            ("cvm", 2e-5),
+            ("cvsd", 2e-5),
+            ("lambda_min", 2e-7),
+            ("lambda_1se", 2e-7),
+        ] {
+            let what = format!("{key}.{name}");
+            agrees(&got[name], &golden[key][name], tolerance, &what);
         }
         let fold = got["foldid"].as_array().unwrap();
         assert_eq!(fold.len(), 300);

@@ -61,9 +61,15 @@ fn a_simulated_cohort_is_studied_and_the_run_taken_up() {
     );
     assert!(page.starts_with("<!DOCTYPE html>"));
     std::fs::remove_file(folder.path().join("run/report.json")).unwrap();
+    let written = || {
+        let file = std::fs::metadata(folder.path().join("run/1-predictions.json"));
+        file.unwrap().modified().unwrap()
+    };
+    let before = written();
     // Stages are taken up: a damaged table would be noticed, a damaged report is made anew.
     let again = run(&line);
     assert_eq!((again.code, again.stdout), (Some(0), first.stdout));
+    assert_eq!(written(), before, "the predictions are not made again");
     assert_eq!(text(folder.path(), "run/report.json"), json);
     let other = run(&format!("{line} --set seed=9 --json"));
     let value = other.json();
@@ -256,6 +262,8 @@ fn a_study_from_pixels_is_killed_goes_on_and_needs_no_network() {
     }
     child.kill().expect("it is killed");
     child.wait().expect("it has ended");
+    let ended = folder.path().join("killed/report.json").exists();
+    assert!(begun() && !ended, "killed in between");
     let alone = crate::tools::without_network(folder.path(), &line("killed"));
     let again = if let Some(output) = alone {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,6 +1,7 @@
 //! Bytes of any kind must load as a table or give a typed error; so must a cohort of its columns.
 //!
-//! `cargo +nightly fuzz run table`, from the folder `crates/survlatent`.
+//! `mkdir -p corpus/table && cargo +nightly fuzz run table corpus/table seeds/table`, from the folder
+//! `crates/survlatent/fuzz`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -322,6 +322,8 @@ pub fn stability_at(
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "pictures")]
+    use image::{AnimationDecoder as _, codecs::gif::GifDecoder};
     use latent_attribute::{FeatureMap, LatentRisk, LatentSpace};
 
     use super::super::portraits::tests::Patches;
@@ -366,6 +368,22 @@ mod tests {
         {
             let film = film(&net, &d, &[0.1; 4], (0.25, 4.0), 5).unwrap();
             assert!(film.starts_with(b"GIF89a"));
+            // The second patch is brighter the higher the hazard.
+            let ends = |film: &[u8]| {
+                let decoder = GifDecoder::new(std::io::Cursor::new(film)).unwrap();
+                let frames = decoder.into_frames().collect_frames().unwrap();
+                // Forth in five steps, back in three.
+                assert_eq!(frames.len(), 8);
+                let gray = |k: usize| {
+                    let frame = frames[k].buffer();
+                    i32::from(frame.get_pixel(5, frame.height() - 128 + 48).0[0])
+                };
+                (gray(0), gray(4))
+            };
+            let (first, last) = ends(&film);
+            assert!(last - first > 40, "{first} {last}");
+            let (first, last) = ends(&super::film(&net, &d, &[0.1; 4], (4.0, 0.25), 5).unwrap());
+            assert!(first - last > 40, "{first} {last}");
             let moving = |survival| {
                 film_with_survival(&net, &d, &[0.1; 4], (4.0, 0.25, 5), survival).unwrap()
             };

@@ -142,7 +142,7 @@ fn a_test_for_shortcuts_that_cannot_be_made_stops_nothing() {
     let age: Vec<f64> = (0..n).map(|i| (i * 7 % 31) as f64).collect();
     let twice = age.iter().map(|v| 2.0 * v).collect();
     let columns = vec![("age".into(), age), ("age_twice".into(), twice)];
-    let data = StudyData {
+    let mut data = StudyData {
         surv: cox_survival::Surv::new(&time, &event).unwrap(),
         patient: (0..n as u32).collect(),
         w: None,
@@ -166,4 +166,18 @@ fn a_test_for_shortcuts_that_cannot_be_made_stops_nothing() {
     let why = found.why_no_test.unwrap();
     assert!(why.contains("age"), "{why}");
     assert!(found.models.whole.is_some());
+
+    // Where it can be made, what goes with death is an alarm.
+    let time: Vec<f64> = (0..n)
+        .map(|i| if i % 2 == 0 { 1.0 } else { 200.0 } + (i * 37 % 101) as f64)
+        .collect();
+    data.surv = cox_survival::Surv::new(&time, &vec![true; n]).unwrap();
+    data.clinical = None;
+    let drawn = shortcut(&study, &settings, &data, &net, &photos, None, &step).unwrap();
+    let test = drawn.figures.test.unwrap();
+    assert!(
+        test.alarm && test.novel > 0 && test.p.is_some_and(|p| p < 0.01),
+        "{test:?}"
+    );
+    assert!(drawn.figures.why_no_test.is_none() && drawn.shown.len() == 1);
 }
