@@ -104,7 +104,7 @@ impl Inverter {
     ///
     /// | method | steps in W | steps in W+ |
     /// | --- | --- | --- |
-    /// | default | 40 | 44 |
+    /// | default | 40 | 60 |
     /// | projector | 1000 | 0 |
     /// | encoder | 0 | 0 |
     /// | hybrid | 200 | 100 |
@@ -119,7 +119,7 @@ impl Inverter {
                     delta: 0.0003,
                     ..plus.objective
                 };
-                let plus = plus.with_steps(44).with_objective(objective);
+                let plus = plus.with_steps(60).with_objective(objective);
                 (in_w, plus.with_learning_rate(0.15).with_betas([0.7, 0.9]))
             }
             Method::Projector => (Projector::published(), plus.with_steps(0)),
@@ -458,7 +458,7 @@ mod tests {
             let inverter = Inverter::new(method).with_steps(steps);
             (inverter.in_w.steps, inverter.in_w_plus.steps)
         };
-        assert_eq!(steps(Method::Default, 21), (10, 11));
+        assert_eq!(steps(Method::Default, 21), (8, 13));
         assert_eq!(steps(Method::Projector, 7), (7, 0));
         assert_eq!(steps(Method::Encoder, 7), (0, 0));
         assert_eq!(steps(Method::Hybrid, 30), (20, 10));

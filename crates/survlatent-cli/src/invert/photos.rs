@@ -48,8 +48,8 @@ pub(crate) struct Invert {
     /// (default: the shipped network's own)
     #[arg(long, value_name = "FILE")]
     encoder: Option<PathBuf>,
-    /// Steps of optimisation in all (default: 84, of which 40 in W
-    /// and 44 in W+; projector 1000, hybrid 300; pti as the method it starts with)
+    /// Steps of optimisation in all (default: 100, of which 40 in W
+    /// and 60 in W+; projector 1000, hybrid 300; pti as the method it starts with)
     #[arg(long, value_name = "N", value_parser = value::count::<1>)]
     steps: Option<usize>,
     /// Steps of tuning, for the method pti [default: 350]
