@@ -6,7 +6,7 @@
 
 use cox_survival::{Covariates, CoxFit, CoxPh, Surv, Ties};
 use serde_json::Value;
-use survlatent_tests::{all_close, close, csv, json, numbers};
+use survlatent_tests::{VETERAN_ALL, all_close, close, csv, json, numbers};
 
 /// Relative agreement asked of everything R computed at eps = 1e-12.
 const TOLERANCE: f64 = 1e-8;
@@ -212,21 +212,11 @@ fn synthetic() -> [(&'static str, Case); 8] {
 fn agrees_with_r_on_every_golden_fit() {
     let golden = json("survival/results/cox_fits.json");
     let fits = &golden["fits"];
-    let veteran = &[
-        "trt",
-        "karno",
-        "diagtime",
-        "age",
-        "prior",
-        "cell_small",
-        "cell_adeno",
-        "cell_large",
-    ];
     compare(
         "veteran",
         &Case {
             data: "veteran",
-            x: veteran,
+            x: &VETERAN_ALL,
             ..PLAIN
         },
         fits,

@@ -9,7 +9,7 @@ use cox_survival::{
     Ties, Zph, ZphTransform, anova, collapse,
 };
 use serde_json::Value;
-use survlatent_tests::{close, csv, json, numbers};
+use survlatent_tests::{VETERAN_ALL, close, csv, json, numbers};
 
 const TOLERANCE: f64 = 1e-8;
 
@@ -51,16 +51,6 @@ fn strata(table: &Table) -> Vec<i64> {
 
 const TIES: [Ties; 2] = [Ties::Efron, Ties::Breslow];
 const VETERAN: [&str; 4] = ["trt", "karno", "age", "prior"];
-const VETERAN_ALL: [&str; 8] = [
-    "trt",
-    "karno",
-    "diagtime",
-    "age",
-    "prior",
-    "cell_small",
-    "cell_adeno",
-    "cell_large",
-];
 const FULL: [&str; 3] = ["x1", "x2", "x3"];
 
 struct Case {

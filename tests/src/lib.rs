@@ -8,6 +8,18 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+/// Every covariate of the golden file `veteran.csv`.
+pub const VETERAN_ALL: [&str; 8] = [
+    "trt",
+    "karno",
+    "diagtime",
+    "age",
+    "prior",
+    "cell_small",
+    "cell_adeno",
+    "cell_large",
+];
+
 /// Folder of the golden case `name`.
 pub fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -211,9 +211,9 @@ mod tests {
             assert!(size > 0.0);
             (error / size).sqrt()
         };
-        let errors = [0.1, 0.02, 0.005].map(error);
+        let errors = [0.1, 0.02, 0.0025].map(error);
         assert!(
-            errors[2] < 1.5e-2 && errors.is_sorted_by(|a, b| *b < 0.7 * a),
+            errors[2] < 1e-2 && errors.is_sorted_by(|a, b| *b < 0.7 * a),
             "{errors:?}"
         );
     }
